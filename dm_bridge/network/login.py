@@ -1,0 +1,70 @@
+"""Logging in to a network, as steps that any front end can walk: the bot, a page, an API."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from dm_bridge.ids import ContactId
+
+
+class FieldKind(enum.Enum):
+    """How to ask for a value: a secret is hidden, never logged, and redacted where it was typed."""
+
+    TEXT = "text"
+    SECRET = "secret"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginField:
+    """One value to ask the user for. ``label`` reads well after "Please send your ..."."""
+
+    name: str
+    label: str
+    kind: FieldKind = FieldKind.TEXT
+
+
+@dataclass(frozen=True, slots=True)
+class AskStep:
+    """Ask for ``fields``, in this order; ``instructions`` is one short sentence."""
+
+    fields: tuple[LoginField, ...]
+    instructions: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginDone:
+    """The network accepted the login.
+
+    ``remote``: who the user is there. ``name``: how to call this login in lists.
+    ``credentials``: what `Network.open_session` needs later; sealed before it is stored.
+    """
+
+    remote: ContactId
+    name: str
+    credentials: Mapping[str, str] = field(repr=False)
+
+
+LoginStep = AskStep | LoginDone
+
+
+class LoginProcess(Protocol):
+    """One attempt to log in. Nothing is stored until a step is `LoginDone`."""
+
+    def start(self) -> AskStep:
+        """The first step."""
+        ...
+
+    async def submit(self, values: Mapping[str, str]) -> LoginStep:
+        """Answer the current step with one value for each of its fields.
+
+        Raises `UserError` when a value is malformed, `CredentialsError` when the network refuses it,
+        `NetworkError` when the network cannot be asked. After an error the step may be answered again.
+        """
+        ...
+
+    async def cancel(self) -> None:
+        """Give up; closes what the attempt opened."""
+        ...
