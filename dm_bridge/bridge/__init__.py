@@ -1,0 +1,1 @@
+"""The domain: carries one side's events to the other, and keeps private chats direct."""

@@ -1,0 +1,1 @@
+"""Everything that talks to the homeserver, and everything the homeserver talks to."""

@@ -127,6 +127,10 @@ class Network(Protocol):
         """
         ...
 
+    def contact_of(self, chat: ChatId) -> ContactId:
+        """With whom a private chat is; the reverse of `Session.chat_with`."""
+        ...
+
     def contact_uri(self, contact: ContactId) -> str:
         """A URI for the contact (``xmpp:romeo@example.org``), shown in room information."""
         ...

@@ -1,0 +1,187 @@
+"""The bot's commands: one line of text in, short answers out.
+
+The rule that must never break: a command acts for the user who wrote it, and for nobody else; and
+what a person typed is never quoted back where it may hold a password.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from dm_bridge import __version__
+from dm_bridge.bridge.commands.login import LoginDialogues
+from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import Portals
+from dm_bridge.errors import BridgeError, UserError
+from dm_bridge.ids import NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.matrix.formatting import code
+from dm_bridge.network.api import Network, Session
+from dm_bridge.network.events import SessionState, SessionStatus
+from dm_bridge.store.logins import LoginRow
+
+__all__ = ["Answer", "Commands", "Reply"]
+
+log = structlog.get_logger(__name__)
+
+_STATUS_WORDS = {
+    SessionStatus.CONNECTING: "connecting",
+    SessionStatus.CONNECTED: "connected",
+    SessionStatus.TRANSIENT_DISCONNECT: "disconnected for the moment, trying again",
+    SessionStatus.BAD_CREDENTIALS: "refused by its server; please log in again",
+    SessionStatus.LOGGED_OUT: "logged out",
+    SessionStatus.UNKNOWN_ERROR: "in trouble",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    usage: str
+    help: str
+    run: Callable[[UserId, RoomId, str, Answer], Awaitable[None]]
+
+
+class Commands:
+    """Runs commands."""
+
+    def __init__(self, logins: Logins, portals: Portals) -> None:
+        self._logins = logins
+        self._portals = portals
+        self._dialogues = LoginDialogues(logins)
+        self._commands = {
+            "help": _Command("help", "what I can do", self._help),
+            "login": _Command("login NETWORK", "log in to a network", self._login),
+            "logins": _Command("logins", "your logins, and how they are", self._list),
+            "logout": _Command("logout [ID]", "log out, and forget the password", self._logout),
+            "start": _Command("start ADDRESS", "open the chat with somebody", self._start),
+            "ping": _Command("ping", "whether I am there", self._ping),
+            "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
+        }
+
+    async def run(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
+        """Run what ``user`` wrote in ``room``, and ``answer`` with what they should read."""
+        words = text.split()
+        name = words[0].lower().lstrip("!/") if words else ""
+        command = self._commands.get(name)
+        try:
+            if self._dialogues.is_open(room, user) and text.strip().lower() not in (
+                "cancel",
+                "help",
+            ):
+                await self._dialogues.submit(user, room, text, answer)
+            elif command is not None:
+                await command.run(user, room, text.strip()[len(words[0]) :].strip(), answer)
+            else:
+                await answer(
+                    Reply("I do not know this command. Write `help` to see what I can do.")
+                )
+        except BridgeError as error:
+            if not isinstance(error, UserError):
+                log.warning("a command failed", command=name if command else "?", reason=str(error))
+            await answer(Reply(f"⚠ {error}"))
+
+    async def _help(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        lines = [f"- `{c.usage}`: {c.help}" for c in self._commands.values()]
+        networks = ", ".join(f"{n.title} (`{n.name}`)" for n in self._logins.networks) or "none"
+        await answer(Reply("\n".join(["You can write:", "", *lines, "", f"Networks: {networks}."])))
+
+    async def _login(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        network, values = self._network_first(rest)
+        await self._dialogues.open(user, room, network, values, answer)
+
+    def _network_first(self, rest: str) -> tuple[Network, str]:
+        known = {network.name: network for network in self._logins.networks}
+        name, _, values = rest.partition(" ")
+        if name.lower() in known:
+            return known[NetworkName(name.lower())], values.strip()
+        if len(known) == 1 and not rest:
+            return next(iter(known.values())), ""
+        choice = ", ".join(f"`login {name}`" for name in sorted(known)) or "none is enabled"
+        raise UserError(f"Which network? You can write: {choice}.")
+
+    async def _list(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        rows = self._logins.of(user)
+        if not rows:
+            choice = " or ".join(f"`login {network.name}`" for network in self._logins.networks)
+            await answer(Reply(f"You have no logins. Write {choice} to add one."))
+            return
+        await answer(Reply("\n".join(["Your logins:", "", *map(self._describe, rows)])))
+
+    def _describe(self, row: LoginRow) -> str:
+        state = self._logins.state(row.id)
+        title = self._logins.network(row.network).title
+        return f"- {code(row.id)}: {title}, {code(row.name)}, {_words(state)}"
+
+    async def _logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        row = self._choose(user, rest.split(), "logout")
+        await self._logins.logout(row.id)
+        await answer(
+            Reply(
+                f"You are logged out of {code(row.name)}, and its password is forgotten. "
+                "Your chats stay where they are."
+            )
+        )
+
+    def _choose(self, user: UserId, words: list[str], command: str) -> LoginRow:
+        rows = self._logins.of(user)
+        if not rows:
+            raise UserError("You have no logins.")
+        if words:
+            for row in rows:
+                if words[0] in (row.id, row.name, row.remote):
+                    return row
+            raise UserError("You have no such login. Write `logins` to see those you have.")
+        if len(rows) > 1:
+            choice = ", ".join(f"`{command} {row.id}` ({code(row.name)})" for row in rows)
+            raise UserError(f"You have several logins. Which one? {choice}")
+        return rows[0]
+
+    async def _start(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        words = rest.split()
+        if not words:
+            raise UserError("With whom? For example: `start juliet@example.org`")
+        row, session, network = self._connected(user, words)
+        contact = network.parse_contact(words[-1])
+        known = await session.contact(contact)
+        key = PortalKey(row.id, session.chat_with(contact))
+        portal = await self._portals.open(
+            key, row, network, contact, name=known.name, private_name=known.private_name
+        )
+        link = f"https://matrix.to/#/{portal.room}"
+        invited = "" if portal.joined else " I have invited you to it."
+        await answer(
+            Reply(f"Your chat with {code(contact)} is here: [{portal.room}]({link}).{invited}")
+        )
+
+    def _connected(self, user: UserId, words: list[str]) -> tuple[LoginRow, Session, Network]:
+        """The login to start a chat from: the one named before the address, or the only one."""
+        rows = self._logins.of(user)
+        if not rows:
+            raise UserError("You are not logged in yet. Write `login` first.")
+        row = rows[0] if len(rows) == 1 else self._choose(user, words[:-1], "start")
+        session = self._logins.session(row.id)
+        if session is None:
+            raise UserError(
+                f"{row.name} is {_words(self._logins.state(row.id))}. Write `login {row.network}` first."
+            )
+        return row, session, self._logins.network(row.network)
+
+    async def _ping(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        rows = self._logins.of(user)
+        up = sum(self._logins.state(row.id).status is SessionStatus.CONNECTED for row in rows)
+        count = f"{up} of your {len(rows)} logins" if len(rows) != 1 else f"{up} of your 1 login"
+        await answer(Reply(f"Pong. This is dm_bridge {__version__}; {count} connected."))
+
+    async def _cancel(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        if await self._dialogues.cancel(room, user):
+            await answer(Reply("Stopped."))
+        else:
+            await answer(Reply("There is nothing to stop."))
+
+
+def _words(state: SessionState) -> str:
+    words = _STATUS_WORDS[state.status]
+    return f"{words} ({state.reason})" if state.reason else words

@@ -1,0 +1,130 @@
+"""Logging in, as a conversation: one question per message, in one room, with one user.
+
+The rule that must never break: a message that answers with a secret is redacted before the network
+is even asked.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.errors import CredentialsError, NetworkError, UserError
+from dm_bridge.ids import RoomId, UserId
+from dm_bridge.matrix.formatting import code
+from dm_bridge.network.api import Network
+from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginProcess
+
+PATIENCE = 600.0  # seconds after which an unanswered question is no longer waiting
+
+
+@dataclass
+class _Dialogue:
+    network: Network
+    process: LoginProcess
+    step: AskStep
+    values: dict[str, str] = field(default_factory=dict, repr=False)
+    asked_at: float = field(default_factory=time.monotonic)
+
+    @property
+    def question(self) -> LoginField:
+        """The first field without a value."""
+        return next(f for f in self.step.fields if f.name not in self.values)
+
+    @property
+    def complete(self) -> bool:
+        return all(f.name in self.values for f in self.step.fields)
+
+
+class LoginDialogues:
+    """The logins that users are in the middle of. They do not survive a restart, by design."""
+
+    def __init__(self, logins: Logins) -> None:
+        self._logins = logins
+        self._open: dict[tuple[RoomId, UserId], _Dialogue] = {}
+
+    def is_open(self, room: RoomId, user: UserId) -> bool:
+        """Whether the next message of ``user`` in ``room`` is an answer."""
+        dialogue = self._open.get((room, user))
+        if dialogue is None:
+            return False
+        if time.monotonic() - dialogue.asked_at > PATIENCE:
+            self._close(room, user)
+            return False
+        return True
+
+    async def open(
+        self, user: UserId, room: RoomId, network: Network, given: str, answer: Answer
+    ) -> None:
+        """Begin, with the values that were given along: words in the order of the fields.
+
+        The last field takes all that is left, so that a password may contain spaces.
+        """
+        await self.cancel(room, user)
+        process = network.start_login()
+        step = process.start()
+        dialogue = _Dialogue(network, process, step)
+        values = given.split(maxsplit=len(step.fields) - 1)
+        dialogue.values.update(zip((f.name for f in step.fields), values, strict=False))
+        self._open[(room, user)] = dialogue
+        self._logins.begin(user)
+        secret = any(f.kind is FieldKind.SECRET for f in step.fields[: len(values)])
+        await self._go_on(user, room, dialogue, secret, answer)
+
+    async def submit(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
+        """Take a message as the answer to the question that is open."""
+        dialogue = self._open[(room, user)]
+        question = dialogue.question
+        dialogue.values[question.name] = text.strip()
+        dialogue.asked_at = time.monotonic()
+        await self._go_on(user, room, dialogue, question.kind is FieldKind.SECRET, answer)
+
+    async def cancel(self, room: RoomId, user: UserId) -> bool:
+        """Stop; whether there was something to stop."""
+        dialogue = self._open.get((room, user))
+        if dialogue is None:
+            return False
+        self._close(room, user)
+        await dialogue.process.cancel()
+        return True
+
+    async def _go_on(
+        self, user: UserId, room: RoomId, dialogue: _Dialogue, secret: bool, answer: Answer
+    ) -> None:
+        if secret:
+            await answer(Reply("", hide_request=True))
+        if not dialogue.complete:
+            await answer(Reply(_ask(dialogue.question)))
+            return
+        await answer(Reply("Logging in…"))
+        try:
+            step = await dialogue.process.submit(dict(dialogue.values))
+            if isinstance(step, AskStep):
+                dialogue.step, dialogue.values = step, {}
+                await answer(Reply(_ask(dialogue.question)))
+                return
+            await self._done(user, dialogue.network, step, answer)
+        except (UserError, CredentialsError, NetworkError) as error:
+            await answer(Reply(f"⚠ {error} To try again, write `login {dialogue.network.name}`."))
+        if self._open.get((room, user)) is dialogue:
+            self._close(room, user)
+
+    async def _done(self, user: UserId, network: Network, done: LoginDone, answer: Answer) -> None:
+        await self._logins.add(user, network.name, done)
+        await answer(
+            Reply(
+                f"You are logged in to {network.title} as {code(done.name)}. "
+                "Your private chats will appear as they come; write `start` and an address to open one."
+            )
+        )
+
+    def _close(self, room: RoomId, user: UserId) -> None:
+        del self._open[(room, user)]
+        self._logins.end(user)
+
+
+def _ask(question: LoginField) -> str:
+    hint = " I will remove your message at once." if question.kind is FieldKind.SECRET else ""
+    return f"Please send your {question.label}.{hint} (`cancel` stops.)"

@@ -1,0 +1,53 @@
+"""Ghosts, brought to life once: registered and named before they do anything."""
+
+from __future__ import annotations
+
+import asyncio
+
+from dm_bridge.ids import ContactId, GhostNamespace, NetworkName, UserId
+from dm_bridge.matrix import ghosts
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.store.portals import PortalStore
+
+
+class Ghosts:
+    """The ghosts of one bridge."""
+
+    def __init__(
+        self, homeserver: Homeserver, store: PortalStore, namespace: GhostNamespace
+    ) -> None:
+        self._homeserver = homeserver
+        self._store = store
+        self.namespace = namespace
+        self._busy: dict[UserId, asyncio.Lock] = {}
+
+    def user_id(self, network: NetworkName, contact: ContactId) -> UserId:
+        """The ghost's user id."""
+        return self.namespace.user_id(network, contact)
+
+    async def ensure(self, network: NetworkName, contact: ContactId, name: str) -> UserId:
+        """Register and name the ghost of ``contact`` unless that has been done; its user id.
+
+        ``name`` is set when the ghost is new; a known ghost keeps the name it has.
+        """
+        user = self.user_id(network, contact)
+        lock = self._busy.setdefault(user, asyncio.Lock())
+        try:
+            async with lock:
+                row = await self._store.ghost(network, contact, user)
+                if not row.registered:
+                    await ghosts.register(self._homeserver, user)
+                    await ghosts.set_name(self._homeserver, user, name)
+                    await self._store.set_ghost(user, name)
+        finally:
+            if not lock.locked():
+                self._busy.pop(user, None)
+        return user
+
+    async def contact(self, user: UserId) -> tuple[NetworkName, ContactId] | None:
+        """Whom a ghost stands for; None when it is no ghost of ours, or one we cannot know."""
+        name = self.namespace.parse(user)
+        if name is None:
+            return None
+        contact = name.contact or await self._store.ghost_contact(user)
+        return None if contact is None else (name.network, contact)

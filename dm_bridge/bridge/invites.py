@@ -1,0 +1,158 @@
+"""Ghosts that are invited: opens the chat with that contact in the user's own room.
+
+The rule that must never break: a ghost stays only in a room of two, and only for a user who has a
+login on the ghost's network; anybody else gets a reason, and the ghost leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import structlog
+
+from dm_bridge.bridge.ghosts import Ghosts
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import Portals
+from dm_bridge.errors import BridgeError, UserError
+from dm_bridge.ids import ContactId, EventId, NetworkName, PortalKey, RoomId, UserId, digest_id
+from dm_bridge.matrix import ghosts as registration
+from dm_bridge.matrix import rooms
+from dm_bridge.matrix.formatting import notice
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.network.api import Session
+from dm_bridge.store.logins import LoginRow, LoginState
+from dm_bridge.store.outbox import OutboxRow
+from dm_bridge.store.portals import Membership, PortalStore
+
+log = structlog.get_logger(__name__)
+
+
+class Invites:
+    """Answers invites of ghosts. ``may_use``: whether a user may use the bridge."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        portals: Portals,
+        ghosts: Ghosts,
+        logins: Logins,
+        store: PortalStore,
+        bot: UserId,
+        may_use: Callable[[UserId], bool],
+    ) -> None:
+        self._homeserver = homeserver
+        self._portals = portals
+        self._ghosts = ghosts
+        self._logins = logins
+        self._store = store
+        self._bot = bot
+        self._may_use = may_use
+
+    async def ghost_exists(self, user: UserId) -> bool:
+        """Bring a ghost to life that somebody looks up; False when it stands for nobody we could reach."""
+        contact = await self._valid_contact(user)
+        if contact is None:
+            return False
+        await self._ghosts.ensure(*contact, contact[1])
+        return True
+
+    async def ghost_invited(
+        self, room: RoomId, inviter: UserId, ghost: UserId, direct: bool
+    ) -> list[OutboxRow]:
+        """Open the chat, or decline. Returns what the user wrote before the ghost was there."""
+        contact = await self._valid_contact(ghost)
+        if contact is None:
+            await registration.register(self._homeserver, ghost)
+            await self.decline(room, ghost, "There is no such contact.")
+            return []
+        network_name, remote = contact
+        await self._ghosts.ensure(network_name, remote, remote)
+        login = self._login_for(inviter, network_name)
+        if login is None:
+            network = self._logins.network(network_name)
+            await self.decline(
+                room,
+                ghost,
+                f"You are not logged in to {network.title}. Write to {self._bot}: login {network_name}"
+                if self._may_use(inviter)
+                else "This bridge is not open to you.",
+            )
+            return []
+        await self._homeserver.join(room, user=ghost)
+        others = await self._homeserver.members(room, user=ghost)
+        alone = set(others) <= {ghost, inviter, self._bot}
+        if not alone or not (direct or await self._unnamed(room, ghost)):
+            await self._leave(room, ghost, "Contacts can be in one-to-one chats only.")
+            return []
+        if await self._has_state(room, ghost, "m.room.encryption"):
+            await self._leave(
+                room,
+                ghost,
+                "The bridge cannot read encrypted rooms yet; write in one without encryption.",
+            )
+            return []
+        session = self._logins.session(login.id)
+        assert session is not None
+        return await self._settle(room, ghost, login, session)
+
+    async def _settle(
+        self, room: RoomId, ghost: UserId, login: LoginRow, session: Session
+    ) -> list[OutboxRow]:
+        network = self._logins.network(login.network)
+        contact = await self._ghosts.contact(ghost)
+        assert contact is not None
+        key = PortalKey(login.id, session.chat_with(contact[1]))
+        portal = await self._store.reserve(key, contact[1], ghost)
+        if portal.room is not None and portal.room != room and portal.membership is Membership.JOIN:
+            link = f"https://matrix.to/#/{portal.room}"
+            content = notice(f"We have a chat already: [{portal.room}]({link})")
+            await self._homeserver.send(
+                room, "m.room.message", content, digest_id("have chat", room), user=ghost
+            )
+            await self._leave(room, ghost, "We have a chat already.")
+            return []
+        await self._portals.adopt(portal, login, network, room)
+        missed = await rooms.messages_by(self._homeserver, room, login.owner, seen_by=ghost)
+        return [OutboxRow(EventId(event["event_id"]), room, login.owner, event) for event in missed]
+
+    async def decline(self, room: RoomId, ghost: UserId, reason: str) -> None:
+        """Refuse an invite, with a reason that clients show."""
+        try:
+            await self._leave(room, ghost, reason)
+        except BridgeError as error:
+            if error.retry_after is not None:
+                raise
+            log.info("an invite could not be declined", room=room, reason=str(error))
+
+    async def _leave(self, room: RoomId, ghost: UserId, reason: str) -> None:
+        log.info("a ghost declines an invite", room=room, reason=reason)
+        await self._homeserver.leave(room, user=ghost, reason=reason)
+
+    async def _valid_contact(self, ghost: UserId) -> tuple[NetworkName, ContactId] | None:
+        contact = await self._ghosts.contact(ghost)
+        if contact is None:
+            return None
+        try:
+            normal = self._logins.network(contact[0]).parse_contact(contact[1])
+        except UserError:
+            return None
+        return contact if normal == contact[1] else None
+
+    def _login_for(self, user: UserId, network: NetworkName) -> LoginRow | None:
+        """The user's login on a network; the oldest, when there are several."""
+        if not self._may_use(user):
+            return None
+        for row in self._logins.of(user):
+            if (
+                row.network == network
+                and row.state is LoginState.ACTIVE
+                and self._logins.session(row.id) is not None
+            ):
+                return row
+        return None
+
+    async def _unnamed(self, room: RoomId, ghost: UserId) -> bool:
+        return not await self._has_state(room, ghost, "m.room.name")
+
+    async def _has_state(self, room: RoomId, ghost: UserId, event_type: str) -> bool:
+        return bool(await rooms.state_of(self._homeserver, room, event_type, user=ghost))

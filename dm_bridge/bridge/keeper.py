@@ -1,0 +1,156 @@
+"""Keeps m.direct: one task per account that reads fresh, decides, writes and verifies.
+
+The rule that must never break: no write without a fresh read right before it, and none after a
+read that failed. What to write is decided by `dm_bridge.direct`; this is only its hands.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterable
+from typing import assert_never
+
+import structlog
+
+from dm_bridge.direct import (
+    DirectDocument,
+    Keep,
+    Ledger,
+    Malformed,
+    NotSet,
+    Put,
+    Refuse,
+    reconcile,
+)
+from dm_bridge.errors import BridgeError
+from dm_bridge.ids import UserId
+from dm_bridge.matrix.accounts import Accounts, get_direct, put_direct
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.direct import DirectStore
+
+log = structlog.get_logger(__name__)
+
+ROUNDS = 5  # write, verify, and again when somebody wrote in between
+ATTEMPTS = 8
+LONGEST_PAUSE = 300.0
+AT_ONCE = 16
+
+NeverKeys = Callable[[UserId], Iterable[UserId]]
+
+
+class Keeper:
+    """Keeps the m.direct of puppeted users, and of ghosts.
+
+    ``owns``: whether an account is a ghost of ours. ``never_keys``: for an account, the users under whom
+    no managed room may stand.
+    """
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        accounts: Accounts,
+        store: DirectStore,
+        owns: Callable[[UserId], bool],
+        never_keys: NeverKeys,
+        metrics: Metrics,
+    ) -> None:
+        self._homeserver = homeserver
+        self._accounts = accounts
+        self._store = store
+        self._owns = owns
+        self._never_keys = never_keys
+        self._metrics = metrics
+        self._tasks: dict[UserId, asyncio.Task[None]] = {}
+        self._again: set[UserId] = set()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+
+    def touch(self, account: UserId) -> None:
+        """Something that should be marked for ``account`` has changed; look at it soon."""
+        if account in self._tasks:
+            self._again.add(account)
+            return
+        task = asyncio.create_task(self._keep(account), name=f"keeper: {account}")
+        self._tasks[account] = task
+
+    async def settled(self, *accounts: UserId, within: float) -> None:
+        """Return once these accounts have been dealt with, or after ``within`` seconds."""
+        tasks = [self._tasks[account] for account in accounts if account in self._tasks]
+        if tasks:
+            await asyncio.wait(tasks, timeout=within)
+
+    async def resume(self) -> None:
+        """At start: take up what an earlier run left unwritten."""
+        for account in await self._store.unsettled():
+            self.touch(account)
+
+    async def stop(self) -> None:
+        """Cancel what is under way; it is taken up again at the next start."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, account: UserId) -> None:
+        try:
+            for attempt in range(ATTEMPTS):
+                self._again.discard(account)
+                try:
+                    async with self._slots:
+                        done = await self._reconcile(account)
+                except BridgeError as error:
+                    pause = max(error.retry_after or 0.0, min(LONGEST_PAUSE, 2.0**attempt))
+                    log.warning("m.direct could not be kept", account=account, reason=str(error))
+                    await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+                    continue
+                if done and account not in self._again:
+                    return
+            log.error("m.direct is left for later after repeated trouble", account=account)
+        except Exception:
+            log.exception("m.direct could not be kept for a reason of our own", account=account)
+        finally:
+            del self._tasks[account]
+            if account in self._again:
+                self._again.discard(account)
+                self.touch(account)
+
+    async def _reconcile(self, account: UserId) -> bool:
+        """Write until a fresh read shows what is wanted. False when others kept writing in between."""
+        if not self._has_access(account):
+            return True
+        for _ in range(ROUNDS):
+            managed = await self._store.managed(account)
+            ledger = Ledger.of(account, managed, self._never_keys(account))
+            decision = reconcile(ledger, await self._read(account))
+            match decision:
+                case Keep():
+                    await self._store.settle(account, managed)
+                    return True
+                case Refuse(_, sentence):
+                    log.error("m.direct is left alone", account=account, reason=sentence)
+                    return True
+                case Put(document, reasons):
+                    await self._write(account, document)
+                    for reason in reasons:
+                        log.info("m.direct written", account=account, what=reason.sentence)
+                case _:
+                    assert_never(decision)
+        return False
+
+    def _has_access(self, account: UserId) -> bool:
+        return self._owns(account) or self._accounts.can_act_for(account)
+
+    async def _read(self, account: UserId) -> DirectDocument | Malformed | NotSet:
+        if self._owns(account):
+            raw = await get_direct(self._homeserver, account)
+        else:
+            raw = await self._accounts.direct(account)
+        return NotSet() if raw is None else DirectDocument.parse(raw)
+
+    async def _write(self, account: UserId, document: DirectDocument) -> None:
+        self._metrics.direct_puts.inc()
+        if self._owns(account):
+            await put_direct(self._homeserver, account, document.to_json())
+        else:
+            await self._accounts.put_direct(account, document.to_json())

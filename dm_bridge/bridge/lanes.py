@@ -1,0 +1,104 @@
+"""Lanes: work that is in order within a key and concurrent between keys.
+
+The rule that must never break: one key's trouble, however long it lasts, delays no other key. The
+database says what is to be done; a lane is only woken, so nothing is lost when one dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from dm_bridge.errors import BridgeError
+
+log = structlog.get_logger(__name__)
+
+K = TypeVar("K")
+
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 60.0
+
+
+class Lanes(Generic[K]):
+    """Runs ``drain(key)``, which works until nothing is left, whenever a key is woken.
+
+    When ``drain`` raises, the lane pauses (``retry_after`` of the error, or exponential with jitter, at
+    most a minute) and runs it again.
+    """
+
+    def __init__(self, name: str, drain: Callable[[K], Awaitable[None]]) -> None:
+        self._name = name
+        self._drain = drain
+        self._tasks: dict[K, asyncio.Task[None]] = {}
+        self._woken: dict[K, asyncio.Event] = {}
+        self._running = False
+
+    def start(self) -> None:
+        """From now on, a key that is woken runs; before, waking has no effect."""
+        self._running = True
+
+    def nudge(self) -> None:
+        """Whoever pauses after trouble may try again: the trouble may be over."""
+        for woken in self._woken.values():
+            woken.set()
+
+    def wake(self, key: K) -> None:
+        """Make sure that ``drain(key)`` runs from its start, soon, once more."""
+        if not self._running:
+            return
+        if key in self._tasks:
+            self._woken[key].set()
+            return
+        self._woken[key] = asyncio.Event()
+        task = asyncio.create_task(self._run(key), name=f"{self._name}: {key}")
+        self._tasks[key] = task
+
+    async def stop(self) -> None:
+        """Cancel every lane; what they had not finished still waits in the database."""
+        self._running = False
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self, key: K) -> None:
+        woken = self._woken[key]
+        failures = 0
+        try:
+            while True:
+                woken.clear()
+                try:
+                    await self._drain(key)
+                    failures = 0
+                except BridgeError as error:
+                    failures += 1
+                    await self._pause(woken, error.retry_after, failures, str(error))
+                    continue
+                except Exception:
+                    failures += 1
+                    log.exception("a lane met an error of our own", lane=self._name)
+                    await self._pause(woken, None, failures, "an error of our own")
+                    continue
+                if not woken.is_set():
+                    return
+        finally:
+            del self._tasks[key]
+            del self._woken[key]
+
+    async def _pause(
+        self, woken: asyncio.Event, retry_after: float | None, failures: int, reason: str
+    ) -> None:
+        backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
+        pause = max(retry_after or 0.0, backoff * random.uniform(0.5, 1))  # noqa: S311
+        log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
+        woken.clear()
+        try:
+            async with asyncio.timeout(pause):
+                await woken.wait()
+                await asyncio.sleep(min(pause, FIRST_PAUSE))
+        except TimeoutError:
+            pass

@@ -1,0 +1,276 @@
+"""Logins and their sessions: opened at start, kept, closed.
+
+The rule that must never break: one login that cannot be opened, whatever the reason, never stops
+another one, nor the start of the bridge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+
+from dm_bridge.errors import BridgeError, UserError
+from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
+from dm_bridge.network.api import Login, Network, Session
+from dm_bridge.network.events import RemoteEvent, SessionState, SessionStatus
+from dm_bridge.network.login import LoginDone
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
+from dm_bridge.store.sealing import SealingKey
+
+log = structlog.get_logger(__name__)
+
+OPENING_AT_ONCE = 8
+CLOSE_DEADLINE = 8.0
+
+TellUser = Callable[[UserId, str], Awaitable[None]]
+"""Writes a few words of Markdown to a user's management rooms."""
+
+
+@dataclass
+class _Live:
+    row: LoginRow
+    session: Session | None
+    state: SessionState
+
+
+class Logins:
+    """All logins of one bridge.
+
+    ``on_events``: called with the chats in which something new waits. ``tell``: how to reach a user.
+    """
+
+    def __init__(
+        self,
+        networks: Mapping[NetworkName, Network],
+        store: LoginStore,
+        inbox: InboxStore,
+        key: SealingKey,
+        tell: TellUser,
+        on_events: Callable[[set[PortalKey]], None],
+        on_connected: Callable[[LoginId], None],
+        metrics: Metrics,
+    ) -> None:
+        self._networks = networks
+        self._store = store
+        self._inbox = inbox
+        self._key = key
+        self._tell = tell
+        self._on_events = on_events
+        self._on_connected = on_connected
+        self._metrics = metrics
+        self._live: dict[LoginId, _Live] = {}
+        self._opening: dict[UserId, int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Open the session of every active login; does not wait until they are connected."""
+        slots = asyncio.Semaphore(OPENING_AT_ONCE)
+
+        async def open_one(row: LoginRow) -> None:
+            async with slots:
+                await self._open(row)
+
+        rows = await self._store.all()
+        for row in rows:
+            self._live[row.id] = _Live(row, None, _resting(row))
+        await asyncio.gather(*(open_one(row) for row in rows if row.state is LoginState.ACTIVE))
+        self._count()
+
+    async def stop(self) -> None:
+        """Close every session, within a deadline."""
+        await asyncio.gather(*(self._close(live) for live in self._live.values()))
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def network(self, name: NetworkName) -> Network:
+        """A configured network. Raises `UserError` when there is none of this name."""
+        network = self._networks.get(name)
+        if network is None:
+            known = ", ".join(sorted(self._networks)) or "none"
+            raise UserError(f"This bridge has no network called {name}. It has: {known}.")
+        return network
+
+    @property
+    def networks(self) -> Sequence[Network]:
+        """The configured networks."""
+        return list(self._networks.values())
+
+    async def row(self, login: LoginId) -> LoginRow | None:
+        """A login, or None."""
+        live = self._live.get(login)
+        return live.row if live is not None else await self._store.get(login)
+
+    def session(self, login: LoginId) -> Session | None:
+        """The session of a login that is to be connected, or None."""
+        live = self._live.get(login)
+        return None if live is None else live.session
+
+    def state(self, login: LoginId) -> SessionState:
+        """Where a login stands."""
+        live = self._live.get(login)
+        return SessionState(SessionStatus.LOGGED_OUT) if live is None else live.state
+
+    def of(self, owner: UserId) -> list[LoginRow]:
+        """The logins of a user that they have not logged out of."""
+        return [
+            live.row
+            for live in self._live.values()
+            if live.row.owner == owner and live.row.state is not LoginState.LOGGED_OUT
+        ]
+
+    def may_act_for(self, user: UserId) -> bool:
+        """Whether ``user`` has a login here, or is in the middle of one."""
+        return user in self._opening or any(
+            live.row.owner == user and live.row.state is not LoginState.LOGGED_OUT
+            for live in self._live.values()
+        )
+
+    def begin(self, user: UserId) -> None:
+        """``user`` starts to log in; `end` must follow."""
+        self._opening[user] = self._opening.get(user, 0) + 1
+
+    def end(self, user: UserId) -> None:
+        """``user`` is done logging in, one way or the other."""
+        self._opening[user] -= 1
+        if not self._opening[user]:
+            del self._opening[user]
+
+    async def add(self, owner: UserId, network: NetworkName, done: LoginDone) -> LoginRow:
+        """Keep a login that succeeded, and connect it. The same account again replaces its session."""
+        login = await self._store.reserve(owner, network, done.remote, done.name)
+        await self._store.activate(login, self._key.seal(login, done.credentials))
+        row = await self._store.get(login)
+        assert row is not None
+        previous = self._live.get(login)
+        if previous is not None:
+            await self._close(previous)
+        self._live[login] = _Live(row, None, _resting(row))
+        await self._open(row)
+        self._count()
+        log.info("a user logged in", login=login, network=network, owner=owner)
+        return row
+
+    async def logout(self, login: LoginId) -> None:
+        """Close the session and forget the credentials; its rooms stay."""
+        live = self._live[login]
+        await self._close(live)
+        await self._set_state(live, LoginState.LOGGED_OUT, "")
+        live.state = SessionState(SessionStatus.LOGGED_OUT)
+        self._count()
+        log.info("a user logged out", login=login, owner=live.row.owner)
+
+    async def _open(self, row: LoginRow) -> None:
+        live = self._live[row.id]
+        try:
+            assert row.sealed is not None
+            credentials = self._key.unseal(row.id, row.sealed)
+            network = self.network(row.network)
+            sink = _Sink(self, row.id)
+            live.session = network.open_session(Login(row.id, row.remote, credentials), sink)
+            await live.session.connect()
+        except BridgeError as error:
+            live.state = SessionState(SessionStatus.UNKNOWN_ERROR, str(error))
+            log.error("a login could not be opened", login=row.id, reason=str(error))
+        except Exception:
+            live.state = SessionState(
+                SessionStatus.UNKNOWN_ERROR, "Something went wrong in the bridge; tell its admin."
+            )
+            log.exception("a login could not be opened for a reason of our own", login=row.id)
+
+    async def _close(self, live: _Live) -> None:
+        session, live.session = live.session, None
+        if session is None:
+            return
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await session.disconnect()
+        except Exception as error:
+            log.warning("a session did not close cleanly", login=live.row.id, reason=repr(error))
+
+    async def _set_state(self, live: _Live, state: LoginState, reason: str) -> None:
+        await self._store.set_state(live.row.id, state, reason)
+        sealed = None if state is LoginState.LOGGED_OUT else live.row.sealed
+        live.row = replace(live.row, state=state, reason=reason, sealed=sealed)
+
+    # -- what sessions report
+
+    async def delivered(self, login: LoginId, events: Sequence[RemoteEvent]) -> None:
+        """Commit what a session brought, and wake those who carry it on."""
+        chats = await self._inbox.add([(login, event) for event in events])
+        self._on_events(chats)
+
+    def reported(self, login: LoginId, state: SessionState) -> None:
+        """A session says where it stands."""
+        live = self._live.get(login)
+        if live is None or live.session is None:
+            return
+        before, live.state = live.state, state
+        if before.status is not state.status:
+            log.info(
+                "a session changed", login=login, state=state.status.value, reason=state.reason
+            )
+        self._count()
+        match state.status:
+            case SessionStatus.CONNECTED:
+                self._on_connected(login)
+            case SessionStatus.BAD_CREDENTIALS | SessionStatus.LOGGED_OUT:
+                self._in_background(self._refused(live, state))
+            case _:
+                pass
+
+    async def _refused(self, live: _Live, state: SessionState) -> None:
+        try:
+            await self._close(live)
+            await self._set_state(live, LoginState.BAD_CREDENTIALS, state.reason)
+            await self._tell(
+                live.row.owner,
+                f"⚠ {live.row.name} is disconnected. {state.reason} "
+                f"To go on, log in again: `login {live.row.network}`",
+            )
+            self._on_connected(live.row.id)  # whoever waits for this login need wait no longer
+        except BridgeError as error:
+            log.error("a refused login could not be recorded", reason=str(error))
+
+    def _in_background(self, work: Awaitable[None]) -> None:
+        async def run() -> None:
+            await work
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _count(self) -> None:
+        self._metrics.logins.clear()
+        for live in self._live.values():
+            if live.row.state is not LoginState.LOGGED_OUT:
+                self._metrics.logins.labels(live.row.network, live.state.status.value).inc()
+
+
+def _resting(row: LoginRow) -> SessionState:
+    match row.state:
+        case LoginState.ACTIVE:
+            return SessionState(SessionStatus.CONNECTING)
+        case LoginState.BAD_CREDENTIALS:
+            return SessionState(SessionStatus.BAD_CREDENTIALS, row.reason)
+        case LoginState.LOGGED_OUT:
+            return SessionState(SessionStatus.LOGGED_OUT)
+
+
+class _Sink:
+    """The `EventSink` of one login."""
+
+    def __init__(self, logins: Logins, login: LoginId) -> None:
+        self._logins = logins
+        self._login = login
+
+    async def deliver(self, events: Sequence[RemoteEvent]) -> None:
+        await self._logins.delivered(self._login, events)
+
+    def report(self, state: SessionState) -> None:
+        self._logins.reported(self._login, state)

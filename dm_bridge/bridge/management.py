@@ -1,0 +1,151 @@
+"""The bot's rooms: who may talk to it, where, and how it reaches people.
+
+The rule that must never break: the bot answers a person only in a room of two with them, and does
+only what that person may do. A stranger is refused once, politely, and never again.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import structlog
+
+from dm_bridge.bridge.commands import Commands, Reply
+from dm_bridge.errors import BridgeError
+from dm_bridge.ids import EventId, GhostNamespace, RoomId, UserId, digest_id
+from dm_bridge.matrix import rooms
+from dm_bridge.matrix.accounts import Accounts
+from dm_bridge.matrix.formatting import notice
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.store.outbox import OutboxRow
+from dm_bridge.store.rooms import RoomStore
+
+log = structlog.get_logger(__name__)
+
+GREETING = "Hello! I bridge your private chats. Write `help` to see what I can do."
+NOT_ALONE = "I talk to one person at a time. Please open a room with just the two of us."
+UNREADABLE = (
+    "I cannot read this: the room is encrypted, or it was not a text message. "
+    "Please write to me in a room without encryption."
+)
+
+
+class Management:
+    """The bot, as people meet it. ``may_use``: whether a user may use the bridge."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        accounts: Accounts,
+        store: RoomStore,
+        commands: Commands,
+        bot: UserId,
+        namespace: GhostNamespace,
+        may_use: Callable[[UserId], bool],
+        domain: str,
+    ) -> None:
+        self._homeserver = homeserver
+        self._accounts = accounts
+        self._store = store
+        self._commands = commands
+        self._bot = bot
+        self._namespace = namespace
+        self._may_use = may_use
+        self._domain = domain
+
+    async def user_of(self, room: RoomId) -> UserId | None:
+        """Whose management room this is, or None."""
+        return await self._store.management_user(room)
+
+    async def invited(self, room: RoomId, user: UserId) -> list[OutboxRow]:
+        """Come, and greet; returns what the user wrote before the bot was there."""
+        if self._namespace.owns(user):
+            return []
+        await self._homeserver.join(room, user=self._bot)
+        if not await self._is_alone_with(room, user):
+            await self._say(room, NOT_ALONE, "not alone", room)
+            await self._homeserver.leave(room, user=self._bot)
+            return []
+        await self._store.add_management(room, user)
+        missed = await rooms.messages_by(self._homeserver, room, user, seen_by=self._bot)
+        if self._may_use(user) and not missed:
+            await self._say(room, GREETING, "greeting", room)
+        return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
+
+    async def left(self, room: RoomId) -> None:
+        """The user or the bot left: nothing can be said there any more."""
+        await self._store.remove_management(room)
+
+    async def command(self, room: RoomId, user: UserId, event: EventId, text: str | None) -> None:
+        """Answer what a person wrote to the bot."""
+        if user != await self._store.management_user(room):
+            if not await self._is_alone_with(room, user):
+                return
+            await self._store.add_management(room, user)
+        if not self._may_use(user):
+            if await self._store.refuse_once(user):
+                await self._say(room, self._refusal(), "refusal", room)
+            return
+        if text is None:
+            await self._say(room, UNREADABLE, "unreadable", event)
+            return
+        number = 0
+
+        async def answer(reply: Reply) -> None:
+            nonlocal number
+            number += 1
+            if reply.hide_request:
+                await self._hide(room, user, event)
+            if reply.text:
+                await self._say(room, reply.text, "answer", event, str(number))
+
+        await self._commands.run(user, room, text, answer)
+
+    async def tell(self, user: UserId, text: str) -> None:
+        """Say something in every management room of a user."""
+        where = await self._store.management_rooms(user)
+        if not where:
+            log.info("a user has no room with the bot and was not told", user=user)
+        for room in where:
+            await self._say(room, text, "tell", room, secrets.token_hex(8))
+
+    def _refusal(self) -> str:
+        return (
+            "Sorry, this bridge is not open to you. "
+            f"If you think it should be, please ask the admin of {self._domain}."
+        )
+
+    async def _is_alone_with(self, room: RoomId, user: UserId) -> bool:
+        members = await self._homeserver.members(room, user=self._bot)
+        return set(members) <= {user, self._bot}
+
+    async def _hide(self, room: RoomId, user: UserId, event: EventId) -> None:
+        """Redact a message that held a secret: as the bot where it has the power, else as the user."""
+        reason = "It held a password."
+        try:
+            await self._homeserver.redact(
+                room, event, digest_id("redact", event), reason, user=self._bot
+            )
+            return
+        except BridgeError as error:
+            log.info("the bot may not redact here", room=room, reason=str(error))
+        try:
+            await self._accounts.redact(user, room, event, reason)
+        except BridgeError as error:
+            log.warning("a message with a secret could not be redacted", reason=str(error))
+            await self._say(
+                room, "⚠ I could not remove your password from this room. Please delete that message.",
+                "not redacted", event,
+            )  # fmt: skip
+
+    async def _say(self, room: RoomId, text: str, *about: str) -> None:
+        transaction = digest_id("bot", *about)
+        try:
+            await self._homeserver.send(
+                room, "m.room.message", notice(text), transaction, user=self._bot
+            )
+        except BridgeError as error:
+            if error.retry_after is not None:
+                raise
+            log.warning("the bot could not answer", room=room, reason=str(error))

@@ -1,0 +1,207 @@
+"""Carries events of the networks into Matrix: one lane per chat, in order.
+
+The rule that must never break: the next message of a chat is sent only after the one before it was
+accepted, and a row is finished only after its event was. While one outcome is being recorded, the
+next message is already on its way; after a crash in between, both are sent again under their old
+transaction ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+import structlog
+
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.errors import BridgeError, HomeserverError
+from dm_bridge.ids import EventId, PortalKey, digest_id
+from dm_bridge.matrix.accounts import Accounts
+from dm_bridge.matrix.formatting import notice, to_content
+from dm_bridge.matrix.homeserver import Homeserver, Json
+from dm_bridge.network.api import Session
+from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.inbox import InboxRow, InboxStore
+from dm_bridge.store.outbox import OutboxStore
+from dm_bridge.store.portals import PortalStore
+
+log = structlog.get_logger(__name__)
+
+PAGE = 50
+REMOTE_ID = "org.dm_bridge.remote_id"
+"""Content key of every event we send for a contact or a user: the message's id on its network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a row."""
+
+    state: str
+    event: EventId | None = None
+    reason: str = ""
+
+
+class ToMatrix:
+    """Drains the inbox of one chat at a time."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        accounts: Accounts,
+        portals: Portals,
+        logins: Logins,
+        inbox: InboxStore,
+        outbox: OutboxStore,
+        portal_store: PortalStore,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._homeserver = homeserver
+        self._accounts = accounts
+        self._portals = portals
+        self._logins = logins
+        self._inbox = inbox
+        self._outbox = outbox
+        self._portal_store = portal_store
+        self._metrics = metrics
+        self._clock = clock
+
+    async def drain(self, key: PortalKey) -> None:
+        """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
+        recording: asyncio.Task[None] | None = None
+        try:
+            while rows := await self._inbox.waiting(key, PAGE):
+                portal: OpenPortal | None = None
+                for row in rows:
+                    portal, outcome = await self._carry(row, portal)
+                    if recording is not None:
+                        await recording
+                    recording = asyncio.create_task(self._record(row, outcome))
+                assert recording is not None
+                await recording
+                recording = None
+        finally:
+            if recording is not None:
+                await asyncio.wait([recording])
+
+    async def _record(self, row: InboxRow, outcome: Outcome) -> None:
+        await self._inbox.finish(row, outcome.state, event=outcome.event, reason=outcome.reason)
+        self._metrics.messages.labels("to_matrix", outcome.state).inc()
+        self._metrics.latency.labels("to_matrix").observe(max(0.0, self._clock() - row.received_at))
+
+    async def _carry(
+        self, row: InboxRow, portal: OpenPortal | None
+    ) -> tuple[OpenPortal | None, Outcome]:
+        """Carry one event. Errors that may pass are raised; any other ends this row only."""
+        try:
+            if portal is None:
+                portal = await self._open(row.key, row.event)
+            if portal is None:
+                return None, Outcome("dropped", reason="the login does not exist any more")
+            try:
+                return portal, await self._deliver(portal, row)
+            except HomeserverError as error:
+                if error.status != 403:
+                    raise
+                portal = await self._reopen(portal, row)
+                return portal, await self._deliver(portal, row)
+        except BridgeError as error:
+            if error.retry_after is not None:
+                raise
+            log.error("a message could not be shown in Matrix", reason=str(error))
+            return portal, Outcome("parked", reason=str(error))
+        except Exception as error:
+            log.exception("a message could not be shown in Matrix for a reason of our own")
+            return portal, Outcome("parked", reason=repr(error))
+
+    async def _open(self, key: PortalKey, event: RemoteEvent) -> OpenPortal | None:
+        login = await self._logins.row(key.login)
+        if login is None:
+            return None
+        network = self._logins.network(login.network)
+        existing = await self._portal_store.get(key)
+        if existing is not None:
+            contact = existing.contact
+        elif isinstance(event, RemoteMessage) and not event.from_self:
+            contact = event.sender
+        else:
+            contact = network.contact_of(key.chat)
+        name = private_name = None
+        if existing is None or existing.room is None:
+            session: Session | None = self._logins.session(key.login)
+            if session is not None:
+                known = await session.contact(contact)
+                name, private_name = known.name, known.private_name
+            if isinstance(event, RemoteMessage) and not event.from_self:
+                name = event.sender_name or name
+        return await self._portals.open(
+            key, login, network, contact, name=name, private_name=private_name
+        )
+
+    async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
+        """The homeserver refused a message: when the ghost is not in the room, make another room."""
+        members = await self._members_or_none(portal)
+        stored = await self._portal_store.get(portal.key)
+        if stored is not None and stored.room == portal.room:
+            if members is None or members.get(portal.ghost) != "join":
+                await self._portals.ghost_removed(stored)
+            elif members.get(portal.login.owner) != "join":
+                await self._portals.user_left(stored)
+        reopened = await self._open(portal.key, row.event)
+        assert reopened is not None
+        return reopened
+
+    async def _members_or_none(self, portal: OpenPortal) -> dict[str, str] | None:
+        try:
+            members = await self._homeserver.members(portal.room, user=portal.ghost)
+        except HomeserverError as error:
+            if error.status != 403:
+                raise
+            return None
+        return {str(user): membership for user, membership in members.items()}
+
+    async def _deliver(self, portal: OpenPortal, row: InboxRow) -> Outcome:
+        match row.event:
+            case RemoteMessage() as message:
+                return Outcome("delivered", await self._message(portal, message))
+            case RemoteFailure() as failure:
+                return Outcome("delivered", await self._failure(portal, failure))
+            case _:
+                assert_never(row.event)
+
+    async def _message(self, portal: OpenPortal, message: RemoteMessage) -> EventId:
+        content = to_content(message.content)
+        content[REMOTE_ID] = message.id
+        transaction = digest_id("message", portal.key.login, portal.key.chat, message.id)
+        owner = portal.login.owner
+        if message.from_self and portal.joined and self._accounts.can_act_for(owner):
+            return await self._accounts.send(
+                owner, portal.room, content, transaction, message.sent_at
+            )
+        sender = portal.ghost
+        if message.from_self:
+            network = self._logins.network(portal.login.network)
+            sender = await self._portals.ensure_own_ghost(portal, network)
+        return await self._homeserver.send(
+            portal.room,
+            "m.room.message",
+            content,
+            transaction,
+            user=sender,
+            timestamp=message.sent_at,
+        )
+
+    async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
+        content: Json = notice(f"⚠ Your message was not delivered. {failure.reason}")
+        event = await self._outbox.event_of(portal.key, failure.message)
+        if event is not None:
+            content["m.relates_to"] = {"m.in_reply_to": {"event_id": event}}
+        transaction = digest_id("failure", portal.key.login, portal.key.chat, failure.message)
+        return await self._homeserver.send(
+            portal.room, "m.room.message", content, transaction, user=portal.ghost
+        )

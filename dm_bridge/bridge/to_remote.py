@@ -1,0 +1,234 @@
+"""Carries what the homeserver pushed: one lane per room, in order.
+
+The rule that must never break: a row is finished only after its outcome is certain, or after the
+user has been told that it is not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import assert_never
+
+import structlog
+
+from dm_bridge.bridge import routing
+from dm_bridge.bridge.invites import Invites
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.management import Management
+from dm_bridge.bridge.portal import Portals
+from dm_bridge.errors import BridgeError, NetworkError, StorageError
+from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, digest_id
+from dm_bridge.matrix.formatting import notice
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.network.api import OutgoingMessage
+from dm_bridge.network.events import SessionStatus, Text
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.logins import LoginRow, LoginState
+from dm_bridge.store.outbox import OutboxRow, OutboxStore
+from dm_bridge.store.portals import PortalRow, PortalStore
+
+log = structlog.get_logger(__name__)
+
+PAGE = 50
+TELL_AFTER = 15.0  # seconds a message may wait for its network before the user is told
+ECHO_PATIENCE = 30.0  # how long the answer to our own send may be outstanding
+
+
+class ToRemote:
+    """Drains the outbox of one room at a time."""
+
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        portals: Portals,
+        logins: Logins,
+        invites: Invites,
+        management: Management,
+        inbox: InboxStore,
+        outbox: OutboxStore,
+        portal_store: PortalStore,
+        bot: UserId,
+        namespace: GhostNamespace,
+        metrics: Metrics,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._homeserver = homeserver
+        self._portals = portals
+        self._logins = logins
+        self._invites = invites
+        self._management = management
+        self._inbox = inbox
+        self._outbox = outbox
+        self._portal_store = portal_store
+        self._bot = bot
+        self._namespace = namespace
+        self._metrics = metrics
+        self._clock = clock
+
+    async def drain(self, room: RoomId) -> None:
+        """Deal with everything that waits in ``room``. Raises `BridgeError` to be run again later."""
+        while rows := await self._outbox.waiting(room, PAGE):
+            for row in rows:
+                try:
+                    await self._handle(row)
+                except StorageError:
+                    raise
+                except BridgeError as error:
+                    if error.retry_after is not None:
+                        raise
+                    log.error("an event could not be handled", room=room, reason=str(error))
+                    await self._outbox.finish(row, "parked", reason=str(error))
+                except Exception as error:
+                    log.exception(
+                        "an event could not be handled for a reason of our own", room=room
+                    )
+                    await self._outbox.finish(row, "parked", reason=repr(error))
+
+    async def _handle(self, row: OutboxRow) -> None:
+        portal = await self._portal_store.by_room(row.room)
+        login = None if portal is None else await self._logins.row(portal.key.login)
+        if portal is not None and login is not None:
+            facts = routing.RoomFacts(owner=login.owner, ghost=portal.ghost)
+        else:
+            facts = routing.RoomFacts(manager=await self._management.user_of(row.room))
+        decision = routing.route(row.event, facts, bot=self._bot, namespace=self._namespace)
+        if portal is not None and login is not None:
+            await self._in_portal(row, decision, portal, login)
+        else:
+            await self._elsewhere(row, decision)
+
+    async def _in_portal(
+        self, row: OutboxRow, decision: routing.Route, portal: PortalRow, login: LoginRow
+    ) -> None:
+        match decision:
+            case routing.Message(text, echo_of):
+                if echo_of is not None and await self._is_echo(row, portal, RemoteId(echo_of)):
+                    await self._outbox.finish(row, "dropped", reason="it is our own")
+                    return
+                await self._send(row, portal, login, text)
+                return
+            case routing.Unsendable(sentence):
+                await self._undelivered(row, portal, sentence)
+                await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
+                return
+            case routing.OwnerMoved(joined):
+                if joined:
+                    await self._portals.user_joined(portal, login.owner)
+                else:
+                    await self._portals.user_left(portal)
+            case routing.GhostRemoved():
+                await self._portals.ghost_removed(portal)
+            case routing.BotInvited():
+                if row.sender == login.owner:
+                    await self._homeserver.join(row.room, user=self._bot)
+            case routing.BotMoved(joined):
+                await self._portals.bot_joined(portal, joined=joined)
+            case routing.GhostInvited(ghost):
+                await self._invites.decline(
+                    row.room, ghost, "This room is a private chat with somebody else."
+                )
+            case routing.Ignore() | routing.Command() | routing.ManagerLeft():
+                pass
+            case _:
+                assert_never(decision)
+        await self._finish(row, decision)
+
+    async def _elsewhere(self, row: OutboxRow, decision: routing.Route) -> None:
+        match decision:
+            case routing.BotInvited():
+                missed = await self._management.invited(row.room, row.sender)
+                for message in await self._outbox.add(missed):
+                    await self._handle(message)
+            case routing.Command(text):
+                await self._management.command(row.room, row.sender, row.id, text)
+            case routing.ManagerLeft():
+                await self._management.left(row.room)
+            case routing.BotMoved(joined):
+                if not joined:
+                    await self._management.left(row.room)
+            case routing.GhostInvited(ghost, direct):
+                missed = await self._invites.ghost_invited(row.room, row.sender, ghost, direct)
+                for message in await self._outbox.add(missed):
+                    await self._handle(message)
+            case _:
+                pass
+        await self._finish(row, decision)
+
+    async def _finish(self, row: OutboxRow, decision: routing.Route) -> None:
+        if isinstance(decision, routing.Ignore):
+            await self._outbox.finish(row, "dropped", reason=decision.reason)
+        else:
+            await self._outbox.finish(row, "handled")
+
+    async def _is_echo(self, row: OutboxRow, portal: PortalRow, remote: RemoteId) -> bool:
+        """Whether a marked event is the one we sent; waits while our own send is being recorded."""
+        deadline = self._clock() + ECHO_PATIENCE
+        while True:
+            delivered = await self._inbox.delivered(portal.key, remote)
+            if delivered is None:
+                return False
+            if not delivered.waiting or self._clock() > deadline:
+                return routing.is_echo(row.id, delivered.event, from_self=delivered.from_self)
+            await asyncio.sleep(0.1)
+
+    async def _send(self, row: OutboxRow, portal: PortalRow, login: LoginRow, text: Text) -> None:
+        refusal = self._refusal(login)
+        session = self._logins.session(login.id)
+        if refusal is not None or session is None:
+            sentence = refusal or "Your login is not connected. Ask the bridge's bot: `logins`"
+            await self._undelivered(row, portal, sentence)
+            await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
+            return
+        message = OutgoingMessage(portal.key.chat, RemoteId(digest_id("event", row.id)), text)
+        try:
+            remote = await session.send(message)
+        except NetworkError as error:
+            if error.retry_after is not None:
+                if self._clock() - row.received_at > TELL_AFTER:
+                    await self._waiting(row, portal, str(error))
+                raise
+            state = "failed" if error.certain else "uncertain"
+            await self._undelivered(row, portal, str(error), certain=error.certain)
+            await self._outbox.finish(row, state, portal=portal.key, reason=str(error))
+            self._metrics.messages.labels("to_remote", state).inc()
+            return
+        await self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
+        self._metrics.messages.labels("to_remote", "delivered").inc()
+        self._metrics.latency.labels("to_remote").observe(max(0.0, self._clock() - row.received_at))
+
+    def _refusal(self, login: LoginRow) -> str | None:
+        if login.state is LoginState.LOGGED_OUT:
+            return f"You are logged out of {login.name}. Send the bridge's bot: `login {login.network}`"
+        status = self._logins.state(login.id).status
+        if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
+            return (
+                f"{login.name} does not accept your login any more. "
+                f"Send the bridge's bot: `login {login.network}`"
+            )
+        return None
+
+    async def _undelivered(
+        self, row: OutboxRow, portal: PortalRow, sentence: str, *, certain: bool = True
+    ) -> None:
+        what = "was not delivered." if certain else "may not have been delivered."
+        await self._notify(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
+
+    async def _waiting(self, row: OutboxRow, portal: PortalRow, sentence: str) -> None:
+        text = f"Your message is not delivered yet. {sentence} The bridge keeps trying."
+        await self._notify(row, portal, "waiting", text)
+
+    async def _notify(self, row: OutboxRow, portal: PortalRow, kind: str, text: str) -> None:
+        content = notice(text)
+        content["m.relates_to"] = {"m.in_reply_to": {"event_id": row.id}}
+        transaction = digest_id("notice", kind, row.id)
+        try:
+            await self._homeserver.send(
+                row.room, "m.room.message", content, transaction, user=portal.ghost
+            )
+        except BridgeError as error:
+            if error.retry_after is not None:
+                raise
+            log.warning("a user could not be told", room=row.room, reason=str(error))

@@ -1,0 +1,103 @@
+"""Text between Matrix message events and the network-neutral form, sanitised both ways.
+
+The rule that must never break: no HTML crosses this module unsanitised, whoever wrote it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import nh3
+from markdown_it import MarkdownIt
+
+from dm_bridge.matrix.homeserver import Json
+from dm_bridge.network.events import Text
+
+MAX_HTML = (
+    65_536  # longest formatted_body that is looked at, in characters; events are at most 64 KiB
+)
+HTML_FORMAT = "org.matrix.custom.html"
+
+# The subset that clients are recommended to support (client-server API, m.room.message msgtypes).
+_TAGS = {
+    "a", "b", "blockquote", "br", "caption", "code", "del", "details", "div", "em", "font", "h1",
+    "h2", "h3", "h4", "h5", "h6", "hr", "i", "li", "ol", "p", "pre", "s", "span",
+    "strike", "strong", "sub", "summary", "sup", "table", "tbody", "td", "th", "thead", "tr", "u", "ul",
+}  # fmt: skip
+_ATTRIBUTES = {
+    "a": {"href"},
+    "code": {"class"},
+    "ol": {"start"},
+    "span": {"data-mx-spoiler"},
+}
+_SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
+
+_markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
+
+
+def sanitise(html: str) -> str:
+    """The harmless part of ``html``: recommended tags and attributes, safe links, balanced."""
+    return nh3.clean(
+        html,
+        tags=_TAGS,
+        attributes=_ATTRIBUTES,
+        url_schemes=_SCHEMES,
+        link_rel=None,
+        strip_comments=True,
+        clean_content_tags={"script", "style", "mx-reply"},
+    )
+
+
+def to_content(text: Text) -> Json:
+    """The content of an ``m.room.message`` event."""
+    content: Json = {"msgtype": "m.emote" if text.emote else "m.text", "body": text.body}
+    if text.html is not None and len(text.html) <= MAX_HTML:
+        content["format"] = HTML_FORMAT
+        content["formatted_body"] = sanitise(text.html)
+    return content
+
+
+def from_content(content: Json) -> Text | None:
+    """The text of an ``m.room.message`` event, without the fallback of a reply; None when it has none."""
+    body = content.get("body")
+    if not isinstance(body, str):
+        return None
+    html: Any = content.get("formatted_body")
+    if content.get("format") != HTML_FORMAT or not isinstance(html, str) or len(html) > MAX_HTML:
+        html = None
+    clean = None if html is None else sanitise(html)
+    relation = content.get("m.relates_to")
+    if isinstance(relation, dict) and "m.in_reply_to" in relation:
+        body = _without_quote(body)
+    return Text(body, clean or None, emote=content.get("msgtype") == "m.emote")
+
+
+def _without_quote(body: str) -> str:
+    """``body`` without the lines that quote the message it replies to (client-server API, replies)."""
+    lines = body.split("\n")
+    quoted = next((n for n, line in enumerate(lines) if not line.startswith(">")), len(lines))
+    if not quoted:
+        return body
+    rest = lines[quoted:]
+    return "\n".join(rest[1:] if rest and not rest[0] else rest)
+
+
+def notice(markdown: str) -> Json:
+    """A notice by the bot, from a few words of Markdown of our own."""
+    html = _markdown.render(markdown).strip()
+    return {
+        "msgtype": "m.notice",
+        "body": markdown,
+        "format": HTML_FORMAT,
+        "formatted_body": html,
+    }
+
+
+def code(text: str) -> str:
+    """``text``, whatever it contains, as a Markdown code span on one line."""
+    flat = " ".join(text.split()) or " "
+    fence = "`"
+    while fence in flat:
+        fence += "`"
+    pad = " " if flat[0] == "`" or flat[-1] == "`" else ""
+    return f"{fence}{pad}{flat}{pad}{fence}"

@@ -1,0 +1,225 @@
+"""The client-server API, as an application service uses it.
+
+The rule that must never break: a request that is not idempotent is sent at most once, unless the
+homeserver said it was not accepted (429, or no connection could be made). Every attempt has a
+deadline; a 429 delays every request, not just the one that met it.
+
+Why no ready-made client: the retries of mautrix repeat createRoom after a 502 and drop the delay a
+429 asks for. Its paths and error classes are used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import aiohttp
+import orjson
+from mautrix.api import Path, PathBuilder
+from yarl import URL
+
+from dm_bridge.errors import HomeserverError
+from dm_bridge.ids import EventId, RoomId, UserId
+
+ATTEMPT_DEADLINE = 60.0
+TOTAL_DEADLINE = 120.0
+
+Json = dict[str, Any]
+
+
+class Homeserver:
+    """One homeserver, with one application service token."""
+
+    def __init__(self, url: str, token: str, session: aiohttp.ClientSession) -> None:
+        self.url = url.rstrip("/")
+        self._token = token
+        self._session = session
+        self._not_before = 0.0
+
+    async def request(
+        self,
+        method: str,
+        path: PathBuilder,
+        *,
+        user: UserId | None = None,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        deadline: float = TOTAL_DEADLINE,
+    ) -> Json:
+        """`request_raw` with a JSON object as body; the JSON object of the answer."""
+        data = None if method == "GET" else orjson.dumps(body or {})
+        raw = await self.request_raw(
+            method, path, user=user, data=data, query=query, deadline=deadline
+        )
+        answer: Json = orjson.loads(raw)
+        return answer
+
+    async def request_raw(
+        self,
+        method: str,
+        path: PathBuilder,
+        *,
+        user: UserId | None = None,
+        data: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        deadline: float = TOTAL_DEADLINE,
+    ) -> bytes:
+        """Send a request, as ``user`` when given, and return the answer, a JSON object, as it came.
+
+        GET and PUT are repeated after failures that may pass, until ``deadline`` seconds are over;
+        POST only when it surely had no effect. Raises `HomeserverError`.
+        """
+        until = time.monotonic() + deadline
+        failures = 0
+        while True:
+            await self._wait_for_budget(until)
+            try:
+                return await self._attempt(method, path, user, data, query, until)
+            except HomeserverError as error:
+                failures += 1
+                delay = error.retry_after
+                if delay is None or not (error.certain or method in ("GET", "PUT")):
+                    raise
+                if error.status == 429:
+                    self._not_before = max(self._not_before, time.monotonic() + delay)
+                pause = max(delay, min(30.0, 0.5 * 2**failures) * random.uniform(0.5, 1))  # noqa: S311
+                if time.monotonic() + pause >= until:
+                    raise
+            await asyncio.sleep(pause)
+
+    async def _wait_for_budget(self, until: float) -> None:
+        wait = self._not_before - time.monotonic()
+        if wait > 0:
+            await asyncio.sleep(min(wait, max(0.0, until - time.monotonic())))
+
+    async def _attempt(
+        self,
+        method: str,
+        path: PathBuilder,
+        user: UserId | None,
+        data: bytes | None,
+        query: Mapping[str, str] | None,
+        until: float,
+    ) -> bytes:
+        params = dict(query or {})
+        if user is not None:
+            params["user_id"] = user
+        url = URL(f"{self.url}/{path}", encoded=True).with_query(params)
+        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        timeout = min(ATTEMPT_DEADLINE, max(1.0, until - time.monotonic()))
+        try:
+            async with asyncio.timeout(timeout):
+                async with self._session.request(
+                    method, url, data=data, headers=headers
+                ) as response:
+                    raw = await response.read()
+                    return _answer(response.status, response.headers, raw, path)
+        except aiohttp.ClientConnectorError as error:
+            raise HomeserverError(
+                f"The homeserver at {self.url} cannot be reached ({error.os_error.strerror or error}). "
+                "Check that it runs and that homeserver.url is right.",
+                certain=True,
+                retry_after=1.0,
+            ) from error
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise HomeserverError(
+                f"The homeserver at {self.url} did not answer ({str(error) or type(error).__name__}).",
+                certain=False,
+                retry_after=1.0,
+            ) from error
+
+    # -- the calls that are used in more than one place
+
+    async def whoami(self, user: UserId | None = None) -> UserId:
+        """Whose token this is (``GET /account/whoami``)."""
+        answer = await self.request("GET", Path.v3.account.whoami, user=user, deadline=10)
+        return UserId(answer["user_id"])
+
+    async def send(
+        self,
+        room: RoomId,
+        event_type: str,
+        content: Json,
+        transaction: str,
+        *,
+        user: UserId,
+        timestamp: float | None = None,
+    ) -> EventId:
+        """Send a message event. ``transaction``: the same for every retry of the same event.
+
+        ``timestamp``: seconds since the epoch, when the event is older than now (timestamp massaging).
+        """
+        query = {} if timestamp is None else {"ts": str(int(timestamp * 1000))}
+        path = Path.v3.rooms[room].send[event_type][transaction]
+        answer = await self.request("PUT", path, user=user, body=content, query=query)
+        return EventId(answer["event_id"])
+
+    async def set_state(
+        self, room: RoomId, event_type: str, key: str, content: Json, *, user: UserId
+    ) -> EventId:
+        """Set a state event."""
+        path = Path.v3.rooms[room].state[event_type][key]
+        answer = await self.request("PUT", path, user=user, body=content)
+        return EventId(answer["event_id"])
+
+    async def redact(
+        self, room: RoomId, event: EventId, transaction: str, reason: str, *, user: UserId
+    ) -> None:
+        """Redact an event."""
+        path = Path.v3.rooms[room].redact[event][transaction]
+        await self.request("PUT", path, user=user, body={"reason": reason})
+
+    async def join(self, room: RoomId, *, user: UserId) -> None:
+        """Join a room to which the user is invited; no effect when they are in it."""
+        await self.request("POST", Path.v3.rooms[room].join, user=user)
+
+    async def leave(self, room: RoomId, *, user: UserId, reason: str = "") -> None:
+        """Leave a room, or refuse an invite to it."""
+        body = {"reason": reason} if reason else {}
+        await self.request("POST", Path.v3.rooms[room].leave, user=user, body=body)
+
+    async def members(self, room: RoomId, *, user: UserId) -> dict[UserId, str]:
+        """Who is in the room, or invited: user id to membership."""
+        answer = await self.request("GET", Path.v3.rooms[room].members, user=user)
+        return {
+            UserId(event["state_key"]): event["content"].get("membership", "")
+            for event in answer["chunk"]
+            if event["content"].get("membership") in ("join", "invite")
+        }
+
+
+def _answer(status: int, headers: Mapping[str, str], raw: bytes, path: PathBuilder) -> bytes:
+    try:
+        answer: Any = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        answer = None
+    if 200 <= status < 300 and isinstance(answer, dict):
+        return raw
+    fields = answer if isinstance(answer, dict) else {}
+    errcode = str(fields.get("errcode", ""))
+    said = str(fields.get("error", "")) or "no Matrix error; is there a proxy in between?"
+    retry_after: float | None = None
+    if status == 429:
+        retry_after = _retry_after(fields, headers)
+    elif status >= 500 or (200 <= status < 300) or not errcode:
+        retry_after = 1.0 if status not in (404, 413) else None
+    raise HomeserverError(
+        f"The homeserver answered {status} {errcode} ({said}) to /{path}.",
+        status=status,
+        errcode=errcode,
+        certain=400 <= status < 500,
+        retry_after=retry_after,
+    )
+
+
+def _retry_after(fields: Json, headers: Mapping[str, str]) -> float:
+    milliseconds = fields.get("retry_after_ms")
+    if isinstance(milliseconds, int | float) and milliseconds >= 0:
+        return min(milliseconds / 1000, 3600.0)
+    try:
+        return min(max(float(headers.get("Retry-After", "1")), 0.0), 3600.0)
+    except ValueError:
+        return 1.0

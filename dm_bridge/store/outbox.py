@@ -1,0 +1,119 @@
+"""The outbox: what the homeserver pushed, in order per room, until it has been dealt with.
+
+The rule that must never break: an event is written once, by event id, whatever the homeserver
+pushes again, and it leaves the state ``waiting`` exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.store.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One pushed event. ``event``: the raw event as the homeserver sent it.
+
+    ``received_at``: when it was committed, in seconds since the epoch; 0 before it was.
+    """
+
+    id: EventId
+    room: RoomId
+    sender: UserId
+    event: dict[str, Any]
+    received_at: float = 0.0
+
+
+class OutboxStore:
+    """Reads and writes the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
+        """Commit events, in order. Returns those that are new."""
+        async with self._database.connection() as connection:
+            found = await connection.fetch(
+                """
+                INSERT INTO outbox (event_id, room_id, sender, event)
+                SELECT i, r, s, e
+                FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS t(i,r,s,e,n)
+                ORDER BY n
+                ON CONFLICT DO NOTHING
+                RETURNING event_id
+                """,
+                [row.id for row in rows],
+                [row.room for row in rows],
+                [row.sender for row in rows],
+                [orjson.dumps(row.event) for row in rows],
+            )
+        new = {event_id for (event_id,) in found}
+        return [row for row in rows if row.id in new]
+
+    async def waiting(self, room: RoomId, limit: int) -> list[OutboxRow]:
+        """The first ``limit`` events of one room that wait, in order."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT event_id, sender, event, extract(epoch FROM received_at)::float8 FROM outbox
+                WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT $2
+                """,
+                room,
+                limit,
+            )
+        return [
+            OutboxRow(EventId(event_id), room, UserId(sender), orjson.loads(event), received)
+            for event_id, sender, event, received in rows
+        ]
+
+    async def rooms_waiting(self) -> list[RoomId]:
+        """Every room in which something waits."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT room_id FROM outbox WHERE state = 'waiting'"
+            )
+        return [RoomId(room) for (room,) in rows]
+
+    async def finish(
+        self,
+        row: OutboxRow,
+        state: str,
+        *,
+        portal: PortalKey | None = None,
+        remote: RemoteId | None = None,
+        reason: str = "",
+    ) -> None:
+        """Record what became of a row: delivered, failed, uncertain, dropped or parked.
+
+        ``remote``: the id under which the network knows the message.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE outbox SET state = $2, login_id = $3, chat_id = $4, remote_id = $5, reason = $6
+                WHERE event_id = $1 AND state = 'waiting'
+                """,
+                row.id,
+                state,
+                None if portal is None else portal.login,
+                None if portal is None else portal.chat,
+                remote,
+                reason,
+            )
+
+    async def event_of(self, portal: PortalKey, remote: RemoteId) -> EventId | None:
+        """The Matrix event that was sent to the network as ``remote``, or None."""
+        async with self._database.connection() as connection:
+            event = await connection.fetchval(
+                "SELECT event_id FROM outbox WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3",
+                portal.login,
+                portal.chat,
+                remote,
+            )
+        return None if event is None else EventId(event)
