@@ -102,18 +102,30 @@ class GhostNamespace:
     domain: str
 
     def user_id(self, network: NetworkName, contact: ContactId) -> UserId:
-        """The ghost of ``contact``; at most 255 bytes, hashed (SHA-256) when it would be longer."""
+        """The ghost of ``contact``; at most 255 bytes, hashed (SHA-256) when it would be longer.
+
+        Raises `ValueError` for an empty contact, and when prefix, network and domain leave no room
+        for a hash.
+        """
         if not _NETWORK.match(network):
             raise ValueError(f"not a network name: {network!r}")
+        if not contact:
+            raise ValueError("a contact without an identifier has no ghost")
         start, end = f"@{self.prefix}{network}_", f":{self.domain}"
         user_id = start + encode_identifier(contact) + end
         if len(user_id.encode()) > MAX_USER_ID_BYTES:
             digest = hashlib.sha256(contact.encode("utf-8", "surrogatepass")).hexdigest()
             user_id = start + _HASHED + digest + end
+        if len(user_id.encode()) > MAX_USER_ID_BYTES:
+            raise ValueError(
+                f"no room for ghosts between {start!r} and {end!r}: shorten the prefix"
+            )
         return UserId(user_id)
 
     def parse(self, user_id: str) -> GhostName | None:
         """What ``user_id`` stands for, or None when it is no ghost of ours."""
+        if len(user_id.encode("utf-8", "surrogatepass")) > MAX_USER_ID_BYTES:
+            return None
         start, end = f"@{self.prefix}", f":{self.domain}"
         if not user_id.startswith(start) or not user_id.endswith(end):
             return None

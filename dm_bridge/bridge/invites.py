@@ -105,7 +105,7 @@ class Invites:
         portal = await self._store.reserve(key, contact[1], ghost)
         if portal.room is not None and portal.room != room and portal.membership is Membership.JOIN:
             link = f"https://matrix.to/#/{portal.room}"
-            content = notice(f"We have a chat already: [{portal.room}]({link})")
+            content = notice(f"We have a chat already; [this is it]({link}).")
             await self._homeserver.send(
                 room, "m.room.message", content, digest_id("have chat", room), user=ghost
             )

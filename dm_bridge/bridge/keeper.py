@@ -13,16 +13,9 @@ from typing import assert_never
 
 import structlog
 
-from dm_bridge.direct import (
-    DirectDocument,
-    Keep,
-    Ledger,
-    Malformed,
-    NotSet,
-    Put,
-    Refuse,
-    reconcile,
-)
+from dm_bridge.direct.document import DirectDocument, Malformed, NotSet
+from dm_bridge.direct.ledger import Ledger
+from dm_bridge.direct.reconcile import Keep, Put, Refuse, reconcile
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.accounts import Accounts, get_direct, put_direct
@@ -132,8 +125,9 @@ class Keeper:
                     return True
                 case Put(document, reasons):
                     await self._write(account, document)
+                    log.info("m.direct written", account=account, changes=len(reasons))
                     for reason in reasons:
-                        log.info("m.direct written", account=account, what=reason.sentence)
+                        log.debug("m.direct written because", account=account, why=reason.sentence)
                 case _:
                     assert_never(decision)
         return False

@@ -21,7 +21,7 @@ import structlog
 
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.keeper import Keeper
-from dm_bridge.direct import DMState
+from dm_bridge.direct.ledger import DMState
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import (
     ContactId,

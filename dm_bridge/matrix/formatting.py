@@ -5,6 +5,7 @@ The rule that must never break: no HTML crosses this module unsanitised, whoever
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import nh3
@@ -32,6 +33,7 @@ _ATTRIBUTES = {
 }
 _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
+_LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]*)\)")
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
 
 
@@ -83,11 +85,14 @@ def _without_quote(body: str) -> str:
 
 
 def notice(markdown: str) -> Json:
-    """A notice by the bot, from a few words of Markdown of our own."""
+    """A notice by the bot, from a few words of Markdown of our own.
+
+    The plain body shows where a link leads, instead of Markdown's brackets.
+    """
     html = _markdown.render(markdown).strip()
     return {
         "msgtype": "m.notice",
-        "body": markdown,
+        "body": _LINK.sub(r"\1: \2", markdown),
         "format": HTML_FORMAT,
         "formatted_body": html,
     }

@@ -88,7 +88,7 @@ def _heard(record: logging.LogRecord) -> bool:
 def redact(_logger: Any, _method: str, event: Event) -> Event:
     """A structlog processor: values under sensitive names, at any depth, become `REDACTED`."""
     for key, value in event.items():
-        if key != "event":
+        if key not in ("event", "exc_info"):
             event[key] = REDACTED if _sensitive(key) else _redacted(value)
     return event
 

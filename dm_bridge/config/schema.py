@@ -1,0 +1,213 @@
+"""The configuration's keys, their types and defaults.
+
+The rule that must never break: a configuration does not change once loaded. docs/configuration.md
+names every key here.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SecretStr,
+    ValidationInfo,
+    field_validator,
+)
+
+from dm_bridge.config import values
+from dm_bridge.config.values import ListenAddress
+from dm_bridge.ids import GhostNamespace, UserId, server_name
+from dm_bridge.network.api import Connector, Network
+
+
+class Permission(enum.StrEnum):
+    """What a Matrix user may do: nothing, use the bridge, or administer it too."""
+
+    NONE = "none"
+    USER = "user"
+    ADMIN = "admin"
+
+    @property
+    def may_use(self) -> bool:
+        return self is not Permission.NONE
+
+    @property
+    def may_administer(self) -> bool:
+        return self is Permission.ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSection:
+    """``networks.<name>``, validated by the connector of that name.
+
+    ``options``: an instance of ``connector.config_model``.
+    """
+
+    name: str
+    enabled: bool
+    connector: Connector
+    options: BaseModel
+
+    def build(self) -> Network:
+        """The network as configured. Raises `ConfigError`; does no I/O."""
+        return self.connector.build(self.options)
+
+
+def _secret(check: Any) -> Any:
+    def checked(value: SecretStr) -> SecretStr:
+        check(value.get_secret_value())
+        return value
+
+    return AfterValidator(checked)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class HomeserverConfig(_Section):
+    """The homeserver that the bridge serves."""
+
+    url: Annotated[str, AfterValidator(values.check_homeserver_url)] = Field(
+        description="the address of the homeserver's client API, such as http://localhost:8008"
+    )
+    domain: Annotated[str, AfterValidator(values.check_server_name)] = Field(
+        description="the homeserver's server name, such as example.org: the end of its user ids"
+    )
+
+
+Token = Annotated[SecretStr, _secret(values.check_token)]
+
+
+class AppserviceConfig(_Section):
+    """How the homeserver and the bridge know each other."""
+
+    id: Annotated[str, AfterValidator(values.check_appservice_id)] = Field(
+        default="dm_bridge", description="the id in the registration"
+    )
+    listen: Annotated[InstanceOf[ListenAddress], BeforeValidator(ListenAddress.parse)] = Field(
+        default=ListenAddress("127.0.0.1", 29350),
+        description="where the bridge listens, as host:port",
+    )
+    url: Annotated[str, AfterValidator(values.check_appservice_url)] = Field(
+        default_factory=lambda data: data["listen"].url,
+        description="the address under which the homeserver reaches the bridge",
+    )
+    bot: Annotated[str, AfterValidator(values.check_bot)] = Field(
+        default="dmbot", description="the localpart of the bot's user id"
+    )
+    ghost_prefix: Annotated[str, AfterValidator(values.check_ghost_prefix)] = Field(
+        default="_dm_", description="what the localpart of every ghost begins with"
+    )
+    as_token: Token = Field(
+        description="the random token that the bridge shows to the homeserver; `dm-bridge init` makes one"
+    )
+    hs_token: Token = Field(
+        description="the random token that the homeserver shows to the bridge; `dm-bridge init` makes one"
+    )
+    accounts_token: Token = Field(
+        description="the random token with which the bridge acts for its users; `dm-bridge init` makes one"
+    )
+
+
+class DatabaseConfig(_Section):
+    """Where the bridge remembers."""
+
+    url: Annotated[SecretStr, _secret(values.check_database_url)] = Field(
+        default=SecretStr("embedded"), description="embedded, or a postgresql:// URL"
+    )
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the bridge runs its own PostgreSQL."""
+        return self.url.get_secret_value() == "embedded"
+
+
+class DirectConfig(_Section):
+    """How chats are kept direct."""
+
+    auto_join: bool = Field(default=True, description="join users to their chats by themselves")
+    mark_ghosts: bool = Field(default=True, description="keep the direct chats of ghosts too")
+
+
+def _lower(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+class LoggingConfig(_Section):
+    """What is logged, to standard error."""
+
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+        default="info", description="the least important level that is logged"
+    )
+    format: Literal["text", "json"] = Field(
+        default="text", description="lines to read, or one JSON object a line"
+    )
+
+
+PermissionKey = Annotated[str, AfterValidator(values.check_permission_key)]
+
+
+class Config(_Section):
+    """A whole configuration, as `load_config` returns it."""
+
+    homeserver: HomeserverConfig
+    appservice: AppserviceConfig
+    database: DatabaseConfig = DatabaseConfig()
+    data_dir: Path = Field(
+        default=Path("data"),
+        validate_default=True,
+        description="the directory for the bridge's files",
+    )
+    permissions: dict[PermissionKey, Permission] = Field(
+        default={}, description="who may do what: *, a domain or a user id, to none, user or admin"
+    )
+    networks: dict[str, InstanceOf[NetworkSection]] = Field(
+        default={}, description="the networks to bridge, by name"
+    )
+    direct: DirectConfig = DirectConfig()
+    logging: LoggingConfig = LoggingConfig()
+
+    @field_validator("data_dir")
+    @classmethod
+    def _resolve(cls, value: Path, info: ValidationInfo) -> Path:
+        folder = (info.context or {}).get("folder", Path())
+        return (Path(folder) / value).absolute()
+
+    @property
+    def ghosts(self) -> GhostNamespace:
+        """The user ids of ghosts."""
+        return GhostNamespace(self.appservice.ghost_prefix, self.homeserver.domain)
+
+    @property
+    def bot_user_id(self) -> UserId:
+        return UserId(f"@{self.appservice.bot}:{self.homeserver.domain}")
+
+    @property
+    def enabled_networks(self) -> tuple[NetworkSection, ...]:
+        """The networks to run, sorted by name."""
+        return tuple(
+            self.networks[name] for name in sorted(self.networks) if self.networks[name].enabled
+        )
+
+    def permission_of(self, user_id: str) -> Permission:
+        """What ``user_id`` may do: their own entry, else their domain's, else that of ``*``.
+
+        What is no user id may do nothing.
+        """
+        domain = server_name(user_id)
+        if not user_id.startswith("@") or not domain:
+            return Permission.NONE
+        for key in (user_id, domain, "*"):
+            if key in self.permissions:
+                return self.permissions[key]
+        return Permission.NONE

@@ -1,0 +1,79 @@
+"""Logging in to an XMPP account with its address and password.
+
+The rule that must never break: the password is shown to the server of the address only, over a
+connection that proved to be that server's, and to nobody else.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+
+from slixmpp.util.sasl.client import saslprep
+from slixmpp.util.stringprep_profiles import StringPrepError
+
+from dm_bridge.connectors.xmpp.addresses import bare_jid
+from dm_bridge.connectors.xmpp.client import Client
+from dm_bridge.connectors.xmpp.config import XmppConfig
+from dm_bridge.connectors.xmpp.transport import Routes
+from dm_bridge.errors import UserError
+from dm_bridge.ids import ContactId
+from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
+
+_STEP = AskStep(
+    fields=(
+        LoginField("jid", "XMPP address (JID), for example romeo@example.org"),
+        LoginField("password", "XMPP password", FieldKind.SECRET),
+    ),
+    instructions="Log in with the address and password of your XMPP account.",
+)
+
+
+class XmppLogin:
+    """See `dm_bridge.network.login.LoginProcess`; one step, which may be repeated."""
+
+    def __init__(self, config: XmppConfig, routes: Routes) -> None:
+        self._config = config
+        self._routes = routes
+        self._client: Client | None = None
+        self._cancelled = False
+
+    def start(self) -> AskStep:
+        return _STEP
+
+    async def submit(self, values: Mapping[str, str]) -> LoginStep:
+        """Log in and out again. Takes at most ``connect_timeout`` and two seconds."""
+        jid = bare_jid(values.get("jid", ""))
+        password = values.get("password", "")
+        check_password(password)
+        client = self._client = Client(
+            f"{jid}/{self._config.resource}.login-{secrets.token_hex(4)}",
+            password,
+            self._routes.to(jid.partition("@")[2]),
+        )
+        try:
+            await client.open(self._config.connect_timeout)
+            remote = client.account.bare
+        finally:
+            await client.close()
+            self._client = None
+        return LoginDone(
+            remote=ContactId(remote), name=remote, credentials={"jid": remote, "password": password}
+        )
+
+    async def cancel(self) -> None:
+        if self._client is not None:
+            await self._client.dispose()
+
+
+def check_password(password: str) -> None:
+    """Raise `UserError` when no XMPP account can have this password (RFC 4013)."""
+    if not password:
+        raise UserError("The password is empty. Please send the password of the XMPP account.")
+    try:
+        saslprep(password)
+    except (StringPrepError, UnicodeError):
+        raise UserError(
+            "The password has a character that XMPP passwords cannot have, such as a control"
+            " character. Please send it again."
+        ) from None

@@ -1,0 +1,321 @@
+"""The session of one login: keeps a client connected, and carries messages both ways.
+
+The rule that must never break: a refused password ends all attempts until somebody logs in again,
+and every other failure leads to another attempt, after a pause that grows and is never the same
+for all logins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import secrets
+from collections import OrderedDict
+from typing import Any
+from xml.etree.ElementTree import Element
+
+import structlog
+
+from dm_bridge.connectors.xmpp.acks import Resumption
+from dm_bridge.connectors.xmpp.client import Client
+from dm_bridge.connectors.xmpp.config import XmppConfig
+from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
+from dm_bridge.connectors.xmpp.failures import StreamConflictError
+from dm_bridge.connectors.xmpp.intake import Intake
+from dm_bridge.connectors.xmpp.stanzas import (
+    Ignored,
+    carbons_enable,
+    message_payload,
+    read_message,
+    roster_names,
+    roster_query,
+)
+from dm_bridge.connectors.xmpp.transport import Route
+from dm_bridge.errors import CredentialsError, NetworkError
+from dm_bridge.ids import ChatId, ContactId, RemoteId
+from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
+from dm_bridge.network.events import RemoteMessage, SessionState, SessionStatus
+
+_log = structlog.get_logger(__name__)
+
+STABLE_SECONDS = 60.0
+"""A connection that lasted this long makes the next pause short again."""
+_DRAIN_SECONDS = 1.5
+_NAMES = 1000
+
+
+class XmppSession:
+    """See `dm_bridge.network.api.Session`."""
+
+    def __init__(self, login: Login, route: Route, config: XmppConfig, sink: EventSink) -> None:
+        self._login = login
+        self._route = route
+        self._config = config
+        self._sink = sink
+        self._log = _log.bind(login=login.id)
+        self._intake = Intake(sink, login.id, self._on_pressure)
+        self._deliveries = Deliveries()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: Client | None = None
+        self._live = asyncio.Event()
+        self._reported: SessionState | None = None
+        self._stop = asyncio.Event()
+        self._roster: dict[str, str] = {}
+        self._roster_version: str | None = None
+        self._nicks: OrderedDict[str, str] = OrderedDict()
+
+    # -- connecting
+
+    async def connect(self) -> None:
+        if self._tasks or self._stop.is_set():
+            return
+        self._report(SessionStatus.CONNECTING)
+        self._spawn(self._intake.run())
+        self._spawn(self._run())
+
+    async def disconnect(self) -> None:
+        self._stop.set()
+        self._live.clear()
+        tasks, client = set(self._tasks), self._client
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._intake.drained()
+        if client is not None:
+            await client.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._client = None
+        self._deliveries.abandon(certain=False)
+
+    def _spawn(self, coroutine: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self) -> None:
+        attempt = 0
+        conflicts = 0
+        client: Client | None = None
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            previous = None if client is None else client.resumption()
+            live_since: float | None = None
+            error: Exception | None = None
+            try:
+                client = self._client = self._new_client(previous)
+                if not await client.open(self._config.connect_timeout):
+                    await self._begin(client)
+                live_since = loop.time()
+                self._become_live(client)
+                await self._watch(client)
+                error = client.failure
+            except CredentialsError as refused:
+                self._report(SessionStatus.BAD_CREDENTIALS, str(refused))
+                self._deliveries.abandon(certain=False)
+                return
+            except NetworkError as failed:
+                error = failed
+            except Exception as bug:
+                self._log.exception("the session failed unexpectedly")
+                error = bug
+            finally:
+                self._live.clear()
+                if self._client is not None:
+                    await self._client.dispose()
+            if self._stop.is_set():
+                return
+            self._settle(client)
+            if live_since is not None and loop.time() - live_since >= STABLE_SECONDS:
+                attempt = conflicts = 0
+            conflicts += isinstance(error, StreamConflictError)
+            self._report_failure(error)
+            await asyncio.sleep(self._pause(attempt, conflicts, error))
+            attempt += 1
+
+    def _new_client(self, previous: Resumption | None) -> Client:
+        jid = f"{self._login.remote}/{self._config.resource}.{self._login.id}"
+        return Client(
+            previous.full_jid if previous is not None else jid,
+            self._login.credentials.get("password", ""),
+            self._route,
+            previous=previous,
+            on_message=self._on_message,
+            on_accepted=self._deliveries.accept,
+            on_resume_refused=lambda exact: self._deliveries.abandon(certain=exact),
+            on_roster=self._on_roster,
+        )
+
+    async def _begin(self, client: Client) -> None:
+        """Set up a session that was not resumed: roster, carbons, then presence."""
+        timeout = self._config.connect_timeout
+        async with asyncio.timeout(timeout):
+            await self._fetch_roster(client, timeout)
+            try:
+                await client.request("set", carbons_enable(), timeout)
+            except NetworkError as error:
+                if client.closed.is_set():
+                    raise
+                self._log.warning("the server offers no carbon copies", error=str(error))
+            client.send_available()
+
+    async def _fetch_roster(self, client: Client, timeout: float) -> None:
+        versioned = "rosterver" in client.features
+        version = (self._roster_version or "") if versioned else None
+        answer = await client.request("get", roster_query(version), timeout)
+        query = answer.find("{jabber:iq:roster}query")
+        if query is not None:
+            self._roster.clear()
+            self._on_roster(roster_names(query), query.get("ver"))
+
+    def _become_live(self, client: Client) -> None:
+        if self._intake.pressed:
+            client.pause(True)
+        self._live.set()
+        self._report(SessionStatus.CONNECTED)
+
+    async def _watch(self, client: Client) -> None:
+        """Wait for the end of the connection; end it when the server no longer answers."""
+        interval = self._config.ping_interval
+        while not client.closed.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await client.closed.wait()
+                    return
+            quiet = asyncio.get_running_loop().time() - client.last_received
+            if quiet < interval or self._intake.pressed:
+                continue
+            try:
+                await client.ping(self._config.ping_timeout)
+            except NetworkError as error:
+                client.fail(error)
+                return
+
+    def _settle(self, client: Client | None) -> None:
+        """Decide what becomes of messages under way, now that the connection is gone."""
+        if client is not None:
+            self._deliveries.abandon(certain=True, only=client.unsent())
+        if client is None or client.resumption() is None:
+            self._deliveries.abandon(certain=False)
+
+    def _pause(self, attempt: int, conflicts: int, error: Exception | None) -> float:
+        config = self._config
+        limit = min(config.retry_max, config.retry_min * 2 ** min(attempt, 20))
+        pause = random.uniform(0, limit)  # noqa: S311 - full jitter
+        if isinstance(error, StreamConflictError):
+            floor = min(config.retry_max, config.conflict_pause * 2 ** min(conflicts - 1, 10))
+            pause += max(config.conflict_pause, floor)
+        return pause
+
+    def _report_failure(self, error: Exception | None) -> None:
+        if error is None or isinstance(error, NetworkError):
+            reason = "" if error is None else str(error)
+            self._log.info("the connection ended", reason=reason)
+            self._report(SessionStatus.TRANSIENT_DISCONNECT, reason)
+        else:
+            self._report(
+                SessionStatus.UNKNOWN_ERROR,
+                f"The connection to {self._route.domain} failed for a reason that this bridge does"
+                " not expect; it keeps trying. The log of the bridge has the details.",
+            )
+
+    def _report(self, status: SessionStatus, reason: str = "") -> None:
+        state = SessionState(status, reason)
+        if state != self._reported and not self._stop.is_set():
+            self._reported = state
+            self._sink.report(state)
+
+    # -- what arrives
+
+    def _on_message(self, stanza: Element) -> None:
+        client = self._client
+        if client is None:
+            return
+        event = read_message(stanza, client.account, secrets.token_hex(8))
+        if isinstance(event, Ignored):
+            if event.suspicious:
+                self._log.warning("a stanza was dropped", why=event.why)
+            return
+        if isinstance(event, RemoteMessage) and event.sender_name is not None:
+            self._nicks[event.sender] = event.sender_name
+            self._nicks.move_to_end(event.sender)
+            if len(self._nicks) > _NAMES:
+                self._nicks.popitem(last=False)
+        self._intake.put(event, client.acks.ledger)
+
+    def _on_pressure(self, pressed: bool) -> None:
+        self._log.info("reading from the server pauses" if pressed else "reading goes on")
+        if self._client is not None:
+            self._client.pause(pressed)
+
+    def _on_roster(self, names: dict[str, str | None], version: str | None) -> None:
+        for jid, name in names.items():
+            if name is None:
+                self._roster.pop(jid, None)
+            else:
+                self._roster[jid] = name
+        self._roster_version = version
+
+    # -- what the bridge asks for
+
+    async def contact(self, contact: ContactId) -> Contact:
+        return Contact(
+            contact, name=self._nicks.get(contact), private_name=self._roster.get(contact)
+        )
+
+    def chat_with(self, contact: ContactId) -> ChatId:
+        return ChatId(contact)
+
+    async def send(self, message: OutgoingMessage) -> RemoteId:
+        """See `Session.send`. Several chats send at once; within a chat the caller awaits each."""
+        if self._deliveries.was_accepted(message.id):
+            return message.id
+        under_way = self._deliveries.pending(message.id)
+        client: Client | None = None
+        if under_way is None:
+            client = await self._ready_client()
+            under_way = self._deliveries.pending(message.id)
+        if under_way is None:
+            assert client is not None
+            under_way = self._deliveries.begin(message.id)
+            client.send_chat(message.chat, message.id, message_payload(message.content, message.id))
+            if not client.acks.active:
+                self._spawn(self._confirm_by_ping(client, message.id))
+        outcome = await self._outcome(under_way, client)
+        if outcome is not None:
+            raise outcome
+        return message.id
+
+    async def _ready_client(self) -> Client:
+        try:
+            async with asyncio.timeout(self._config.send_wait):
+                await self._live.wait()
+        except TimeoutError:
+            pass
+        client = self._client
+        if client is None or not self._live.is_set() or client.closed.is_set():
+            raise NetworkError(
+                f"{self._login.remote} is not connected to its XMPP server at the moment.",
+                retry_after=self._config.send_wait,
+            )
+        return client
+
+    async def _confirm_by_ping(self, client: Client, identifier: RemoteId) -> None:
+        """Without stream management, the answer to a later request shows that the message came."""
+        with contextlib.suppress(NetworkError):
+            await client.ping(self._config.send_timeout)
+            self._deliveries.accept(identifier)
+
+    async def _outcome(self, attempt: asyncio.Future[Outcome], client: Client | None) -> Outcome:
+        try:
+            async with asyncio.timeout(self._config.send_timeout):
+                return await asyncio.shield(attempt)
+        except TimeoutError:
+            if client is not None and not self._intake.pressed:
+                client.fail(NetworkError(f"{self._route.domain} does not answer.", retry_after=1.0))
+            return NetworkError(
+                f"{self._route.domain} did not confirm the message in time; it may have arrived.",
+                certain=False,
+                retry_after=self._config.send_wait,
+            )

@@ -1,0 +1,317 @@
+"""Message stanzas to events, and texts to stanzas. Pure: trees in, values out.
+
+The rule that must never break: who wrote a message is decided by what the user's own server
+vouches for. A carbon copy counts only when it comes from the user's own bare JID (CVE-2017-5591),
+and a stanza-id only when the user's own account assigned it.
+
+Ids (`RemoteMessage.id`) are the same when the server delivers a stanza again:
+
+* ``sid:<id>``: the XEP-0359 stanza-id, where ``by`` is the user's own bare JID;
+* ``own:<id>``: else, for the user's own messages, their origin-id or ``id`` attribute, which a copy
+  through another path (carbon, or a chat with oneself) has as well;
+* ``msg:<digest>``: else the digest of the sender's full JID and the ``id`` attribute;
+* ``txt:<digest>``: when there is no id at all, the digest of sender, body and delay stamp. Two equal
+  texts of one sender are then told apart only by their stamp, or by ``nonce``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element, SubElement
+
+from slixmpp import JID, InvalidJID
+
+from dm_bridge.connectors.xmpp.markup import from_html
+from dm_bridge.connectors.xmpp.styling import to_html
+from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
+from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+
+CLIENT = "{jabber:client}"
+CARBONS = "{urn:xmpp:carbons:2}"
+FORWARD = "{urn:xmpp:forward:0}"
+IDS = "{urn:xmpp:sid:0}"
+DELAY = "{urn:xmpp:delay}"
+NICK = "{http://jabber.org/protocol/nick}"
+STYLING = "{urn:xmpp:styling:0}"
+MUC_USER = "{http://jabber.org/protocol/muc#user}"
+CONFERENCE = "{jabber:x:conference}"
+STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
+
+EMOTE = "/me "
+MAX_ORIGIN_ID = 200
+"""Longer ids of others are digested before they become part of ours."""
+_NAME_CHARACTERS = 100
+_TEXT_CHARACTERS = 200
+_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REASONS = {
+    "service-unavailable": "{chat} cannot receive this message: the address does not exist, or takes"
+    " no messages from you.",
+    "recipient-unavailable": "{chat} cannot be reached at the moment.",
+    "item-not-found": "The address {chat} does not exist.",
+    "jid-malformed": "The address {chat} is not valid there.",
+    "gone": "The address {chat} no longer exists.",
+    "remote-server-not-found": "The server of {chat} cannot be found.",
+    "remote-server-timeout": "The server of {chat} did not answer.",
+    "not-acceptable": "{chat} does not accept messages from you; you may have blocked each other.",
+    "forbidden": "{chat} does not accept messages from you.",
+    "not-allowed": "{chat} does not accept messages from you.",
+    "not-authorized": "{chat} accepts messages only from contacts it knows.",
+    "registration-required": "{chat} accepts messages only after registration.",
+    "subscription-required": "{chat} accepts messages only from contacts it has approved.",
+    "resource-constraint": "{chat} or its server has no room for more messages; try again later.",
+    "policy-violation": "The server refused the message: it breaks a rule there (size, rate or"
+    " content).",
+    "internal-server-error": "The server of {chat} has a fault; try again later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose stream it is: ``bare`` JID, ``full`` JID of the session, ``domain`` of the server."""
+
+    bare: str
+    full: str
+    domain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A stanza that is no event. ``suspicious``: somebody may be trying to deceive."""
+
+    why: str
+    suspicious: bool = False
+
+
+def read_message(stanza: Element, account: Account, nonce: str) -> RemoteEvent | Ignored:
+    """What a ``message`` stanza from the stream means. ``nonce``: see above; new on every call."""
+    try:
+        return _read(stanza, account, nonce)
+    except InvalidJID:
+        return Ignored("an address in it is malformed")
+
+
+def _read(stanza: Element, account: Account, nonce: str) -> RemoteEvent | Ignored:
+    sender = _jid(stanza.get("from")) or JID(account.domain)
+    for direction in ("sent", "received"):
+        carbon = stanza.find(f"{CARBONS}{direction}")
+        if carbon is None:
+            continue
+        if stanza.get("from") is not None and sender.full != account.bare:
+            return Ignored("forged carbon copy", suspicious=True)
+        forwarded = carbon.find(f"{FORWARD}forwarded")
+        inner = None if forwarded is None else forwarded.find(f"{CLIENT}message")
+        if forwarded is None or inner is None:
+            return Ignored("carbon copy without a message")
+        return _carbon(inner, direction, _sent_at(forwarded, account), account, nonce)
+    if stanza.get("type") == "error":
+        return _failure(stanza, sender)
+    return _message(stanza, sender, account, nonce)
+
+
+def _carbon(
+    inner: Element, direction: str, copied_at: float | None, account: Account, nonce: str
+) -> RemoteEvent | Ignored:
+    sender = _jid(inner.get("from"))
+    if sender is None:
+        return Ignored("carbon copy without a sender")
+    if (sender.bare == account.bare) != (direction == "sent") and direction == "sent":
+        return Ignored("carbon copy of a message sent by somebody else", suspicious=True)
+    if inner.get("type") == "error":
+        return Ignored("carbon copy of an error")
+    return _message(inner, sender, account, nonce, copied_at)
+
+
+def _message(
+    stanza: Element, sender: JID, account: Account, nonce: str, copied_at: float | None = None
+) -> RemoteEvent | Ignored:
+    if stanza.get("type") in ("groupchat", "headline"):
+        return Ignored(f"type {stanza.get('type')}")
+    if stanza.find(f"{MUC_USER}x") is not None or stanza.find(f"{CONFERENCE}x") is not None:
+        return Ignored("it belongs to a group chat")
+    body = _body(stanza)
+    if not body:
+        return Ignored("no body")
+    if sender.full == account.full:
+        return Ignored("sent by this very session")
+    from_self = sender.bare == account.bare
+    chat = (_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare
+    sent_at = _sent_at(stanza, account)
+    sent_at = copied_at if sent_at is None else sent_at
+    return RemoteMessage(
+        chat=ChatId(chat),
+        id=_message_id(stanza, sender, from_self, account, body, nonce),
+        sender=ContactId(sender.bare),
+        from_self=from_self,
+        content=_text(stanza, body),
+        sent_at=sent_at,
+        sender_name=None if from_self else _nick(stanza),
+    )
+
+
+def _body(stanza: Element) -> str:
+    """The body without a language if there is one, else the first."""
+    bodies = stanza.findall(f"{CLIENT}body")
+    lang = "{http://www.w3.org/XML/1998/namespace}lang"
+    chosen = next(
+        (body for body in bodies if body.get(lang) is None), bodies[0] if bodies else None
+    )
+    return "" if chosen is None else "".join(chosen.itertext())
+
+
+def _text(stanza: Element, body: str) -> Text:
+    emote = body.startswith(EMOTE) and len(body) > len(EMOTE)
+    if emote:
+        body = body[len(EMOTE) :]
+    unstyled = stanza.find(f"{STYLING}unstyled") is not None
+    return Text(body, html=None if unstyled else to_html(body), emote=emote)
+
+
+def _message_id(
+    stanza: Element, sender: JID, from_self: bool, account: Account, body: str, nonce: str
+) -> RemoteId:
+    for element in stanza.findall(f"{IDS}stanza-id"):
+        if element.get("by") == account.bare and element.get("id"):
+            return RemoteId("sid:" + _short(element.get("id", "")))
+    origin = stanza.find(f"{IDS}origin-id")
+    attribute = stanza.get("id")
+    own = (origin.get("id") if origin is not None else None) or attribute
+    if from_self and own:
+        return RemoteId("own:" + _short(own))
+    if attribute:
+        return RemoteId("msg:" + digest_id(sender.full, attribute))
+    delay = stanza.find(f"{DELAY}delay")
+    stamp = delay.get("stamp", nonce) if delay is not None else nonce
+    return RemoteId("txt:" + digest_id(sender.full, body, stamp))
+
+
+def _short(identifier: str) -> str:
+    return identifier if len(identifier) <= MAX_ORIGIN_ID else digest_id(identifier)
+
+
+def _sent_at(parent: Element, account: Account) -> float | None:
+    """The delay stamp (XEP-0203, XEP-0082) put there by the user's own server, if any."""
+    for delay in parent.findall(f"{DELAY}delay"):
+        if delay.get("from", account.domain) not in (account.domain, account.bare):
+            continue
+        try:
+            stamp = datetime.datetime.fromisoformat(delay.get("stamp", ""))
+            if stamp.tzinfo is None:
+                stamp = stamp.replace(tzinfo=datetime.UTC)
+            return stamp.timestamp()
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+def _nick(stanza: Element) -> str | None:
+    nick = stanza.find(f"{NICK}nick")
+    text = "" if nick is None else " ".join((nick.text or "").split())
+    return text[:_NAME_CHARACTERS] or None
+
+
+def _failure(stanza: Element, sender: JID) -> RemoteEvent | Ignored:
+    identifier = stanza.get("id")
+    error = stanza.find(f"{CLIENT}error")
+    if not identifier or error is None:
+        return Ignored("an error about no message of ours")
+    if stanza.get("from") is None:
+        return Ignored("an error about an unnamed recipient")
+    return RemoteFailure(
+        chat=ChatId(sender.bare),
+        message=RemoteId(identifier),
+        reason=failure_reason(error, sender.bare),
+    )
+
+
+def failure_reason(error: Element, chat: str) -> str:
+    """A sentence for the user about a stanza error (RFC 6120, section 8.3)."""
+    condition, text = "", ""
+    for child in error:
+        if child.tag == f"{STANZAS}text":
+            text = " ".join((child.text or "").split())[:_TEXT_CHARACTERS]
+        elif child.tag.startswith(STANZAS) and not condition:
+            condition = child.tag.removeprefix(STANZAS)
+    sentence = _REASONS.get(condition)
+    if sentence is None:
+        named = f" ({condition})" if re.fullmatch(r"[a-z-]{1,40}", condition) else ""
+        sentence = f"{{chat}} did not get the message{named}."
+    sentence = sentence.format(chat=chat)
+    return f"{sentence} The server says: {text}" if text else sentence
+
+
+def message_payload(content: Text, identifier: RemoteId) -> list[Element]:
+    """The children of the ``message`` stanza that carries ``content``.
+
+    Plain text goes out as it is; where a reader would take it for styled, it is marked unstyled.
+    """
+    text = from_html(content.html) if content.html is not None else ""
+    unstyled = not text
+    text = xml_text(text or content.body)
+    body = Element(f"{CLIENT}body")
+    body.text = EMOTE + text if content.emote else text
+    children = [body, Element(f"{IDS}origin-id", {"id": identifier})]
+    if unstyled and to_html(text) is not None:
+        children.append(Element(f"{STYLING}unstyled"))
+    return children
+
+
+def xml_text(text: str) -> str:
+    """``text`` with what XML 1.0 cannot carry replaced by U+FFFD."""
+    return _ILLEGAL.sub("\ufffd", text)
+
+
+def presence_payload(caps: Element) -> list[Element]:
+    """The children of the initial presence: available, priority 0, who we are (XEP-0115).
+
+    Priority 0 lets the server deliver to the account's bare JID, offline messages included, to this
+    session as to the user's other clients (RFC 6121, section 8.5.2.1); carbons bring the rest.
+    """
+    priority = Element(f"{CLIENT}priority")
+    priority.text = "0"
+    return [priority, caps]
+
+
+def _jid(address: str | None) -> JID | None:
+    return JID(address) if address else None
+
+
+def roster_names(query: Element) -> dict[str, str | None]:
+    """Bare JID to the user's name for it; None where it was removed or has none (RFC 6121, 2)."""
+    names: dict[str, str | None] = {}
+    for item in query.findall("{jabber:iq:roster}item"):
+        try:
+            jid = JID(item.get("jid", "")).bare
+        except InvalidJID:
+            continue
+        removed = item.get("subscription") == "remove"
+        name = " ".join(item.get("name", "").split())[:_NAME_CHARACTERS]
+        if jid:
+            names[jid] = None if removed or not name else name
+    return names
+
+
+def roster_query(version: str | None) -> Element:
+    """The request for the roster; with ``version``, only if it changed since."""
+    return Element("{jabber:iq:roster}query", {} if version is None else {"ver": version})
+
+
+def carbons_enable() -> Element:
+    """The request to get copies of what other clients send and receive (XEP-0280)."""
+    return Element(f"{CARBONS}enable")
+
+
+def ping() -> Element:
+    """An XEP-0199 ping."""
+    return Element("{urn:xmpp:ping}ping")
+
+
+def disco_info(node: str | None, identity: dict[str, str], features: tuple[str, ...]) -> Element:
+    """An answer to a service discovery request (XEP-0030)."""
+    namespace = "{http://jabber.org/protocol/disco#info}"
+    query = Element(f"{namespace}query", {} if node is None else {"node": node})
+    SubElement(query, f"{namespace}identity", identity)
+    for feature in features:
+        SubElement(query, f"{namespace}feature", {"var": feature})
+    return query

@@ -1,0 +1,178 @@
+"""What the bridge manages in one account's ``m.direct``: which rooms, under which key, in what state.
+
+The rule that must never break: a transition that is not in the table below raises `LedgerError`
+and leaves the ledger as it was; there is no other way from one state to another.
+
+    =============  =================  =================  ===================
+    transition     PENDING            ACTIVE             RETIRED
+    =============  =================  =================  ===================
+    activate       ACTIVE             (nothing)          error
+    retire         RETIRED            RETIRED            (nothing)
+    opt_out/in     sets, clears       sets, clears       error
+    rename_ghost   the old id becomes an alias, in every state
+    replace_room   old one RETIRED, new one takes over   error
+    forget         error              error              gone
+    =============  =================  =================  ===================
+
+Saying again what is already so changes nothing, because events arrive at least once. `forget`
+asks for RETIRED because a room that is forgotten earlier leaves its mark behind for ever.
+
+An opt-out is the user's decision that a room is no direct chat. It is not a state: it survives
+activation, upgrades and renames, and only `opt_in` clears it.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from dm_bridge.direct.document import Entry, is_room_id, is_user_id
+from dm_bridge.ids import RoomId, UserId
+
+
+class LedgerError(ValueError):
+    """A transition that the ledger does not allow; the ledger is unchanged."""
+
+
+class DMState(enum.Enum):
+    """Where a managed DM is in its life."""
+
+    PENDING = "pending"
+    """The user has not joined yet: nothing is marked for them."""
+    ACTIVE = "active"
+    """The user has joined: the room should be marked, also after they leave."""
+    RETIRED = "retired"
+    """The portal is gone: our mark goes too."""
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedDM:
+    """One room that the bridge is responsible for.
+
+    ``ghost``: the key that it belongs under. In a ghost's own ``m.direct`` that is the user.
+    ``aliases``: earlier ids of the ghost, which may still stand in the document.
+    """
+
+    room: RoomId
+    ghost: UserId
+    state: DMState = DMState.PENDING
+    opted_out: bool = False
+    aliases: frozenset[UserId] = frozenset()
+
+    def __post_init__(self) -> None:
+        if not is_room_id(self.room):
+            raise LedgerError(f"not a room id: {self.room!r}")
+        if not is_user_id(self.ghost):
+            raise LedgerError(f"not a user id: {self.ghost!r}")
+        if self.ghost in self.aliases:
+            raise LedgerError(f"{self.ghost} cannot be an alias of itself")
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the room should stand under its ghost."""
+        return self.state is DMState.ACTIVE and not self.opted_out
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """All that is managed for ``account``. Made by `Ledger.of`, changed by the functions below.
+
+    ``never_keys``: users whom a managed room must not stand under: the bot, the user's own ghost.
+    """
+
+    account: UserId
+    managed: Mapping[RoomId, ManagedDM] = field(default_factory=lambda: MappingProxyType({}))
+    never_keys: frozenset[UserId] = frozenset()
+
+    @staticmethod
+    def of(
+        account: UserId, dms: Iterable[ManagedDM] = (), never_keys: Iterable[UserId] = ()
+    ) -> Ledger:
+        """A ledger of ``dms``. Raises `LedgerError` when two of them are about one room."""
+        managed: dict[RoomId, ManagedDM] = {}
+        for dm in dms:
+            if dm.room in managed:
+                raise LedgerError(f"{dm.room} is managed twice")
+            managed[dm.room] = dm
+        return Ledger(account, MappingProxyType(managed), frozenset(never_keys))
+
+    def wanted(self) -> frozenset[Entry]:
+        """The entries that should stand in the document."""
+        return frozenset((dm.ghost, dm.room) for dm in self.managed.values() if dm.wanted)
+
+
+def manage(ledger: Ledger, room: RoomId, ghost: UserId) -> Ledger:
+    """Become responsible for ``room``, PENDING. A room that is managed already is an error."""
+    if room in ledger.managed:
+        raise LedgerError(f"{room} is managed already")
+    return _with(ledger, ManagedDM(room, ghost))
+
+
+def activate(ledger: Ledger, room: RoomId) -> Ledger:
+    """The user has joined ``room``."""
+    return _with(ledger, replace(_living(ledger, room), state=DMState.ACTIVE))
+
+
+def retire(ledger: Ledger, room: RoomId) -> Ledger:
+    """The portal of ``room`` is gone."""
+    return _with(ledger, replace(_managed(ledger, room), state=DMState.RETIRED))
+
+
+def opt_out(ledger: Ledger, room: RoomId) -> Ledger:
+    """The user has decided that ``room`` is no direct chat."""
+    return _with(ledger, replace(_living(ledger, room), opted_out=True))
+
+
+def opt_in(ledger: Ledger, room: RoomId) -> Ledger:
+    """The user has taken their decision back."""
+    return _with(ledger, replace(_living(ledger, room), opted_out=False))
+
+
+def rename_ghost(ledger: Ledger, old: UserId, new: UserId) -> Ledger:
+    """The contact behind ``old`` is now behind ``new``, in every room of theirs.
+
+    Renaming back makes an alias the ghost again. A ghost without a room here is an error.
+    """
+    rooms = [dm for dm in ledger.managed.values() if dm.ghost == old]
+    if not rooms:
+        raise LedgerError(f"no room of {old} is managed")
+    return _with(
+        ledger, *(replace(dm, ghost=new, aliases=(dm.aliases | {old}) - {new}) for dm in rooms)
+    )
+
+
+def replace_room(ledger: Ledger, old: RoomId, new: RoomId) -> Ledger:
+    """``old`` was upgraded to ``new``, which takes over ghost, state, opt-out and aliases."""
+    dm = _living(ledger, old)
+    if new in ledger.managed:
+        raise LedgerError(f"{new} is managed already")
+    return _with(ledger, replace(dm, state=DMState.RETIRED), replace(dm, room=new))
+
+
+def forget(ledger: Ledger, room: RoomId) -> Ledger:
+    """Stop being responsible for a RETIRED room, once its mark is gone."""
+    if _managed(ledger, room).state is not DMState.RETIRED:
+        raise LedgerError(f"{room} must be retired before it is forgotten")
+    kept = {key: dm for key, dm in ledger.managed.items() if key != room}
+    return replace(ledger, managed=MappingProxyType(kept))
+
+
+def _managed(ledger: Ledger, room: RoomId) -> ManagedDM:
+    dm = ledger.managed.get(room)
+    if dm is None:
+        raise LedgerError(f"{room} is not managed")
+    return dm
+
+
+def _living(ledger: Ledger, room: RoomId) -> ManagedDM:
+    dm = _managed(ledger, room)
+    if dm.state is DMState.RETIRED:
+        raise LedgerError(f"{room} is retired")
+    return dm
+
+
+def _with(ledger: Ledger, *dms: ManagedDM) -> Ledger:
+    changed = {**ledger.managed, **{dm.room: dm for dm in dms}}
+    return replace(ledger, managed=MappingProxyType(changed))

@@ -1,0 +1,257 @@
+"""A real XMPP server, Prosody, on a free loopback port, for tests and the demo.
+
+The rule that must never break: it listens on 127.0.0.1 only and talks to no other server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from dm_bridge.errors import AdminError
+from dm_bridge.testing.certificates import write_certificate
+from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
+
+Tls = Literal["none", "starttls", "direct"]
+
+MODULES = (
+    "admin_shell",
+    "blocklist",
+    "bookmarks",
+    "carbons",
+    "csi_simple",
+    "disco",
+    "mam",
+    "offline",
+    "pep",
+    "ping",
+    "roster",
+    "saslauth",
+    "smacks",
+    "time",
+    "uptime",
+    "user_account_management",
+    "vcard4",
+    "vcard_legacy",
+    "version",
+)
+_COMMAND_SECONDS = 30.0
+_REMEDY = "Prosody is not installed. Install it: apt-get install prosody"
+
+
+class Prosody:
+    """A running Prosody. Make one with `Prosody.start`; end it with `stop`."""
+
+    def __init__(self, directory: Path, domain: str, port: int, tls: Tls) -> None:
+        self.domain = domain
+        self.host = LOOPBACK
+        self.port = port
+        self.tls = tls
+        self.ca_file: Path | None = None
+        self.config_file = directory / "prosody.cfg.lua"
+        self._directory = directory
+        self._process = ManagedProcess(
+            "Prosody",
+            [_find("prosody"), "-F", "--config", str(self.config_file)],
+            log=directory / "prosody.log",
+        )
+
+    @classmethod
+    async def start(
+        cls,
+        directory: Path,
+        *,
+        domain: str = "localhost",
+        extra_domains: Sequence[str] = (),
+        tls: Tls = "none",
+        modules: Sequence[str] = MODULES,
+        config_extra: str = "",
+        host_config_extra: str = "",
+    ) -> Prosody:
+        """Configure and start; returns when clients can connect.
+
+        ``directory`` keeps its configuration, log and data. ``tls="none"`` is the only mode in which
+        passwords are accepted over a plain stream. ``config_extra`` goes into the global section,
+        ``host_config_extra`` after the last host. Raises `AdminError`.
+        """
+        server = cls(directory, domain, free_port(), tls)
+        domains = (domain, *extra_domains)
+        server._write_files(modules, config_extra, domains, host_config_extra)
+        await server._start_process()
+        return server
+
+    def _write_files(
+        self, modules: Sequence[str], extra: str, domains: Sequence[str], host_extra: str
+    ) -> None:
+        for folder in ("data", "certs"):
+            (self._directory / folder).mkdir(parents=True, exist_ok=True)
+        if self.tls != "none":
+            files = write_certificate(self._directory, domains)
+            self.ca_file = files.authority
+            key_pair = f"{{ certificate = {_lua(files.certificate)}, key = {_lua(files.key)} }}"
+            extra = f"ssl = {key_pair}\nc2s_direct_tls_ssl = {key_pair}\n{extra}"
+        text = self._configuration(modules, extra, domains, host_extra)
+        self.config_file.write_text(text, encoding="utf-8")
+
+    def _configuration(
+        self, modules: Sequence[str], extra: str, domains: Sequence[str], host_extra: str
+    ) -> str:
+        plain, direct = ("{}", f"{{ {self.port} }}")
+        if self.tls != "direct":
+            plain, direct = direct, plain
+        enabled = [*modules, *(["tls"] if self.tls != "none" else [])]
+        unencrypted = str(self.tls == "none").lower()
+        return "\n".join(
+            [
+                f"run_as_root = {str(os.geteuid() == 0).lower()}",
+                f"data_path = {_lua(self._directory / 'data')}",
+                f"pidfile = {_lua(self._directory / 'prosody.pid')}",
+                f"interfaces = {{ {_lua(LOOPBACK)} }}",
+                f"c2s_ports = {plain}",
+                f"c2s_direct_tls_ports = {direct}",
+                f"c2s_require_encryption = {str(self.tls != 'none').lower()}",
+                f"allow_unencrypted_plain_auth = {unencrypted}",
+                "s2s_ports = {}",
+                "s2s_direct_tls_ports = {}",
+                "http_ports = {}",
+                "https_ports = {}",
+                f"modules_enabled = {{ {', '.join(_lua(name) for name in enabled)} }}",
+                'modules_disabled = { "s2s", "http" }',
+                'authentication = "internal_hashed"',
+                'storage = "internal"',
+                'archive_expires_after = "never"',
+                'log = { { levels = { min = "info" }, to = "console" } }',
+                extra,
+                *(f"VirtualHost {_lua(name)}" for name in domains),
+                host_extra,
+                "",
+            ]
+        )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self._process.log
+
+    async def version(self) -> str:
+        """The server's version, such as ``0.12.3``."""
+        output = await self._prosodyctl("about")
+        match = re.search(r"Prosody (\S+)", output)
+        return match.group(1) if match else "unknown"
+
+    async def add_user(self, localpart: str, password: str, *, domain: str | None = None) -> str:
+        """Make an account; returns its bare JID."""
+        domain = domain or self.domain
+        await self._prosodyctl("register", localpart, domain, password)
+        return f"{localpart}@{domain}"
+
+    async def remove_user(self, localpart: str, *, domain: str | None = None) -> None:
+        """Delete an account; its connections are closed."""
+        await self._shell("user:delete", f"{localpart}@{domain or self.domain}")
+
+    async def change_password(
+        self, localpart: str, password: str, *, domain: str | None = None
+    ) -> None:
+        """Set another password; the account's connections are closed."""
+        await self._shell("user:password", f"{localpart}@{domain or self.domain}", password)
+
+    async def disconnect_user(self, localpart: str, *, domain: str | None = None) -> None:
+        """Close all connections of an account, as a server does that is about to restart."""
+        await self._shell("c2s:close", f"{localpart}@{domain or self.domain}")
+
+    async def stop(self) -> None:
+        """Stop in order; the data stay."""
+        await self._process.stop()
+
+    async def kill(self) -> None:
+        """End at once, as a crash would."""
+        await self._process.kill()
+
+    async def restart(self) -> None:
+        """Stop if running, and start again: same port, same data."""
+        await self._process.stop()
+        await self._start_process()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: SIGSTOP makes the server hang without closing anything."""
+        self._process.signal(number)
+
+    async def _start_process(self) -> None:
+        await self._process.start(self._accepts_clients, timeout=20)
+
+    async def _accepts_clients(self) -> bool:
+        context: ssl.SSLContext | None = None
+        if self.tls == "direct":
+            context = ssl.create_default_context(cafile=self.ca_file)
+        reader, writer = await asyncio.open_connection(
+            self.host, self.port, ssl=context, server_hostname=self.domain if context else None
+        )
+        try:
+            writer.write(
+                f"<stream:stream to='{self.domain}' version='1.0' xmlns='jabber:client'"
+                " xmlns:stream='http://etherx.jabber.org/streams'>".encode()
+            )
+            await reader.readuntil(b"</stream:features>")
+            writer.write(b"</stream:stream>")
+        except asyncio.IncompleteReadError:
+            return False
+        finally:
+            writer.close()
+        return True
+
+    async def _shell(self, function: str, *arguments: str) -> None:
+        quoted = ", ".join(_lua(argument) for argument in arguments)
+        await self._prosodyctl("shell", f"{function}({quoted})")
+
+    async def _prosodyctl(self, *arguments: str) -> str:
+        process = await asyncio.create_subprocess_exec(
+            _find("prosodyctl"),
+            "--config",
+            str(self.config_file),
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            async with asyncio.timeout(_COMMAND_SECONDS):
+                output, _ = await process.communicate()
+        except BaseException:
+            process.kill()
+            await process.wait()
+            raise
+        text = output.decode(errors="replace").strip()
+        if process.returncode != 0:
+            raise AdminError(f"prosodyctl {arguments[0]} failed: {text}")
+        return text
+
+
+def _find(program: str) -> str:
+    path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/bin")
+    if path is None:
+        raise AdminError(_REMEDY)
+    return path
+
+
+def _lua(value: str | Path) -> str:
+    """A Lua string literal; every byte outside plain text is escaped by number."""
+    return (
+        '"'
+        + "".join(
+            chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03d}"
+            for byte in str(value).encode()
+        )
+        + '"'
+    )
