@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
+from dm_bridge.store.database import Database
+from dm_bridge.store.embedded import EmbeddedPostgres
+from dm_bridge.store.migrate import migrate
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
 
@@ -33,3 +41,60 @@ async def synapse(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Syn
     server = await Synapse.start(tmp_path_factory.mktemp("synapse"))
     yield server
     await server.stop()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def postgres() -> AsyncIterator[str]:
+    """The URL of an embedded PostgreSQL whose database ``template_of_tests`` has our schema.
+
+    Its data is not below pytest's own directory: started by root, PostgreSQL runs as another user, and
+    every pytest that starts takes that directory away from other users again.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="dm_bridge_tests_"))
+    server = await EmbeddedPostgres.start(directory)
+    await _run(server.url, "CREATE DATABASE template_of_tests")
+    await migrate(_named(server.url, "template_of_tests"))
+    yield server.url
+    await server.stop()
+    shutil.rmtree(directory)
+
+
+@pytest_asyncio.fixture
+async def empty_database_url(postgres: str) -> AsyncIterator[str]:
+    """A database of the test's own, without a schema."""
+    name = f"empty_{next(_numbers)}"
+    await _run(postgres, f"CREATE DATABASE {name}")
+    yield _named(postgres, name)
+    await _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def database_url(postgres: str) -> AsyncIterator[str]:
+    """A database of the test's own, with our schema."""
+    name = f"test_{next(_numbers)}"
+    await _run(postgres, f"CREATE DATABASE {name} TEMPLATE template_of_tests")
+    yield _named(postgres, name)
+    await _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """`database_url`, opened."""
+    database = await Database.open(database_url)
+    yield database
+    await database.close()
+
+
+def _named(url: str, name: str) -> str:
+    return url.replace("/postgres?", f"/{name}?")
+
+
+async def _run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -74,7 +74,9 @@ def test_nothing_decodes_but_what_encoding_gives(encoded: str) -> None:
     assert decoded is None or encode_identifier(decoded) == encoded
 
 
-@pytest.mark.parametrize("encoded", ["A", "_A", "=4", "=zz", "=C3=A1", "=61", "=ff", "_", "á", "_="])
+@pytest.mark.parametrize(
+    "encoded", ["A", "_A", "=4", "=zz", "=C3=A1", "=61", "=ff", "_", "á", "_="]
+)
 def test_what_no_identifier_encodes_to_is_refused(encoded: str) -> None:
     assert decode_identifier(encoded) is None
 

@@ -67,8 +67,9 @@ async def run_demo(*, check: bool, network: str = "xmpp", directory: Path | None
         with _interruptible(), _workplace(directory) as place:
             await _show(console, place, outcome, stay=not check)
     except asyncio.CancelledError:
-        outcome |= {"ok": outcome["ok"] and not check}
-        outcome.setdefault("error", "interrupted")
+        if check or not outcome["ok"]:
+            outcome |= {"ok": False, "error": "interrupted"}
+        console.print("Stopped.")
     except (BridgeError, TimeoutError, OSError) as error:
         outcome |= {"ok": False, "error": str(error)}
         console.print(f"[bold red]The demo failed:[/] {_plain(str(error))}")
@@ -154,8 +155,14 @@ async def _stay(console: Console, stack: Stack, place: Path) -> None:
     console.print("\nCtrl-C stops everything.")
     while True:
         await asyncio.sleep(0.5)
-        if not stack.bridge.running:
-            raise BridgeError("The bridge has ended by itself.\n" + stack.bridge.log_tail())
+        running = {
+            "The bridge": stack.bridge.running,
+            "Synapse": stack.synapse.running,
+            "Prosody": stack.prosody.running,
+        }
+        for name, runs in running.items():
+            if not runs:
+                raise BridgeError(f"{name} has ended by itself. {stack.bridge.log_tail()}")
 
 
 def _plain(text: str) -> str:

@@ -27,5 +27,8 @@ def migrate(config_path: Path) -> None:
     configure_logging(config.logging.level, config.logging.format)
     from dm_bridge.app import migrate_database
 
-    asyncio.run(migrate_database(config))
-    click.echo("The database is up to date.")
+    before, after = asyncio.run(migrate_database(config))
+    if before == after:
+        click.echo(f"The database is up to date (schema {after}).")
+    else:
+        click.echo(f"The database was brought from schema {before or 'none'} to {after}.")

@@ -172,8 +172,8 @@ async def _talk(
             )
     _said(console, alice.user_id, ANSWER)
     latency = {
-        "remote_to_matrix": statistics.median(to_matrix),
-        "matrix_to_remote": statistics.median(to_remote),
+        "remote_to_matrix": round(statistics.median(to_matrix), 1),
+        "matrix_to_remote": round(statistics.median(to_remote), 1),
     }
     outcome |= {"latency_ms": latency, "rounds": ROUNDS}
     for label, key in (

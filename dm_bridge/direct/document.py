@@ -18,10 +18,10 @@ import enum
 import json
 import math
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, assert_never
+from typing import Any, TypeGuard, assert_never
 
 from dm_bridge.ids import MAX_USER_ID_BYTES, RoomId, UserId
 
@@ -35,6 +35,13 @@ _SERVER = r"(?:[0-9A-Za-z.\-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
 _USER_ID = re.compile(rf"@[^:\0\ud800-\udfff]+:{_SERVER}")
 _ROOM_ID = re.compile(r"![^\s\0\ud800-\udfff]+")
 _MAX_ROOM_ID_BYTES = 255
+
+
+class _Rooms(tuple[RoomId, ...]):
+    """A list of room ids and nothing else: what strict parsers accept. Recognised once, in `parse`."""
+
+    __slots__ = ()
+
 
 _Frozen = str | int | float | bool | None | tuple["_Frozen", ...] | Mapping[str, "_Frozen"]
 
@@ -105,7 +112,8 @@ class DirectDocument:
             return Malformed(MalformedReason.NOT_JSON)
         if not isinstance(frozen, Mapping):
             return Malformed(MalformedReason.NOT_AN_OBJECT)
-        return DirectDocument(frozen)
+        values = {key: _recognise(value) for key, value in frozen.items()}
+        return DirectDocument(MappingProxyType(values))
 
     def content(self) -> dict[str, Any]:
         """The document as fresh plain values.
@@ -127,28 +135,29 @@ class DirectDocument:
             for room in _rooms(value)
         )
 
-    def keys_of(self, rooms: Collection[RoomId]) -> dict[RoomId, tuple[UserId, ...]]:
-        """Under which user ids each of ``rooms`` stands, in the document's order.
+    def keys_of(self, rooms: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Under which keys, user ids or not, each of ``rooms`` stands, in the document's order.
 
         Rooms that stand nowhere are absent. ``rooms``: a collection with a fast ``in``.
         """
-        found: dict[RoomId, tuple[UserId, ...]] = {}
+        found: dict[str, tuple[str, ...]] = {}
         for key, value in self._values.items():
             if not isinstance(value, tuple):
                 continue
-            here = [RoomId(item) for item in value if isinstance(item, str) and item in rooms]
-            if here and is_user_id(key):
-                for room in dict.fromkeys(here):
-                    found[room] = (*found.get(room, ()), UserId(key))
+            for item in value:
+                if isinstance(item, str) and item in rooms:
+                    keys = found.get(item, ())
+                    if key not in keys:
+                        found[item] = (*keys, key)
         return found
 
-    def is_sound(self, key: UserId) -> bool:
-        """Whether a strict parser accepts what stands under ``key``: nothing, or room ids only.
+    def unsound(self, keys: Iterable[UserId]) -> list[UserId]:
+        """Those of ``keys`` whose value a strict parser refuses: anything but a list of room ids.
 
-        One unsound value makes such clients ignore the whole document.
+        One of them makes such clients ignore the whole document.
         """
-        value = self._values.get(key, ())
-        return isinstance(value, tuple) and all(map(is_room_id, value))
+        nothing = _Rooms()
+        return [key for key in keys if not isinstance(self._values.get(key, nothing), _Rooms)]
 
     def same_meaning(self, other: DirectDocument) -> bool:
         """Whether both have the same entries, and the same rest.
@@ -185,28 +194,30 @@ class DirectDocument:
         had, with new ones at the end; whatever else stood there goes. A key of ``drop`` alone
         loses just these rooms, and goes only if that empties it. Every other key stays as it is.
 
-        Raises `ValueError` for an ill-formed entry to ensure, and for one named on both sides.
+        Raises `ValueError` for an ill-formed entry that would have to be added, and for an entry
+        that is named on both sides.
         """
         ensured, dropped = _by_key(ensure), _by_key(drop)
-        for key, rooms in ensured.items():
-            if not is_user_id(key) or not all(map(is_room_id, rooms)):
-                raise ValueError(f"not an entry of m.direct: {key!r}, {list(rooms)!r}")
-            if not rooms.keys().isdisjoint(dropped.get(key, {})):
-                raise ValueError(f"an entry cannot be both ensured and dropped: {key!r}")
         values = dict(self._values)
         for key, gone in dropped.items():
+            if not gone.keys().isdisjoint(ensured.get(key, {})):
+                raise ValueError(f"an entry cannot be both ensured and dropped: {key!r}")
             value = values.get(key)
             if not isinstance(value, tuple):
                 continue
             kept = tuple(item for item in value if not isinstance(item, str) or item not in gone)
             if kept or not value or key in ensured:
-                values[key] = kept
+                values[key] = _recognise(kept)
             else:
                 del values[key]
         for key, rooms in ensured.items():
             value = values.get(key)
+            if value == tuple(rooms):
+                continue
+            if not is_user_id(key) or not all(map(is_room_id, rooms)):
+                raise ValueError(f"not an entry of m.direct: {key!r}, {list(rooms)!r}")
             present = _rooms(value) if isinstance(value, tuple) else ()
-            values[key] = tuple(dict.fromkeys((*present, *rooms)))
+            values[key] = _Rooms(dict.fromkeys((*present, *rooms)))
         return DirectDocument(MappingProxyType(values))
 
 
@@ -214,21 +225,30 @@ def is_user_id(text: str) -> bool:
     """Whether ``text`` is a user id, historical localparts included (specification, appendices)."""
     return (
         _USER_ID.fullmatch(text) is not None
-        and len(text.encode("utf-8", "surrogatepass")) <= MAX_USER_ID_BYTES
+        and len(text) <= MAX_USER_ID_BYTES
+        and (text.isascii() or len(text.encode()) <= MAX_USER_ID_BYTES)
     )
 
 
-def is_room_id(value: object) -> bool:
+def is_room_id(value: object) -> TypeGuard[RoomId]:
     """Whether ``value`` is a room id: ``!`` and an opaque rest, in every room version."""
     return (
         isinstance(value, str)
         and _ROOM_ID.fullmatch(value) is not None
-        and len(value.encode("utf-8", "surrogatepass")) <= _MAX_ROOM_ID_BYTES
+        and len(value) <= _MAX_ROOM_ID_BYTES
+        and (value.isascii() or len(value.encode()) <= _MAX_ROOM_ID_BYTES)
     )
 
 
-def _rooms(items: tuple[_Frozen, ...]) -> Iterator[RoomId]:
-    return (RoomId(item) for item in items if isinstance(item, str) and is_room_id(item))
+def _recognise(value: _Frozen) -> _Frozen:
+    if not isinstance(value, tuple):
+        return value
+    rooms = [item for item in value if is_room_id(item)]
+    return _Rooms(rooms) if len(rooms) == len(value) else value
+
+
+def _rooms(items: tuple[_Frozen, ...]) -> Iterable[RoomId]:
+    return items if isinstance(items, _Rooms) else filter(is_room_id, items)
 
 
 def _by_key(entries: Iterable[Entry]) -> dict[UserId, dict[RoomId, None]]:

@@ -40,6 +40,7 @@ from dm_bridge.direct.document import (
     Malformed,
     MalformedReason,
     NotSet,
+    is_user_id,
 )
 from dm_bridge.direct.ledger import DMState, Ledger, ManagedDM
 from dm_bridge.ids import RoomId, UserId
@@ -144,15 +145,17 @@ def _decide(ledger: Ledger, document: DirectDocument) -> Decision:
     reasons: list[Reason] = []
     differs = False
     for room, dm in ledger.managed.items():
-        verdict = _judge(dm, held.get(room, ()), bridge)
+        keys = held.get(room, ())
+        if dm.wanted and keys == (dm.ghost,):
+            ensure.append((dm.ghost, room))
+            continue
+        verdict = _judge(dm, keys, bridge)
         if verdict.marked:
             ensure.append((dm.ghost, room))
         drop += [(key, room) for key in verdict.drop]
         differs = differs or verdict.differs
         reasons += verdict.reasons
-    repaired = [
-        key for key in dict.fromkeys(key for key, _ in ensure) if not document.is_sound(key)
-    ]
+    repaired = document.unsound(dict.fromkeys(key for key, _ in ensure))
     reasons += [Reason(ReasonKind.REPAIRED_KEY, key) for key in repaired]
     if differs or repaired:
         return Put(document.edit(ensure=ensure, drop=drop), tuple(reasons))
@@ -173,10 +176,7 @@ class _Verdict:
     reasons: tuple[Reason, ...] = ()
 
 
-_IN_NORMAL_FORM = _Verdict(marked=True)
-
-
-def _judge(dm: ManagedDM, keys: tuple[UserId, ...], bridge: frozenset[UserId]) -> _Verdict:
+def _judge(dm: ManagedDM, keys: tuple[str, ...], bridge: frozenset[UserId]) -> _Verdict:
     """The rules of this module for one room that now stands under ``keys``."""
     if dm.opted_out:
         return _Verdict(reasons=(Reason(ReasonKind.OPTED_OUT, dm.ghost, dm.room),))
@@ -186,19 +186,19 @@ def _judge(dm: ManagedDM, keys: tuple[UserId, ...], bridge: frozenset[UserId]) -
         case DMState.RETIRED:
             return _judge_retired(dm, keys)
         case DMState.ACTIVE:
-            return _IN_NORMAL_FORM if keys == (dm.ghost,) else _judge_active(dm, keys, bridge)
+            return _judge_active(dm, keys, bridge)
         case _:
             assert_never(dm.state)
 
 
-def _judge_retired(dm: ManagedDM, keys: tuple[UserId, ...]) -> _Verdict:
-    ours = tuple(key for key in keys if key == dm.ghost or key in dm.aliases)
+def _judge_retired(dm: ManagedDM, keys: tuple[str, ...]) -> _Verdict:
+    ours = tuple(UserId(key) for key in keys if key == dm.ghost or key in dm.aliases)
     reasons = tuple(Reason(ReasonKind.UNMARKED_RETIRED, key, dm.room) for key in ours)
     return _Verdict(drop=ours, differs=bool(ours), reasons=reasons)
 
 
-def _judge_active(dm: ManagedDM, keys: tuple[UserId, ...], bridge: frozenset[UserId]) -> _Verdict:
-    others = [key for key in keys if key != dm.ghost]
+def _judge_active(dm: ManagedDM, keys: tuple[str, ...], bridge: frozenset[UserId]) -> _Verdict:
+    others = [UserId(key) for key in keys if key != dm.ghost and is_user_id(key)]
     humans = [key for key in others if key not in bridge]
     as_the_contact = dm.ghost in keys or not dm.aliases.isdisjoint(keys)
     if humans and not as_the_contact:
@@ -223,11 +223,10 @@ def _why_dropped(dm: ManagedDM, key: UserId) -> ReasonKind:
 
 def _users_of_the_bridge(ledger: Ledger) -> frozenset[UserId]:
     """Every user that this ledger knows not to be a human outside the bridge."""
-    known = {ledger.account, *ledger.never_keys}
-    for dm in ledger.managed.values():
-        known.add(dm.ghost)
-        known |= dm.aliases
-    return frozenset(known)
+    dms = ledger.managed.values()
+    aliases = (dm.aliases for dm in dms if dm.aliases)
+    ghosts = frozenset(dm.ghost for dm in dms)
+    return ledger.never_keys.union({ledger.account}, ghosts, *aliases)
 
 
 def _refusal(account: UserId, reason: MalformedReason) -> str:

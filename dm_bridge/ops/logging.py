@@ -27,7 +27,7 @@ _SENSITIVE = frozenset(
         "passphrase", "passwd", "password", "passwords", "secret", "secrets", "token", "tokens",
     }
 )  # fmt: skip
-_WORD = re.compile(r"[A-Za-z][a-z]*|[0-9]+")
+_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 _UNSAFE = re.compile(r"[\x00-\x1F\x7F-\x9F\u2028\u2029]")
 _COLOURS = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
 

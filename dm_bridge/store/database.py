@@ -20,7 +20,7 @@ Connection = PoolConnectionProxy  # what `Database.connection` yields
 COMMAND_DEADLINE = 30.0
 CONNECT_DEADLINE = 10.0
 
-_TRANSIENT = (
+_TROUBLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -29,6 +29,9 @@ _TRANSIENT = (
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.UndefinedTableError,
 )
 
 
@@ -92,9 +95,9 @@ class Database:
         try:
             async with self._pool.acquire(timeout=COMMAND_DEADLINE) as connection:
                 yield connection
-        except _TRANSIENT as error:
-            raise storage_error(error) from error
-        except asyncpg.UndefinedTableError as error:
+        except _Unencodable:
+            raise
+        except _TROUBLE as error:
             raise storage_error(error) from error
 
     @asynccontextmanager

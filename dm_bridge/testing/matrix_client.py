@@ -123,6 +123,14 @@ class MatrixUser:
         query: Mapping[str, str] | None = None,
     ) -> Json:
         """One call; ``path`` starts after ``/_matrix/client/``. Raises `HomeserverError`."""
+        answer = await self._call(method, path, body, query)
+        if not isinstance(answer, dict):
+            raise HomeserverError(f"{method} {path}: the answer is not an object")
+        return answer
+
+    async def _call(
+        self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
+    ) -> Any:
         if self._session is None:
             raise RuntimeError(f"{self.user_id} is not open")
         try:
@@ -130,16 +138,14 @@ class MatrixUser:
                 method, f"{self.url}/_matrix/client/{path}", json=body, params=query
             ) as response:
                 answer = await response.json(content_type=None)
-                if response.status != 200:
-                    raise HomeserverError(
-                        f"{method} {path}: {response.status} {answer.get('error')}",
-                        status=response.status,
-                        errcode=str(answer.get("errcode", "")),
-                    )
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise HomeserverError(f"{method} {path}: {error!r}", certain=False) from error
-        if not isinstance(answer, dict):
-            raise HomeserverError(f"{method} {path}: the answer is not an object")
+        if response.status != 200:
+            raise HomeserverError(
+                f"{method} {path}: {response.status} {answer.get('error')}",
+                status=response.status,
+                errcode=str(answer.get("errcode", "")),
+            )
         return answer
 
     async def create_room(
@@ -191,14 +197,7 @@ class MatrixUser:
 
     async def state(self, room_id: str) -> list[Json]:
         """All current state events."""
-        if self._session is None:
-            raise RuntimeError(f"{self.user_id} is not open")
-        path = f"{self.url}/_matrix/client/v3/rooms/{quote(room_id)}/state"
-        async with self._session.get(path) as response:
-            answer = await response.json()
-            if response.status != 200:
-                raise HomeserverError(f"GET state: {answer.get('error')}", status=response.status)
-            return list(answer)
+        return list(await self._call("GET", f"v3/rooms/{quote(room_id)}/state"))
 
     async def state_content(
         self, room_id: str, event_type: str, state_key: str = ""

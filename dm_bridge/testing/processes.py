@@ -29,6 +29,7 @@ from dm_bridge.errors import AdminError
 
 LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.02
+_FAILED_START_SECONDS = 5.0
 _FIRST_PORT = 15000
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PR_SET_PDEATHSIG = 1
@@ -108,7 +109,7 @@ class ManagedProcess:
         try:
             await self._wait_ready(ready, time.monotonic() + timeout, timeout)
         except BaseException:
-            self._kill_now()
+            await self.stop(_FAILED_START_SECONDS)
             raise
 
     def _spawn(self) -> None:

@@ -141,6 +141,11 @@ class Prosody:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether the server lives."""
+        return self._process.running
+
+    @property
     def log(self) -> Path:
         """The server's log."""
         return self._process.log
@@ -148,7 +153,7 @@ class Prosody:
     async def version(self) -> str:
         """The server's version, such as ``0.12.3``."""
         output = await self._prosodyctl("about")
-        match = re.search(r"Prosody (\S+)", output)
+        match = re.search(r"Prosody (\d\S*)", output)
         return match.group(1) if match else "unknown"
 
     async def add_user(self, localpart: str, password: str, *, domain: str | None = None) -> str:

@@ -239,11 +239,10 @@ class Stack:
 
     async def stop(self) -> None:
         """Stop the bridge, its database and the homeserver; the files stay."""
-        try:
+        async with contextlib.AsyncExitStack() as steps:
+            steps.push_async_callback(self.synapse.stop)
+            steps.push_async_callback(self.bridge.stop_database)
             await self.bridge.stop()
-            await self.bridge.stop_database()
-        finally:
-            await self.synapse.stop()
 
     @contextlib.asynccontextmanager
     async def matrix_user(

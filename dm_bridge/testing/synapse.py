@@ -180,6 +180,11 @@ class Synapse:
         return self._process.pid
 
     @property
+    def running(self) -> bool:
+        """Whether the server lives."""
+        return self._process.running
+
+    @property
     def log(self) -> Path:
         """The server's log."""
         return self._process.log

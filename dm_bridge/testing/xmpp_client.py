@@ -69,7 +69,7 @@ class XmppUser:
     ) -> None:
         """``auto_authorize``: accept (True), refuse (False) or leave open presence subscriptions.
 
-        ``nickname``: published for subscribers, and anybody who asks (XEP-0172 through PEP).
+        ``nickname``: published to subscribers, and told to strangers in messages (XEP-0172).
         """
         self.received: list[Received] = []
         self.errors: list[Received] = []
@@ -177,6 +177,8 @@ class XmppUser:
         message = self._client.make_message(JID(to), mbody=body, mtype=type)
         if id is not None:
             message["id"] = id
+        if self._nickname is not None:
+            message["nick"] = self._nickname
         message.send()
         return str(message["id"])
 

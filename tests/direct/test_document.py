@@ -94,7 +94,7 @@ def test_adding_then_reading_finds_the_entry_and_all_earlier_ones(
     before = parse(content)
     after = before.add(key, room)
     assert after.entries() == before.entries() | {(key, room)}
-    assert after.is_sound(key)
+    assert after.unsound([key]) == []
     value = after.content()[key]
     assert len(set(value)) == len(value)
 
@@ -117,7 +117,7 @@ def test_editing_twice_is_editing_once(content: dict[str, Any], key: UserId, roo
 
 def test_a_new_room_is_appended_to_a_list_that_keeps_its_order() -> None:
     document = parse({BERT: ["!x"], ANNA: ["!b", "!a", "!c"]}).add(ANNA, ONE)
-    assert document.to_json() == '{"%s":["!x"],"%s":["!b","!a","!c","%s"]}' % (BERT, ANNA, ONE)
+    assert exact(document.content()) == exact({BERT: ["!x"], ANNA: ["!b", "!a", "!c", ONE]})
 
 
 def test_a_new_key_is_appended_after_all_others() -> None:
@@ -145,7 +145,7 @@ def test_a_key_that_somebody_else_left_empty_stays() -> None:
 @pytest.mark.parametrize("value", ["!one:example.org", None, 5, True, {"!one": 1}, 1.5])
 def test_adding_to_a_value_that_is_no_list_repairs_that_key_alone(value: object) -> None:
     document = parse({ANNA: value, BERT: value})
-    assert not document.is_sound(ANNA)
+    assert document.unsound([ANNA, UserId("@absent:x")]) == [ANNA]
     assert exact(document.add(ANNA, ONE).content()) == exact({ANNA: [ONE], BERT: value})
 
 
@@ -259,7 +259,7 @@ def test_only_well_formed_entries_are_entries() -> None:
 
 def test_the_keys_of_a_room_are_told_in_order_and_once() -> None:
     document = parse({BERT: [TWO, ONE, ONE], "mail@example.org": [ONE], ANNA: [ONE], "@": [ONE]})
-    assert document.keys_of({ONE, THREE}) == {ONE: (BERT, ANNA)}
+    assert document.keys_of({ONE, THREE}) == {ONE: (BERT, "mail@example.org", ANNA, "@")}
 
 
 @pytest.mark.parametrize(

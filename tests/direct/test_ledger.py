@@ -145,7 +145,8 @@ def test_a_renamed_ghost_keeps_its_old_id_as_an_alias_in_all_its_rooms_and_no_ot
     )
     renamed = rename_ghost(ledger, GHOST, NEW_GHOST)
     for room in (ROOM, NEW_ROOM):
-        assert (the_dm(renamed, room).ghost, the_dm(renamed, room).aliases) == (NEW_GHOST, {GHOST})
+        assert the_dm(renamed, room).ghost == NEW_GHOST
+        assert the_dm(renamed, room).aliases == {GHOST}
     assert the_dm(renamed, ABSENT) == the_dm(ledger, ABSENT)
 
 
@@ -161,9 +162,7 @@ def test_renaming_a_ghost_to_itself_changes_nothing() -> None:
 def test_an_upgraded_room_hands_everything_over_and_retires() -> None:
     before = Ledger.of(ME, [ManagedDM(ROOM, GHOST, ACTIVE, aliases=frozenset({OTHER}))])
     after = replace_room(before, ROOM, NEW_ROOM)
-    assert the_dm(after, NEW_ROOM) == ManagedDM(
-        NEW_ROOM, GHOST, ACTIVE, aliases=frozenset({OTHER})
-    )
+    assert the_dm(after, NEW_ROOM) == ManagedDM(NEW_ROOM, GHOST, ACTIVE, aliases=frozenset({OTHER}))
     assert the_dm(after).state is RETIRED
     assert after.wanted() == {(GHOST, NEW_ROOM)}
 

@@ -516,5 +516,4 @@ def test_a_document_of_ten_thousand_entries_is_decided_in_milliseconds(
         decision = reconcile(ledger, document)
         fastest = min(fastest, time.perf_counter() - start)
     assert isinstance(decision, Put if missing else Keep)
-    print(f"{managed} managed, {missing} missing: {fastest * 1000:.1f} ms")  # noqa: T201
-    assert fastest < 0.1  # ten times what it takes, for a machine that does other work
+    assert fastest < 0.1  # it takes some 10 ms; the rest is for a machine that does other work

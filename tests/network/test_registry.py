@@ -58,7 +58,7 @@ def test_an_unknown_name_is_answered_with_the_installed_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(monkeypatch, xmpp="absent:connector", irc="absent:connector")
-    with pytest.raises(ConfigError, match="'xmmp'.*installed are: irc, xmpp"):
+    with pytest.raises(ConfigError, match=r"'xmmp'.*installed are: irc, xmpp"):
         registry.load_connector("xmmp")
 
 

@@ -153,7 +153,7 @@ class Commands:
         link = f"https://matrix.to/#/{portal.room}"
         invited = "" if portal.joined else " I have invited you to it."
         await answer(
-            Reply(f"Your chat with {code(contact)} is here: [{portal.room}]({link}).{invited}")
+            Reply(f"Here you are: [your chat]({link}) with {code(contact)}.{invited}")
         )
 
     def _connected(self, user: UserId, words: list[str]) -> tuple[LoginRow, Session, Network]:

@@ -21,6 +21,7 @@ from slixmpp.plugins.base import register_plugin
 from slixmpp.plugins.xep_0198 import XEP_0198
 from slixmpp.stanza import Iq, Message, Presence
 
+ACK_REQUEST = "<r xmlns='urn:xmpp:sm:3'/>"
 PLUGIN = "dm_bridge_stream_management"
 _SEQUENCE = 2**32
 
@@ -136,6 +137,16 @@ class StreamManagement(XEP_0198):
         super()._handle_enabled(stanza)
         if not stanza["resume"]:
             self.sm_id = None
+
+    def _handle_resumed(self, stanza: Any) -> None:
+        """slixmpp sends again what is not acknowledged, but never asks whether it came."""
+        super()._handle_resumed(stanza)
+        if self.unacked_queue:
+            self.xmpp.send(ACK_REQUEST)
+
+    def request_ack(self, e: object = None) -> None:
+        """Ask in the order of the stanzas, not ahead of them as slixmpp does."""
+        self.xmpp.send(ACK_REQUEST)
 
     def _handle_incoming(self, stanza: Any) -> Any:
         if self.enabled_in and isinstance(stanza, Message | Presence | Iq):

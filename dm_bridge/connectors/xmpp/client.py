@@ -29,6 +29,7 @@ from slixmpp.xmlstream.matcher import MatchXPath
 
 from dm_bridge.connectors.xmpp import failures, identity
 from dm_bridge.connectors.xmpp.acks import (
+    ACK_REQUEST,
     PLUGIN,
     Resumption,
     StreamManagement,
@@ -45,7 +46,6 @@ _CLOSE_SECONDS = 1.0
 _PROCEED = "{urn:ietf:params:xml:ns:xmpp-tls}proceed"
 _TLS_FAILURE = "{urn:ietf:params:xml:ns:xmpp-tls}failure"
 _ROSTER = "{jabber:iq:roster}query"
-_ACK_REQUEST = "<r xmlns='urn:xmpp:sm:3'/>"
 
 
 class Client(ClientXMPP):
@@ -320,7 +320,7 @@ class Client(ClientXMPP):
             message.xml.append(child)
         self.send(message)
         if self.acks.active:
-            self.send(_ACK_REQUEST)
+            self.send(ACK_REQUEST)
 
     # -- what arrives
 

@@ -43,8 +43,10 @@ def unreachable(domain: str, address: str, error: BaseException) -> NetworkError
     if isinstance(error, ssl.SSLCertVerificationError):
         return untrusted(domain, error)
     if isinstance(error, ssl.SSLError):
-        sentence = f"No encrypted connection to {domain} ({address}) could be made: the server does"
-        return _temporary(f"{sentence} not speak TLS there, or none that is still considered safe.")
+        return _temporary(
+            f"No encrypted connection to {domain} ({address}) could be made: the server speaks no"
+            " TLS there, none that is still safe, or does not serve this domain."
+        )
     if isinstance(error, socket.gaierror):
         return not_found(domain, address)
     if isinstance(error, ConnectionRefusedError):

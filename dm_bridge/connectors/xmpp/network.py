@@ -51,8 +51,5 @@ class XmppNetwork:
     def contact_of(self, chat: ChatId) -> ContactId:
         return ContactId(chat)
 
-    def contact_of(self, chat: ChatId) -> ContactId:
-        return ContactId(chat)
-
     def contact_uri(self, contact: ContactId) -> str:
         return contact_uri(contact)

@@ -59,6 +59,7 @@ class XmppSession:
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
         self._live = asyncio.Event()
+        self._refusal: CredentialsError | None = None
         self._reported: SessionState | None = None
         self._stop = asyncio.Event()
         self._roster: dict[str, str] = {}
@@ -112,6 +113,7 @@ class XmppSession:
                 await self._watch(client)
                 error = client.failure
             except CredentialsError as refused:
+                self._refusal = refused
                 self._report(SessionStatus.BAD_CREDENTIALS, str(refused))
                 self._deliveries.abandon(certain=False)
                 return
@@ -288,6 +290,8 @@ class XmppSession:
         return message.id
 
     async def _ready_client(self) -> Client:
+        if self._refusal is not None:
+            raise CredentialsError(str(self._refusal))
         try:
             async with asyncio.timeout(self._config.send_wait):
                 await self._live.wait()

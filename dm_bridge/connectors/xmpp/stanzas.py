@@ -7,8 +7,8 @@ and a stanza-id only when the user's own account assigned it.
 Ids (`RemoteMessage.id`) are the same when the server delivers a stanza again:
 
 * ``sid:<id>``: the XEP-0359 stanza-id, where ``by`` is the user's own bare JID;
-* ``own:<id>``: else, for the user's own messages, their origin-id or ``id`` attribute, which a copy
-  through another path (carbon, or a chat with oneself) has as well;
+* ``own:<id>``: else, for the user's own messages, their origin-id or ``id`` attribute; in a chat with
+  oneself even before the stanza-id, because there the message and its carbon copy have one each;
 * ``msg:<digest>``: else the digest of the sender's full JID and the ``id`` attribute;
 * ``txt:<digest>``: when there is no id at all, the digest of sender, body and delay stamp. Two equal
   texts of one sender are then told apart only by their stamp, or by ``nonce``.
@@ -171,12 +171,13 @@ def _text(stanza: Element, body: str) -> Text:
 def _message_id(
     stanza: Element, sender: JID, from_self: bool, account: Account, body: str, nonce: str
 ) -> RemoteId:
-    for element in stanza.findall(f"{IDS}stanza-id"):
-        if element.get("by") == account.bare and element.get("id"):
-            return RemoteId("sid:" + _short(element.get("id", "")))
     origin = stanza.find(f"{IDS}origin-id")
     attribute = stanza.get("id")
     own = (origin.get("id") if origin is not None else None) or attribute
+    to_self = from_self and stanza.get("to", account.bare).partition("/")[0] == account.bare
+    for element in [] if to_self and own else stanza.findall(f"{IDS}stanza-id"):
+        if element.get("by") == account.bare and element.get("id"):
+            return RemoteId("sid:" + _short(element.get("id", "")))
     if from_self and own:
         return RemoteId("own:" + _short(own))
     if attribute:

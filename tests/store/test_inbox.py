@@ -1,0 +1,142 @@
+"""The inbox: once, in order, and out of the queue exactly once."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dm_bridge.ids import ChatId, ContactId, EventId, RemoteId
+from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import InboxStore, _decode, _encode
+
+from .stored import a_login, key_of, message
+
+words = st.text(st.characters(exclude_categories=["Cs"]))
+texts = st.builds(Text, words, st.none() | words, st.booleans())
+events: st.SearchStrategy[RemoteEvent] = st.builds(
+    RemoteMessage,
+    st.builds(ChatId, words),
+    st.builds(RemoteId, words),
+    st.builds(ContactId, words),
+    st.booleans(),
+    texts,
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
+    st.none() | words,
+) | st.builds(RemoteFailure, st.builds(ChatId, words), st.builds(RemoteId, words), words)
+
+
+@given(events)
+def test_an_event_comes_out_of_storage_as_it_went_in(event: RemoteEvent) -> None:
+    assert _decode(_encode(event)) == event
+
+
+async def test_a_message_that_is_delivered_again_waits_once(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    assert await inbox.add([(login, message(1)), (login, message(1))]) == {key_of(login)}
+    assert await inbox.add([(login, message(1, body="changed")), (login, message(2))])
+    assert await inbox.add([(login, message(1)), (login, message(2))]) == set()
+    waiting = await inbox.waiting(key_of(login), 10)
+    assert [row.id for row in waiting] == ["id-1", "id-2"]
+    assert waiting[0].event == message(1)
+
+
+async def test_the_same_id_in_another_chat_or_login_is_another_message(database: Database) -> None:
+    inbox = InboxStore(database)
+    first, second = await a_login(database), await a_login(database, "other@example.com")
+    added = await inbox.add(
+        [(first, message(1)), (first, message(1, chat="nurse@example.net")), (second, message(1))]
+    )
+    assert added == {key_of(first), key_of(first, "nurse@example.net"), key_of(second)}
+    assert set(await inbox.chats_waiting()) == added
+
+
+async def test_a_failure_report_never_counts_as_the_message_it_is_about(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    failure = RemoteFailure(ChatId("romeo@example.net"), RemoteId("id-1"), "Gone.")
+    await inbox.add([(login, message(1)), (login, failure), (login, failure)])
+    assert [row.event for row in await inbox.waiting(key_of(login), 10)] == [message(1), failure]
+
+
+async def test_one_batch_of_five_hundred_keeps_its_order(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    numbers = [f"{secrets.token_hex(4)}" for _ in range(500)]
+    await inbox.add([(login, message(number)) for number in numbers])
+    waiting = await inbox.waiting(key_of(login), 1000)
+    assert [row.id for row in waiting] == [f"id-{number}" for number in numbers]
+
+
+async def test_order_holds_over_many_batches_and_pages(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    for batch in range(20):
+        await inbox.add([(login, message(f"{batch}-{n}")) for n in (3, 1, 2)])
+    expected = [f"id-{batch}-{n}" for batch in range(20) for n in (3, 1, 2)]
+    seen: list[str] = []
+    while page := await inbox.waiting(key_of(login), 7):
+        assert len(page) <= 7
+        for row in page:
+            seen.append(row.id)
+            await inbox.finish(row, "delivered", event=EventId("$e"))
+    assert seen == expected
+
+
+async def test_an_empty_batch_is_no_work(database: Database) -> None:
+    assert await InboxStore(database).add([]) == set()
+
+
+async def test_a_row_is_finished_once_and_the_first_outcome_stays(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    await inbox.add([(login, message(1))])
+    (row,) = await inbox.waiting(key_of(login), 1)
+    await inbox.finish(row, "delivered", event=EventId("$first"))
+    await inbox.finish(row, "parked", reason="too late")
+    assert await inbox.waiting(key_of(login), 1) == []
+    assert await inbox.chats_waiting() == []
+    delivered = await inbox.delivered(key_of(login), RemoteId("id-1"))
+    assert delivered is not None
+    assert (delivered.event, delivered.waiting) == ("$first", False)
+
+
+async def test_what_became_of_a_message_can_be_asked(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    own = replace(message(2), from_self=True)
+    await inbox.add([(login, message(1)), (login, own)])
+    theirs = await inbox.delivered(key_of(login), RemoteId("id-1"))
+    mine = await inbox.delivered(key_of(login), RemoteId("id-2"))
+    assert theirs is not None
+    assert mine is not None
+    assert (theirs.event, theirs.waiting, theirs.from_self) == (None, True, False)
+    assert (mine.event, mine.waiting, mine.from_self) == (None, True, True)
+    assert await inbox.delivered(key_of(login), RemoteId("never seen")) is None
+    assert await inbox.delivered(key_of(login, "nurse@example.net"), RemoteId("id-1")) is None
+
+
+async def test_the_time_of_arrival_is_the_databases(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    await inbox.add([(login, message(1))])
+    async with database.connection() as connection:
+        now = await connection.fetchval("SELECT extract(epoch FROM now())::float8")
+    (row,) = await inbox.waiting(key_of(login), 1)
+    assert 0 <= now - row.received_at < 60
+
+
+@pytest.mark.parametrize("body", ["NUL \0 inside", "\u202ereversed", "\ufeff", "𝔘" * 1000, "\r\n"])
+async def test_any_text_is_kept_unchanged(database: Database, body: str) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    await inbox.add([(login, message(1, body=body))])
+    (row,) = await inbox.waiting(key_of(login), 1)
+    assert isinstance(row.event, RemoteMessage)
+    assert row.event.content.body == body
+
+
+async def test_the_same_message_from_two_sides_at_once_is_new_for_one_of_them(
+    database: Database,
+) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    answers = await asyncio.gather(*(inbox.add([(login, message(1))]) for _ in range(8)))
+    assert sorted(map(len, answers)) == [0] * 7 + [1]

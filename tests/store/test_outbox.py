@@ -1,0 +1,123 @@
+"""The outbox: once by event id, in order per room, and out of the queue exactly once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dm_bridge.ids import EventId, RemoteId, RoomId
+from dm_bridge.store.database import Database
+from dm_bridge.store.outbox import OutboxRow, OutboxStore
+
+from .stored import OWNER, a_login, key_of
+
+ROOM, OTHER = RoomId("!room:example.org"), RoomId("!otherroom")
+
+
+def event(number: object, room: RoomId = ROOM, **content: Any) -> OutboxRow:
+    event_id = EventId(f"$event-{number}")
+    raw = {
+        "event_id": event_id,
+        "room_id": room,
+        "sender": OWNER,
+        "type": "m.room.message",
+        "content": content,
+    }
+    return OutboxRow(event_id, room, OWNER, raw)
+
+
+async def test_an_event_that_is_pushed_again_is_not_new(database: Database) -> None:
+    outbox = OutboxStore(database)
+    assert await outbox.add([event(1), event(2)]) == [event(1), event(2)]
+    assert await outbox.add([event(2, body="changed"), event(3)]) == [event(3)]
+    assert await outbox.add([]) == []
+    assert [row.event for row in await outbox.waiting(ROOM, 10)] == [
+        event(number).event for number in (1, 2, 3)
+    ]
+
+
+async def test_one_transaction_of_five_hundred_keeps_its_order(database: Database) -> None:
+    outbox = OutboxStore(database)
+    numbers = [number * 7919 % 500 for number in range(500)]
+    await outbox.add([event(number, (ROOM, OTHER)[number % 2]) for number in numbers])
+    for parity, room in enumerate((ROOM, OTHER)):
+        waiting = await outbox.waiting(room, 500)
+        assert [row.id for row in waiting] == [
+            f"$event-{number}" for number in numbers if number % 2 == parity
+        ]
+    assert set(await outbox.rooms_waiting()) == {ROOM, OTHER}
+
+
+async def test_a_page_is_no_longer_than_asked_for(database: Database) -> None:
+    outbox = OutboxStore(database)
+    await outbox.add([event(number) for number in range(10)])
+    assert [row.id for row in await outbox.waiting(ROOM, 3)] == ["$event-0", "$event-1", "$event-2"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"body": "NUL \0 inside"},
+        {"key \0": [None, True, 1.5, -1, 2**63, {"a": []}]},
+        {"body": "\u202e\ufeff𝔘"},
+    ],
+)
+async def test_any_content_is_kept_unchanged(database: Database, content: dict[str, Any]) -> None:
+    outbox = OutboxStore(database)
+    await outbox.add([event(1, **content)])
+    (row,) = await outbox.waiting(ROOM, 1)
+    assert row.event["content"] == content
+
+
+def nested(depth: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"body": "hello"}
+    for _ in range(depth):
+        content = {"deeper": content}
+    return content
+
+
+@pytest.mark.parametrize(
+    "content", [nested(300), nested(900), {"body": "\ud800"}, {"n": 2**70}], ids=str.__call__
+)
+async def test_content_that_cannot_be_stored_never_holds_up_its_transaction(
+    database: Database, content: dict[str, Any]
+) -> None:
+    outbox = OutboxStore(database)
+    assert len(await outbox.add([event(1), event(2, **content), event(3)])) == 3
+    waiting = await outbox.waiting(ROOM, 10)
+    assert [row.id for row in waiting] == ["$event-1", "$event-2", "$event-3"]
+    odd = waiting[1].event
+    assert (odd["type"], odd["sender"], odd["room_id"]) == ("m.room.message", OWNER, ROOM)
+    assert isinstance(odd["content"], dict)
+
+
+async def test_a_row_is_finished_once_and_the_first_outcome_stays(database: Database) -> None:
+    outbox, login = OutboxStore(database), await a_login(database)
+    await outbox.add([event(1)])
+    (row,) = await outbox.waiting(ROOM, 1)
+    await outbox.finish(row, "delivered", portal=key_of(login), remote=RemoteId("origin-1"))
+    await outbox.finish(row, "failed", portal=key_of(login), remote=RemoteId("origin-2"))
+    assert await outbox.waiting(ROOM, 1) == []
+    assert await outbox.rooms_waiting() == []
+    assert await outbox.event_of(key_of(login), RemoteId("origin-1")) == "$event-1"
+    assert await outbox.event_of(key_of(login), RemoteId("origin-2")) is None
+
+
+async def test_the_event_of_a_remote_message_is_found_in_its_own_chat_only(
+    database: Database,
+) -> None:
+    outbox, login = OutboxStore(database), await a_login(database)
+    await outbox.add([event(1)])
+    await outbox.finish(event(1), "delivered", portal=key_of(login), remote=RemoteId("same"))
+    assert await outbox.event_of(key_of(login, "nurse@example.net"), RemoteId("same")) is None
+
+
+@pytest.mark.parametrize(
+    "state", ["delivered", "failed", "uncertain", "handled", "dropped", "parked"]
+)
+async def test_every_outcome_takes_a_row_out_of_the_queue(database: Database, state: str) -> None:
+    outbox = OutboxStore(database)
+    await outbox.add([event(1)])
+    await outbox.finish(event(1), state, reason="because")
+    assert await outbox.waiting(ROOM, 1) == []
