@@ -155,14 +155,18 @@ async def _stay(console: Console, stack: Stack, place: Path) -> None:
     console.print("\nCtrl-C stops everything.")
     while True:
         await asyncio.sleep(0.5)
-        running = {
-            "The bridge": stack.bridge.running,
-            "Synapse": stack.synapse.running,
-            "Prosody": stack.prosody.running,
-        }
-        for name, runs in running.items():
+        for name, runs, log in (
+            ("The bridge", stack.bridge.running, stack.bridge.log),
+            ("Synapse", stack.synapse.running, stack.synapse.log),
+            ("Prosody", stack.prosody.running, stack.prosody.log),
+        ):
             if not runs:
-                raise BridgeError(f"{name} has ended by itself. {stack.bridge.log_tail()}")
+                raise BridgeError(f"{name} has ended by itself. The end of its log:\n{_tail(log)}")
+
+
+def _tail(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(lines[-15:])
 
 
 def _plain(text: str) -> str:

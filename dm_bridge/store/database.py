@@ -95,9 +95,9 @@ class Database:
         try:
             async with self._pool.acquire(timeout=COMMAND_DEADLINE) as connection:
                 yield connection
-        except _Unencodable:
-            raise
         except _TROUBLE as error:
+            if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
+                raise  # a value that PostgreSQL cannot hold: waiting does not help
             raise storage_error(error) from error
 
     @asynccontextmanager

@@ -13,6 +13,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -86,6 +87,11 @@ async def migrate(url: str) -> tuple[str | None, str]:
             before = await connection.run_sync(upgrade)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise storage_error(error) from error
+    except DBAPIError as error:
+        raise StorageError(
+            f"The schema could not be upgraded, and is as it was ({error.orig}). Make the database's user "
+            "its owner, and give dm_bridge a database of its own."
+        ) from error
     finally:
         await engine.dispose()
     return before, latest_revision()

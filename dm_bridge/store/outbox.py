@@ -51,7 +51,7 @@ class OutboxStore:
                 [row.id for row in rows],
                 [row.room for row in rows],
                 [row.sender for row in rows],
-                [orjson.dumps(row.event) for row in rows],
+                [_encode(row.event) for row in rows],
             )
         new = {event_id for (event_id,) in found}
         return [row for row in rows if row.id in new]
@@ -117,3 +117,12 @@ class OutboxStore:
                 remote,
             )
         return None if event is None else EventId(event)
+
+
+def _encode(event: dict[str, Any]) -> bytes:
+    """The event as JSON; without what a hostile one cannot be stored with (254 levels, 64-bit integers)."""
+    try:
+        return orjson.dumps(event)
+    except orjson.JSONEncodeError:
+        flat = {key: value for key, value in event.items() if isinstance(value, str)}
+        return orjson.dumps({**flat, "content": {}})

@@ -14,7 +14,6 @@ import pytest
 import structlog
 
 from dm_bridge import __version__, app
-from dm_bridge.cli.main import cli
 from dm_bridge.config import Config
 from dm_bridge.errors import BridgeError, ConfigError, RegistrationError, StorageError
 
@@ -177,7 +176,7 @@ def test_the_configuration_may_be_named_by_a_variable(
     assert command("run", "-c", "nothing.yaml").exit_code == 78
 
 
-@pytest.mark.parametrize("name", sorted(cli.commands))
+@pytest.mark.parametrize("name", ["init", "migrate", "registration", "run"])
 def test_every_command_has_help_with_an_example(command: Any, name: str) -> None:
     result = command(name, "--help")
     assert result.exit_code == 0
