@@ -127,8 +127,13 @@ async def _servers(console: Console, place: Path, outcome: dict[str, Any]) -> As
         with console.status("Starting Synapse, PostgreSQL and the bridge"):
             stack = await Stack.start(place, prosody=prosody)
         try:
-            done(console, f"Synapse {outcome['versions']['synapse']} on {stack.synapse.url}")
-            done(console, f"dm-bridge {outcome['versions']['dm_bridge']} on {stack.bridge.url}")
+            found = outcome["versions"]
+            done(console, f"Synapse {found['synapse']} on {stack.synapse.url}")
+            done(
+                console,
+                f"dm-bridge {found['dm_bridge']} on {stack.bridge.url},"
+                f" with a PostgreSQL {found['postgresql']} of its own",
+            )
             yield stack
         finally:
             with console.status("Stopping"):

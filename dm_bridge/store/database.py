@@ -20,7 +20,7 @@ Connection = PoolConnectionProxy  # what `Database.connection` yields
 COMMAND_DEADLINE = 30.0
 CONNECT_DEADLINE = 10.0
 
-_TROUBLE = (
+TROUBLE = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
@@ -95,7 +95,7 @@ class Database:
         try:
             async with self._pool.acquire(timeout=COMMAND_DEADLINE) as connection:
                 yield connection
-        except _TROUBLE as error:
+        except TROUBLE as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 raise  # a value that PostgreSQL cannot hold: waiting does not help
             raise storage_error(error) from error

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from dm_bridge.errors import StorageError
-from dm_bridge.store.database import CONNECT_DEADLINE, storage_error
+from dm_bridge.store.database import CONNECT_DEADLINE, TROUBLE, storage_error
 
 _LOCK = 0x646D5F627269  # any constant of our own, for pg_advisory_xact_lock
 
@@ -88,6 +88,9 @@ async def migrate(url: str) -> tuple[str | None, str]:
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise storage_error(error) from error
     except DBAPIError as error:
+        cause = error.orig and error.orig.__cause__
+        if isinstance(cause, TROUBLE):
+            raise storage_error(cause) from error
         raise StorageError(
             f"The schema could not be upgraded, and is as it was ({error.orig}). Make the database's user "
             "its owner, and give dm_bridge a database of its own."

@@ -124,5 +124,5 @@ def _encode(event: dict[str, Any]) -> bytes:
     try:
         return orjson.dumps(event)
     except orjson.JSONEncodeError:
-        flat = {key: value for key, value in event.items() if isinstance(value, str)}
-        return orjson.dumps({**flat, "content": {}})
+        kept = ("event_id", "room_id", "sender", "type", "state_key")
+        return orjson.dumps({"content": {}} | {key: event[key] for key in kept if key in event})

@@ -82,7 +82,7 @@ class StreamParser:
             self._break(f"malformed XML ({expat.errors.messages.get(error.code, 'unknown')})")
         else:
             if not self._finished and self._fed - self._stanza_start > self._limit:
-                self._break(f"a stanza of more than {self._limit // 1024} KiB")
+                self._break(self._too_long())
         items, self._items = self._items, []
         return items
 
@@ -90,6 +90,9 @@ class StreamParser:
         if not self._finished:
             self._finished = True
             self._items.append(StreamBroken(reason))
+
+    def _too_long(self) -> str:
+        return f"a stanza of more than {self._limit // 1024} KiB"
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         tag = _clark(name)
@@ -111,6 +114,8 @@ class StreamParser:
             return
         self._builder.end(_clark(name))
         if self._depth == 1:
+            if self._expat.CurrentByteIndex - self._stanza_start > self._limit:
+                raise _RestrictedXmlError(self._too_long())
             self._items.append(StanzaRead(self._builder.close()))
             self._stanza_start = self._expat.CurrentByteIndex
 

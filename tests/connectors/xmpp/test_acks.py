@@ -105,24 +105,29 @@ async def test_an_unconfirmed_message_goes_again_on_resumption_and_only_once() -
 
 
 async def test_a_refused_resumption_without_a_count_leaves_the_message_uncertain() -> None:
-    async with ScriptedServer(resume="refuse") as server:
-        async with Running(server.network(), "romeo@localhost", "x") as (session, _):
-            await server.saw("<presence")
-            server.silent = True
-            attempt = asyncio.create_task(session.send(message("juliet@localhost", "one")))
-            await server.saw("one</body>")
-            server.silent = False
-            server.cut()
-            with pytest.raises(NetworkError) as caught:
-                await attempt
-            assert not caught.value.certain
-            await server.saw("<presence", 2)
-            assert server.read.count("one</body>") == 1
+    async with (
+        ScriptedServer(resume="refuse") as server,
+        Running(server.network(), "romeo@localhost", "x") as (session, _),
+    ):
+        await server.saw("<presence")
+        server.silent = True
+        attempt = asyncio.create_task(session.send(message("juliet@localhost", "one")))
+        await server.saw("one</body>")
+        server.silent = False
+        server.cut()
+        with pytest.raises(NetworkError) as caught:
+            await attempt
+        assert not caught.value.certain
+        await server.saw("<presence", 2)
+        assert server.read.count("one</body>") == 1
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 async def test_a_refused_resumption_with_a_count_settles_the_message(arrived: bool) -> None:
-    async with ScriptedServer() as server, Running(server.network(), "romeo@localhost", "x") as (session, _):
+    async with (
+        ScriptedServer() as server,
+        Running(server.network(), "romeo@localhost", "x") as (session, _),
+    ):
         await server.saw("<presence")
         await session.send(message("juliet@localhost", "zero"))
         server.silent = True
@@ -143,17 +148,19 @@ async def test_a_refused_resumption_with_a_count_settles_the_message(arrived: bo
 
 
 async def test_without_stream_management_a_ping_confirms_the_message() -> None:
-    async with ScriptedServer(sm=False) as server:
-        async with Running(server.network(), "romeo@localhost", "x") as (session, _):
-            assert await session.send(message("juliet@localhost", "one")) == "id-one"
-            assert "urn:xmpp:ping" in server.read.partition("one</body>")[2]
-            server.silent = True
-            attempt = asyncio.create_task(session.send(message("juliet@localhost", "two")))
-            await server.saw("two</body>")
-            server.cut()
-            with pytest.raises(NetworkError) as caught:
-                await attempt
-            assert not caught.value.certain
+    async with (
+        ScriptedServer(sm=False) as server,
+        Running(server.network(), "romeo@localhost", "x") as (session, _),
+    ):
+        assert await session.send(message("juliet@localhost", "one")) == "id-one"
+        assert "urn:xmpp:ping" in server.read.partition("one</body>")[2]
+        server.silent = True
+        attempt = asyncio.create_task(session.send(message("juliet@localhost", "two")))
+        await server.saw("two</body>")
+        server.cut()
+        with pytest.raises(NetworkError) as caught:
+            await attempt
+        assert not caught.value.certain
 
 
 async def test_an_acknowledgement_for_what_was_never_sent_ends_the_stream() -> None:
