@@ -21,7 +21,7 @@ class People:
 
     def __init__(self, domain: str, secret: str) -> None:
         self.domain = domain
-        self._component = ComponentXMPP(domain, secret)
+        self._component = ComponentXMPP(domain, secret)  # type: ignore[no-untyped-call]
 
     async def connect(self, host: str, port: int) -> None:
         """Connect to the server that serves ``domain`` as a component. Raises `NetworkError`."""

@@ -98,9 +98,7 @@ async def running(directory: Path) -> AsyncIterator[World]:
         juliet = await cleanup.enter_async_context(stack.xmpp_user("juliet", PASSWORD))
         jid = await prosody.add_user("romeo", PASSWORD)
         await stack.log_in(alice, await stack.open_bot_chat(alice), jid, PASSWORD)
-        world = World(
-            alice, account.access_token, jid, juliet, people, bare, Tally(alice), stack
-        )
+        world = World(alice, account.access_token, jid, juliet, people, bare, Tally(alice), stack)
         await _learn_shapes(world)
         yield world
 

@@ -57,10 +57,13 @@ class Keeper:
         self._metrics = metrics
         self._tasks: dict[UserId, asyncio.Task[None]] = {}
         self._again: set[UserId] = set()
+        self._stopped = False
         self._slots = asyncio.Semaphore(AT_ONCE)
 
     def touch(self, account: UserId) -> None:
         """Something that should be marked for ``account`` has changed; look at it soon."""
+        if self._stopped:
+            return
         if account in self._tasks:
             self._again.add(account)
             return
@@ -80,6 +83,7 @@ class Keeper:
 
     async def stop(self) -> None:
         """Cancel what is under way; it is taken up again at the next start."""
+        self._stopped = True
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()

@@ -14,6 +14,7 @@ import structlog
 
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
+from dm_bridge.matrix.formatting import plain
 from dm_bridge.network.api import Login, Network, Session
 from dm_bridge.network.events import RemoteEvent, SessionState, SessionStatus
 from dm_bridge.network.login import LoginDone
@@ -171,7 +172,7 @@ class Logins:
             assert row.sealed is not None
             credentials = self._key.unseal(row.id, row.sealed)
             network = self.network(row.network)
-            sink = _Sink(self, row.id)
+            sink = _Sink(self, live)
             live.session = network.open_session(Login(row.id, row.remote, credentials), sink)
             await live.session.connect()
         except BridgeError as error:
@@ -205,10 +206,10 @@ class Logins:
         chats = await self._inbox.add([(login, event) for event in events])
         self._on_events(chats)
 
-    def reported(self, login: LoginId, state: SessionState) -> None:
-        """A session says where it stands."""
-        live = self._live.get(login)
-        if live is None or live.session is None:
+    def reported(self, live: _Live, state: SessionState) -> None:
+        """A session says where it stands; one that was closed or replaced is not listened to."""
+        login = live.row.id
+        if self._live.get(login) is not live or live.session is None:
             return
         before, live.state = live.state, state
         if before.status is not state.status:
@@ -230,7 +231,7 @@ class Logins:
             await self._set_state(live, LoginState.BAD_CREDENTIALS, state.reason)
             await self._tell(
                 live.row.owner,
-                f"⚠ {live.row.name} is disconnected. {state.reason} "
+                f"⚠ {plain(live.row.name)} is disconnected. {plain(state.reason)} "
                 f"To go on, log in again: `login {live.row.network}`",
             )
             self._on_connected(live.row.id)  # whoever waits for this login need wait no longer
@@ -263,14 +264,14 @@ def _resting(row: LoginRow) -> SessionState:
 
 
 class _Sink:
-    """The `EventSink` of one login."""
+    """The `EventSink` of one session."""
 
-    def __init__(self, logins: Logins, login: LoginId) -> None:
+    def __init__(self, logins: Logins, live: _Live) -> None:
         self._logins = logins
-        self._login = login
+        self._live = live
 
     async def deliver(self, events: Sequence[RemoteEvent]) -> None:
-        await self._logins.delivered(self._login, events)
+        await self._logins.delivered(self._live.row.id, events)
 
     def report(self, state: SessionState) -> None:
-        self._logins.reported(self._login, state)
+        self._logins.reported(self._live, state)

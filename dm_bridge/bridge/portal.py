@@ -128,18 +128,19 @@ class Portals:
         network: Network,
         contact: ContactId,
         *,
+        row: PortalRow | None = None,
         name: str | None = None,
         private_name: str | None = None,
     ) -> OpenPortal:
         """The room of a chat, made ready for a message. Raises `HomeserverError`, `StorageError`.
 
-        ``name``: how the contact calls themselves; ``private_name``: how the user calls them.
+        ``row``: the portal as just read, if it was. ``name``: how the contact calls themselves; ``private_name``: how the user calls them.
         """
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:
             async with lock:
-                return await self._open(key, login, network, contact, name, private_name)
+                return await self._open(key, login, network, contact, row, name, private_name)
         finally:
             lock, users = self._locks.pop(key)
             if users > 1:
@@ -151,11 +152,12 @@ class Portals:
         login: LoginRow,
         network: Network,
         contact: ContactId,
+        row: PortalRow | None,
         name: str | None,
         private_name: str | None,
     ) -> OpenPortal:
         ghost = self._ghosts.user_id(network.name, contact)
-        row = await self._store.get(key) or await self._store.reserve(key, contact, ghost)
+        row = row or await self._store.reserve(key, contact, ghost)
         while True:
             step = next_step(row.state, row.membership, can_join=self._can_join(login.owner))
             match step:

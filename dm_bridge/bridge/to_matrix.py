@@ -21,7 +21,7 @@ from dm_bridge.bridge.portal import OpenPortal, Portals
 from dm_bridge.errors import BridgeError, HomeserverError
 from dm_bridge.ids import EventId, PortalKey, digest_id
 from dm_bridge.matrix.accounts import Accounts
-from dm_bridge.matrix.formatting import notice, to_content
+from dm_bridge.matrix.formatting import notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Session
 from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage
@@ -140,7 +140,7 @@ class ToMatrix:
             if isinstance(event, RemoteMessage) and not event.from_self:
                 name = event.sender_name or name
         return await self._portals.open(
-            key, login, network, contact, name=name, private_name=private_name
+            key, login, network, contact, row=existing, name=name, private_name=private_name
         )
 
     async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
@@ -197,7 +197,7 @@ class ToMatrix:
         )
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
-        content: Json = notice(f"⚠ Your message was not delivered. {failure.reason}")
+        content: Json = notice(f"⚠ Your message was not delivered. {plain(failure.reason)}")
         event = await self._outbox.event_of(portal.key, failure.message)
         if event is not None:
             content["m.relates_to"] = {"m.in_reply_to": {"event_id": event}}

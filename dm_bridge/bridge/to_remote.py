@@ -20,7 +20,7 @@ from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, NetworkError, StorageError
 from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, digest_id
-from dm_bridge.matrix.formatting import notice
+from dm_bridge.matrix.formatting import notice, plain
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.api import OutgoingMessage
 from dm_bridge.network.events import SessionStatus, Text
@@ -188,10 +188,10 @@ class ToRemote:
         except NetworkError as error:
             if error.retry_after is not None:
                 if self._clock() - row.received_at > TELL_AFTER:
-                    await self._waiting(row, portal, str(error))
+                    await self._waiting(row, portal, plain(str(error)))
                 raise
             state = "failed" if error.certain else "uncertain"
-            await self._undelivered(row, portal, str(error), certain=error.certain)
+            await self._undelivered(row, portal, plain(str(error)), certain=error.certain)
             await self._outbox.finish(row, state, portal=portal.key, reason=str(error))
             self._metrics.messages.labels("to_remote", state).inc()
             return
@@ -201,11 +201,11 @@ class ToRemote:
 
     def _refusal(self, login: LoginRow) -> str | None:
         if login.state is LoginState.LOGGED_OUT:
-            return f"You are logged out of {login.name}. Send the bridge's bot: `login {login.network}`"
+            return f"You are logged out of {plain(login.name)}. Send the bridge's bot: `login {login.network}`"
         status = self._logins.state(login.id).status
         if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
             return (
-                f"{login.name} does not accept your login any more. "
+                f"{plain(login.name)} does not accept your login any more. "
                 f"Send the bridge's bot: `login {login.network}`"
             )
         return None

@@ -99,7 +99,6 @@ class Preparer:
             if other.is_environment == origin.is_environment:
                 document.complain(named, f"{secret} is given too, at {other}. Keep one of the two.")
                 return
-        prepared.pop(secret, None)
         name = origin.text if origin.is_environment and origin.text else section[key]
         if not isinstance(name, str) or not name:
             document.complain(named, f"expected the name of a file; found {explain.shown(name)}.")

@@ -34,6 +34,8 @@ _ATTRIBUTES = {
 _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
 _LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]*)\)")
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+_ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])")
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
 
 
@@ -92,10 +94,15 @@ def notice(markdown: str) -> Json:
     html = _markdown.render(markdown).strip()
     return {
         "msgtype": "m.notice",
-        "body": _LINK.sub(r"\1: \2", markdown),
+        "body": _ESCAPE.sub(lambda m: m["escaped"] or m[0], _LINK.sub(r"\1: \2", markdown)),
         "format": HTML_FORMAT,
         "formatted_body": html,
     }
+
+
+def plain(text: str) -> str:
+    """``text``, whatever it contains, as Markdown that says just that, on one line."""
+    return _PUNCTUATION.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def code(text: str) -> str:

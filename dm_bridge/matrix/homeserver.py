@@ -11,6 +11,7 @@ Why no ready-made client: the retries of mautrix repeat createRoom after a 502 a
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ class Homeserver:
         raw = await self.request_raw(
             method, path, user=user, data=data, query=query, deadline=deadline
         )
-        answer: Json = orjson.loads(raw)
+        answer: Json = _parse(raw)
         return answer
 
     async def request_raw(
@@ -192,10 +193,7 @@ class Homeserver:
 
 
 def _answer(status: int, headers: Mapping[str, str], raw: bytes, path: PathBuilder) -> bytes:
-    try:
-        answer: Any = orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        answer = None
+    answer = _parse(raw)
     if 200 <= status < 300 and isinstance(answer, dict):
         return raw
     fields = answer if isinstance(answer, dict) else {}
@@ -213,6 +211,18 @@ def _answer(status: int, headers: Mapping[str, str], raw: bytes, path: PathBuild
         certain=400 <= status < 500,
         retry_after=retry_after,
     )
+
+
+def _parse(raw: bytes) -> Any:
+    """The JSON in ``raw``, None when there is none. Lone surrogates and long numbers are let through."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        pass
+    try:
+        return json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _retry_after(fields: Json, headers: Mapping[str, str]) -> float:

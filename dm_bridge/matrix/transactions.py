@@ -16,6 +16,9 @@ from dm_bridge.ids import EventId, RoomId, UserId
 
 Json = dict[str, Any]
 
+MAX_IDENTIFIER = 255
+"""Longest event id, room id, user id and event type, in bytes (specification, "Size limits")."""
+
 
 class BadTransaction(ValueError):
     """The body is no transaction. ``errcode``: the Matrix error code to answer with."""
@@ -68,10 +71,14 @@ def _objects(content: Json, key: str, *, required: bool) -> list[Json]:
 
 def _event(event: Json) -> PushedEvent | None:
     fields = [event.get(key) for key in ("event_id", "room_id", "sender", "type")]
-    if not all(isinstance(field, str) and field and "\0" not in field for field in fields):
+    if not all(isinstance(field, str) and _is_identifier(field) for field in fields):
         return None
     event_id, room, sender, event_type = (str(field) for field in fields)
     return PushedEvent(EventId(event_id), RoomId(room), UserId(sender), event_type, event)
+
+
+def _is_identifier(text: str) -> bool:
+    return 0 < len(text.encode()) <= MAX_IDENTIFIER and "\0" not in text
 
 
 def _loads(body: bytes) -> Any:
@@ -79,13 +86,18 @@ def _loads(body: bytes) -> Any:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         pass
-    # orjson refuses lone surrogates, which other parsers let through: read those with replacement.
+    # orjson refuses lone surrogates and endless numbers, which other parsers let through.
     try:
-        return _without_surrogates(json.loads(body, parse_constant=_refuse))
+        return _without_surrogates(json.loads(body, parse_constant=_refuse, parse_int=_number))
     except RecursionError:
         raise BadTransaction("M_BAD_JSON", "The body is nested too deeply.") from None
     except ValueError as error:
         raise BadTransaction("M_NOT_JSON", "The body is not JSON.") from error
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(text) if abs(value) < 2**63 else value
 
 
 def _refuse(constant: str) -> NoReturn:
@@ -102,7 +114,5 @@ def _without_surrogates(value: Any) -> Any:
             return {
                 _without_surrogates(key): _without_surrogates(item) for key, item in value.items()
             }
-        case int() if not -(2**63) <= value < 2**64:
-            return float(value)
         case _:
             return value

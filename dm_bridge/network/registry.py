@@ -29,7 +29,7 @@ def load_connector(name: str) -> Connector:
         )
     try:
         connector: Connector = points[0].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         raise ConfigError(
             f"The connector {name!r} ({points[0].value}) cannot be imported: {error}. "
             "Reinstall the package that brings it."

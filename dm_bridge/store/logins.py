@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dm_bridge.ids import ContactId, LoginId, NetworkName, UserId
 from dm_bridge.store.database import Database
@@ -29,7 +29,7 @@ class LoginRow:
     name: str
     state: LoginState
     reason: str
-    sealed: bytes | None
+    sealed: bytes | None = field(repr=False)
 
 
 _COLUMNS = "login_id, owner, network, remote, name, state, reason, credentials"

@@ -138,6 +138,16 @@ def test_a_wrong_variable_is_named(complaints: Any, name: str, value: str, expec
     assert lines[0].startswith(f"{name}: {expected}")
 
 
+def test_a_problem_in_a_replaced_map_names_the_variable_and_not_the_file(complaints: Any) -> None:
+    lines = complaints(
+        "permissions:\n  example.org: user\n", DM_BRIDGE__PERMISSIONS='{"example.org": "root"}'
+    )
+    assert lines == [
+        'DM_BRIDGE__PERMISSIONS: permissions."example.org": expected one of none, user or admin; '
+        'found "root".'
+    ]
+
+
 def test_a_variable_below_something_that_is_no_section_is_no_crash(complaints: Any) -> None:
     lines = complaints("direct: 3\n", DM_BRIDGE__DIRECT__AUTO_JOIN="true")
     assert lines == ["config.yaml:8: direct: expected keys below it; found a number."]

@@ -281,7 +281,7 @@ def test_tokens_must_differ(complaints: Any) -> None:
 def test_a_database_url_is_a_secret(complaints: Any) -> None:
     [line] = complaints("database: {url: 'mysql://root:hunter2@localhost/x'}\n")
     assert line.startswith("config.yaml:8: database.url: expected embedded, or a URL such as")
-    assert "hunter2" not in line
+    assert line.endswith("; found 32 characters.")
 
 
 def test_a_password_in_another_url_is_not_shown(complaints: Any) -> None:

@@ -31,9 +31,7 @@ async def test_the_password_is_removed_where_the_bot_has_no_power(stack: Stack) 
     name = unique(stack)
     jid = await stack.prosody.add_user(f"romeo-{name}", PASSWORD)
     async with stack.matrix_user(f"alice-{name}") as alice:
-        room = await alice.create_room(
-            invite=[stack.bot], is_direct=True, preset="private_chat"
-        )
+        room = await alice.create_room(invite=[stack.bot], is_direct=True, preset="private_chat")
         await alice.wait_for(lambda s: s.room_id == room and "Hello" in (s.body or ""))
         await ask(alice, stack.bot, room, f"login xmpp {jid} {PASSWORD}", "You are logged in")
         assert PASSWORD not in str(await alice.messages(room))
@@ -122,4 +120,6 @@ async def test_the_bot_in_a_chat_is_a_functional_member(stack: Stack) -> None:
         await p.alice.send_text(room, "help")
         await p.juliet.wait_for_text("help")
         await asyncio.sleep(0.5)
-        assert not [s for s in p.alice.seen if s.room_id == room and s.sender == stack.bot and s.body]
+        assert not [
+            s for s in p.alice.seen if s.room_id == room and s.sender == stack.bot and s.body
+        ]

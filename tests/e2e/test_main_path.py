@@ -190,7 +190,9 @@ async def test_a_second_room_for_the_same_contact_is_declined_with_the_first_nam
             )
 
         await p.alice.wait_for(left)
-        notice = next(s for s in p.alice.seen if s.room_id == second and s.sender == p.ghost and s.body)
+        notice = next(
+            s for s in p.alice.seen if s.room_id == second and s.sender == p.ghost and s.body
+        )
         assert room in (notice.body or "")
 
 
@@ -230,9 +232,7 @@ async def test_after_the_user_left_the_next_message_invites_them_again_directly(
 
 async def test_when_the_ghost_was_removed_the_next_message_makes_a_new_room(stack: Stack) -> None:
     async with pair(stack) as p:
-        room = await p.alice.create_room(
-            invite=[p.ghost], is_direct=True, preset="private_chat"
-        )
+        room = await p.alice.create_room(invite=[p.ghost], is_direct=True, preset="private_chat")
         await p.alice.send_text(room, "hello")
         await p.juliet.wait_for_text("hello")
         await p.alice.request("POST", f"v3/rooms/{quote(room)}/kick", {"user_id": p.ghost})

@@ -102,7 +102,9 @@ async def test_a_homeserver_that_is_not_there_is_waited_for(stopped: Stack) -> N
 async def test_an_address_at_which_there_is_no_homeserver_is_named(stopped: Stack) -> None:
     async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n")
+        writer.write(
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 3\r\nConnection: close\r\n\r\nno\n"
+        )
         await writer.drain()
         writer.close()
 

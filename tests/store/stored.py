@@ -21,7 +21,9 @@ def key_of(login: LoginId, chat: str = "romeo@example.net") -> PortalKey:
     return PortalKey(login, ChatId(chat))
 
 
-def message(number: object, chat: str = "romeo@example.net", body: str = "But soft") -> RemoteMessage:
+def message(
+    number: object, chat: str = "romeo@example.net", body: str = "But soft"
+) -> RemoteMessage:
     return RemoteMessage(
         ChatId(chat), RemoteId(f"id-{number}"), ContactId(chat), False, Text(body), 1.5, "Romeo"
     )

@@ -53,9 +53,7 @@ async def test_reserving_at_the_same_time_makes_one_portal(
 async def test_reserving_again_changes_nothing(store: PortalStore, portal: PortalRow) -> None:
     await store.set_open(portal.key, ROOM, Membership.JOIN)
     again = await store.reserve(portal.key, ContactId("somebody else"), UserId("@other:x"))
-    assert again == replace(
-        portal, room=ROOM, state=PortalState.OPEN, membership=Membership.JOIN
-    )
+    assert again == replace(portal, room=ROOM, state=PortalState.OPEN, membership=Membership.JOIN)
 
 
 async def test_a_portal_goes_from_creating_to_open(store: PortalStore, portal: PortalRow) -> None:

@@ -18,7 +18,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import NetworkName, PortalKey, RoomId, UserId
-from dm_bridge.matrix.formatting import code
+from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Network, Session
 from dm_bridge.network.events import SessionState, SessionStatus
 from dm_bridge.store.logins import LoginRow
@@ -81,7 +81,9 @@ class Commands:
         except BridgeError as error:
             if not isinstance(error, UserError):
                 log.warning("a command failed", command=name if command else "?", reason=str(error))
-            await answer(Reply(f"⚠ {error}"))
+                await answer(Reply(f"⚠ {plain(str(error))}"))
+            else:
+                await answer(Reply(f"⚠ {error}"))
 
     async def _help(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         lines = [f"- `{c.usage}`: {c.help}" for c in self._commands.values()]
@@ -112,7 +114,8 @@ class Commands:
 
     def _describe(self, row: LoginRow) -> str:
         state = self._logins.state(row.id)
-        title = self._logins.network(row.network).title
+        titles = {network.name: network.title for network in self._logins.networks}
+        title = titles.get(row.network, row.network)
         return f"- {code(row.id)}: {title}, {code(row.name)}, {_words(state)}"
 
     async def _logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
@@ -152,9 +155,7 @@ class Commands:
         )
         link = f"https://matrix.to/#/{portal.room}"
         invited = "" if portal.joined else " I have invited you to it."
-        await answer(
-            Reply(f"Here you are: [your chat]({link}) with {code(contact)}.{invited}")
-        )
+        await answer(Reply(f"Here you are: [your chat]({link}) with {code(contact)}.{invited}"))
 
     def _connected(self, user: UserId, words: list[str]) -> tuple[LoginRow, Session, Network]:
         """The login to start a chat from: the one named before the address, or the only one."""
@@ -165,7 +166,7 @@ class Commands:
         session = self._logins.session(row.id)
         if session is None:
             raise UserError(
-                f"{row.name} is {_words(self._logins.state(row.id))}. Write `login {row.network}` first."
+                f"{plain(row.name)} is {_words(self._logins.state(row.id))}. Write `login {row.network}` first."
             )
         return row, session, self._logins.network(row.network)
 
@@ -190,4 +191,4 @@ class Commands:
 
 def _words(state: SessionState) -> str:
     words = _STATUS_WORDS[state.status]
-    return f"{words} ({state.reason})" if state.reason else words
+    return f"{words} ({plain(state.reason)})" if state.reason else words

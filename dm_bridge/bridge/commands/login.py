@@ -13,7 +13,7 @@ from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import CredentialsError, NetworkError, UserError
 from dm_bridge.ids import RoomId, UserId
-from dm_bridge.matrix.formatting import code
+from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Network
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginProcess
 
@@ -98,18 +98,22 @@ class LoginDialogues:
         if not dialogue.complete:
             await answer(Reply(_ask(dialogue.question)))
             return
-        await answer(Reply("Logging in…"))
+        goes_on = False
         try:
+            await answer(Reply("Logging in…"))
             step = await dialogue.process.submit(dict(dialogue.values))
             if isinstance(step, AskStep):
-                dialogue.step, dialogue.values = step, {}
+                dialogue.step, dialogue.values, goes_on = step, {}, True
                 await answer(Reply(_ask(dialogue.question)))
-                return
-            await self._done(user, dialogue.network, step, answer)
+            else:
+                await self._done(user, dialogue.network, step, answer)
         except (UserError, CredentialsError, NetworkError) as error:
-            await answer(Reply(f"⚠ {error} To try again, write `login {dialogue.network.name}`."))
-        if self._open.get((room, user)) is dialogue:
-            self._close(room, user)
+            await answer(
+                Reply(f"⚠ {plain(str(error))} To try again, write `login {dialogue.network.name}`.")
+            )
+        finally:
+            if not goes_on and self._open.get((room, user)) is dialogue:
+                self._close(room, user)
 
     async def _done(self, user: UserId, network: Network, done: LoginDone, answer: Answer) -> None:
         await self._logins.add(user, network.name, done)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
 
 from dm_bridge.errors import CredentialsError, NetworkError
 
@@ -36,6 +35,10 @@ _STREAM_ERRORS = {
 
 class StreamConflictError(NetworkError):
     """Another session took over the resource; connecting again at once would take it back."""
+
+
+class RejectedError(NetworkError):
+    """The server answered one request with an error; the stream itself is well."""
 
 
 def unreachable(domain: str, address: str, error: BaseException) -> NetworkError:
@@ -141,9 +144,9 @@ def broken(domain: str, reason: str) -> NetworkError:
     return _temporary(f"The connection was closed because {domain} sent {reason}.")
 
 
-def rejected(domain: str, doing: str, error: Any) -> NetworkError:
-    """A request needed for a session was answered with the condition ``error``."""
-    return _temporary(f"{domain} refused a request while {doing} ({error}).")
+def rejected(domain: str, what: str, condition: str) -> RejectedError:
+    """The request for ``what`` was answered with the error ``condition``."""
+    return RejectedError(f"{domain} refused {what} ({condition}).", retry_after=RETRY_SOON)
 
 
 def _temporary(sentence: str) -> NetworkError:

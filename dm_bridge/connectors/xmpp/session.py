@@ -21,7 +21,7 @@ from dm_bridge.connectors.xmpp.acks import Resumption
 from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
-from dm_bridge.connectors.xmpp.failures import StreamConflictError
+from dm_bridge.connectors.xmpp.failures import RejectedError, StreamConflictError
 from dm_bridge.connectors.xmpp.intake import Intake
 from dm_bridge.connectors.xmpp.stanzas import (
     Ignored,
@@ -119,6 +119,8 @@ class XmppSession:
                 return
             except NetworkError as failed:
                 error = failed
+                if client is not None:
+                    client.fail(failed)
             except Exception as bug:
                 self._log.exception("the session failed unexpectedly")
                 error = bug
@@ -152,15 +154,15 @@ class XmppSession:
     async def _begin(self, client: Client) -> None:
         """Set up a session that was not resumed: roster, carbons, then presence."""
         timeout = self._config.connect_timeout
-        async with asyncio.timeout(timeout):
+        try:
             await self._fetch_roster(client, timeout)
-            try:
-                await client.request("set", carbons_enable(), timeout)
-            except NetworkError as error:
-                if client.closed.is_set():
-                    raise
-                self._log.warning("the server offers no carbon copies", error=str(error))
-            client.send_available()
+        except RejectedError as error:
+            self._log.warning("the server gives no contact list", error=str(error))
+        try:
+            await client.request("set", carbons_enable(), timeout)
+        except RejectedError as error:
+            self._log.warning("the server offers no carbon copies", error=str(error))
+        client.send_available()
 
     async def _fetch_roster(self, client: Client, timeout: float) -> None:
         versioned = "rosterver" in client.features

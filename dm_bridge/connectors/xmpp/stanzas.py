@@ -200,9 +200,11 @@ def _sent_at(parent: Element, account: Account) -> float | None:
             stamp = datetime.datetime.fromisoformat(delay.get("stamp", ""))
             if stamp.tzinfo is None:
                 stamp = stamp.replace(tzinfo=datetime.UTC)
-            return stamp.timestamp()
+            seconds = stamp.timestamp()
         except (ValueError, OverflowError):
             continue
+        if seconds >= 0:
+            return seconds
     return None
 
 

@@ -35,15 +35,16 @@ def to_html(body: str) -> str | None:
 
 
 def _joined(blocks: list[_Block]) -> str:
+    """Lines are separated by breaks; a blank line next to a quote or code block needs none."""
     parts: list[str] = []
-    for index, block in enumerate(blocks):
-        previous = blocks[index - 1] if index else None
-        if block.plain and previous is not None:
-            if previous.plain:
-                parts.append("<br>")
-            elif not block.html:
-                continue
+    previous: _Block | None = None
+    for block in blocks:
+        if block.plain and not block.html and previous is not None and not previous.plain:
+            continue
+        if block.plain and previous is not None and previous.plain:
+            parts.append("<br>")
         parts.append(block.html)
+        previous = block
     return "".join(parts)
 
 

