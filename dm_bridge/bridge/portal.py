@@ -136,11 +136,13 @@ class Portals:
 
         ``row``: the portal as just read, if it was. ``name``: how the contact calls themselves; ``private_name``: how the user calls them.
         """
+        if row is not None and self._next_step(row, login.owner) is Step.READY:
+            return _opened(row, login)
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:
             async with lock:
-                return await self._open(key, login, network, contact, row, name, private_name)
+                return await self._open(key, login, network, contact, name, private_name)
         finally:
             lock, users = self._locks.pop(key)
             if users > 1:
@@ -152,14 +154,13 @@ class Portals:
         login: LoginRow,
         network: Network,
         contact: ContactId,
-        row: PortalRow | None,
         name: str | None,
         private_name: str | None,
     ) -> OpenPortal:
         ghost = self._ghosts.user_id(network.name, contact)
-        row = row or await self._store.reserve(key, contact, ghost)
+        row = await self._store.get(key) or await self._store.reserve(key, contact, ghost)
         while True:
-            step = next_step(row.state, row.membership, can_join=self._can_join(login.owner))
+            step = self._next_step(row, login.owner)
             match step:
                 case Step.READY:
                     return _opened(row, login)
@@ -187,8 +188,9 @@ class Portals:
             assert again is not None
             row = again
 
-    def _can_join(self, user: UserId) -> bool:
-        return self._settings.auto_join and self._accounts.can_act_for(user)
+    def _next_step(self, row: PortalRow, owner: UserId) -> Step:
+        can_join = self._settings.auto_join and self._accounts.can_act_for(owner)
+        return next_step(row.state, row.membership, can_join=can_join)
 
     async def _make_room(
         self,

@@ -17,6 +17,7 @@ async def test_a_message_from_a_contact_becomes_a_direct_room(stack: Stack) -> N
         assert invite_of(p.alice, room).content["is_direct"] is True
         assert invite_of(p.alice, room).sender == p.ghost
         create = await p.alice.state_content(room, "m.room.create")
+        assert create is not None
         assert create["room_version"] == stack.synapse.domain[1:3]
         assert await p.alice.m_direct() == {**before, p.ghost: [room]}
         assert await ghost_direct(stack, p.ghost) == {p.alice.user_id: [room]}
