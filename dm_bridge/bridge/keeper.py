@@ -7,6 +7,7 @@ read that failed. What to write is decided by `dm_bridge.direct`; this is only i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable, Iterable
 from typing import assert_never
@@ -29,8 +30,30 @@ ROUNDS = 5  # write, verify, and again when somebody wrote in between
 ATTEMPTS = 8
 LONGEST_PAUSE = 300.0
 AT_ONCE = 16
+GAP = 0.2  # seconds in which touches of one account gather into one write
 
 NeverKeys = Callable[[UserId], Iterable[UserId]]
+
+
+class _Work:
+    """What is to be done for one account: touches are counted, and so are those dealt with."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.touched = 0
+        self.kept = 0
+        self._moved = asyncio.Event()
+
+    def settle(self, touched: int) -> None:
+        """Every touch up to this one has been dealt with."""
+        self.kept = touched
+        self._moved.set()
+        self._moved = asyncio.Event()
+
+    async def reached(self, touched: int) -> None:
+        """Return once that touch has been dealt with."""
+        while self.kept < touched:
+            await self._moved.wait()
 
 
 class Keeper:
@@ -55,8 +78,7 @@ class Keeper:
         self._owns = owns
         self._never_keys = never_keys
         self._metrics = metrics
-        self._tasks: dict[UserId, asyncio.Task[None]] = {}
-        self._again: set[UserId] = set()
+        self._work: dict[UserId, _Work] = {}
         self._stopped = False
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -64,17 +86,20 @@ class Keeper:
         """Something that should be marked for ``account`` has changed; look at it soon."""
         if self._stopped:
             return
-        if account in self._tasks:
-            self._again.add(account)
-            return
-        task = asyncio.create_task(self._keep(account), name=f"keeper: {account}")
-        self._tasks[account] = task
+        work = self._work.get(account)
+        if work is None:
+            work = self._work[account] = _Work()
+            work.task = asyncio.create_task(self._keep(account, work), name=f"keeper: {account}")
+        work.touched += 1
 
     async def settled(self, *accounts: UserId, within: float) -> None:
-        """Return once these accounts have been dealt with, or after ``within`` seconds."""
-        tasks = [self._tasks[account] for account in accounts if account in self._tasks]
-        if tasks:
-            await asyncio.wait(tasks, timeout=within)
+        """Return once all touches so far have been dealt with, or after ``within`` seconds."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                for account in accounts:
+                    work = self._work.get(account)
+                    if work is not None:
+                        await work.reached(work.touched)
 
     async def resume(self) -> None:
         """At start: take up what an earlier run left unwritten."""
@@ -84,33 +109,38 @@ class Keeper:
     async def stop(self) -> None:
         """Cancel what is under way; it is taken up again at the next start."""
         self._stopped = True
-        tasks = list(self._tasks.values())
+        tasks = [work.task for work in self._work.values() if work.task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep(self, account: UserId) -> None:
+    async def _keep(self, account: UserId, work: _Work) -> None:
+        failures = 0
         try:
-            for attempt in range(ATTEMPTS):
-                self._again.discard(account)
+            while failures < ATTEMPTS and work.kept < work.touched:
+                touched = work.touched
                 try:
                     async with self._slots:
                         done = await self._reconcile(account)
                 except BridgeError as error:
-                    pause = max(error.retry_after or 0.0, min(LONGEST_PAUSE, 2.0**attempt))
+                    failures += 1
+                    pause = max(error.retry_after or 0.0, min(LONGEST_PAUSE, 2.0**failures))
                     log.warning("m.direct could not be kept", account=account, reason=str(error))
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                     continue
-                if done and account not in self._again:
-                    return
-            log.error("m.direct is left for later after repeated trouble", account=account)
+                if done:
+                    failures = 0
+                    work.settle(touched)
+                else:
+                    failures += 1
+                await asyncio.sleep(GAP)
+            if failures:
+                log.error("m.direct is left for later after repeated trouble", account=account)
         except Exception:
             log.exception("m.direct could not be kept for a reason of our own", account=account)
         finally:
-            del self._tasks[account]
-            if account in self._again:
-                self._again.discard(account)
-                self.touch(account)
+            del self._work[account]
+            work.settle(work.touched)
 
     async def _reconcile(self, account: UserId) -> bool:
         """Write until a fresh read shows what is wanted. False when others kept writing in between."""

@@ -40,6 +40,9 @@ from dm_bridge.store.portals import Membership, PortalRow, PortalState, PortalSt
 
 log = structlog.get_logger(__name__)
 
+MAKING_AT_ONCE = (
+    8  # a homeserver makes rooms one after the other anyway; more would only wait there
+)
 MARKED_WITHIN = 5.0  # how long a first message waits for m.direct, so that it arrives in a DM
 
 
@@ -119,6 +122,7 @@ class Portals:
         self._store = store
         self._direct = direct
         self._settings = settings
+        self._making = asyncio.Semaphore(MAKING_AT_ONCE)
         self._locks: dict[PortalKey, tuple[asyncio.Lock, int]] = {}
 
     async def open(
@@ -134,7 +138,8 @@ class Portals:
     ) -> OpenPortal:
         """The room of a chat, made ready for a message. Raises `HomeserverError`, `StorageError`.
 
-        ``row``: the portal as just read, if it was. ``name``: how the contact calls themselves; ``private_name``: how the user calls them.
+        ``row``: the portal as just read, if it was. ``name``: how the contact calls themselves;
+        ``private_name``: how the user calls them.
         """
         if row is not None and self._next_step(row, login.owner) is Step.READY:
             return _opened(row, login)
@@ -165,8 +170,9 @@ class Portals:
                 case Step.READY:
                     return _opened(row, login)
                 case Step.CREATE | Step.RECOVER:
-                    await self._ghosts.ensure(network.name, contact, name or contact)
-                    await self._make_room(row, login, network, step, private_name)
+                    async with self._making:
+                        await self._ghosts.ensure(network.name, contact, name or contact)
+                        await self._make_room(row, login, network, step, private_name)
                 case Step.INVITE:
                     assert row.room is not None
                     await rooms.invite_directly(

@@ -49,11 +49,18 @@ class Homeserver:
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
         deadline: float = TOTAL_DEADLINE,
+        attempt_deadline: float = ATTEMPT_DEADLINE,
     ) -> Json:
         """`request_raw` with a JSON object as body; the JSON object of the answer."""
         data = None if method == "GET" else orjson.dumps(body or {})
         raw = await self.request_raw(
-            method, path, user=user, data=data, query=query, deadline=deadline
+            method,
+            path,
+            user=user,
+            data=data,
+            query=query,
+            deadline=deadline,
+            attempt_deadline=attempt_deadline,
         )
         answer: Json = _parse(raw)
         return answer
@@ -67,18 +74,21 @@ class Homeserver:
         data: bytes | None = None,
         query: Mapping[str, str] | None = None,
         deadline: float = TOTAL_DEADLINE,
+        attempt_deadline: float = ATTEMPT_DEADLINE,
     ) -> bytes:
         """Send a request, as ``user`` when given, and return the answer, a JSON object, as it came.
 
-        GET and PUT are repeated after failures that may pass, until ``deadline`` seconds are over;
-        POST only when it surely had no effect. Raises `HomeserverError`.
+        GET and PUT are repeated after failures that may pass, until ``deadline`` seconds are over, each
+        attempt at most ``attempt_deadline`` seconds; POST only when it surely had no effect.
+        Raises `HomeserverError`.
         """
         until = time.monotonic() + deadline
         failures = 0
         while True:
             await self._wait_for_budget(until)
             try:
-                return await self._attempt(method, path, user, data, query, until)
+                timeout = min(attempt_deadline, max(1.0, until - time.monotonic()))
+                return await self._attempt(method, path, user, data, query, timeout)
             except HomeserverError as error:
                 failures += 1
                 delay = error.retry_after
@@ -103,16 +113,15 @@ class Homeserver:
         user: UserId | None,
         data: bytes | None,
         query: Mapping[str, str] | None,
-        until: float,
+        deadline: float,
     ) -> bytes:
         params = dict(query or {})
         if user is not None:
             params["user_id"] = user
         url = URL(f"{self.url}/{path}", encoded=True).with_query(params)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        timeout = min(ATTEMPT_DEADLINE, max(1.0, until - time.monotonic()))
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(deadline):
                 async with self._session.request(
                     method, url, data=data, headers=headers
                 ) as response:

@@ -67,7 +67,9 @@ async def create_direct_room(
         "creation_content": {MARKER: marker},
         "initial_state": info.state_events(),
     }
-    answer = await homeserver.request("POST", Path.v3.createRoom, user=ghost, body=body)
+    answer = await homeserver.request(
+        "POST", Path.v3.createRoom, user=ghost, body=body, deadline=300, attempt_deadline=300
+    )
     return RoomId(answer["room_id"])
 
 
