@@ -2,7 +2,8 @@
 
 It has a registration and a namespace of its own on the same homeserver, which pushes to it as it
 pushes to the bridge. It stores nothing, checks nothing and repeats nothing: what the homeserver
-itself costs, and aiohttp.
+itself costs, and aiohttp. It is a process of its own, as the bridge is, so that no other client's
+work delays it: ``python -m benchmarks.bare`` takes calls, as lines of JSON, from `bare_process`.
 """
 
 from __future__ import annotations
@@ -10,80 +11,47 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
-import secrets
+import sys
 import time
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
-import yaml
 from aiohttp import web
 
-from dm_bridge.testing.processes import LOOPBACK, free_port
+from benchmarks.tally import body
+from dm_bridge.testing.processes import LOOPBACK
 
 Json = dict[str, Any]
 
-_PREFIX = "_bare_"
+PREFIX = "_bare_"
+MAX_LINE = 16 * 1024 * 1024
 _REQUEST_SECONDS = 120.0
-_PUSH_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the process is told first. ``port``: where the homeserver pushes to."""
+
+    homeserver: str
+    domain: str
+    port: int
+    as_token: str
 
 
 class BareAppservice:
-    """Open it with ``async with`` once the homeserver runs with `registration`."""
+    """The calls that `bare_process` can make. Times are `time.monotonic`, common to all processes."""
 
-    def __init__(self, homeserver: str, domain: str) -> None:
-        self._homeserver = homeserver
-        self._domain = domain
-        self._as_token, self._hs_token = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
-        self._port = free_port()
+    def __init__(self, settings: Settings, session: aiohttp.ClientSession) -> None:
+        self._settings = settings
+        self._session = session
         self._transactions = itertools.count()
         self._awaited: dict[str, asyncio.Future[float]] = {}
-        self._runner: web.AppRunner | None = None
-        self._session: aiohttp.ClientSession | None = None
 
-    def write_registration(self, path: Path) -> None:
-        """Write the file for the homeserver."""
-        registration = {
-            "id": "bare",
-            "url": f"http://{LOOPBACK}:{self._port}",
-            "as_token": self._as_token,
-            "hs_token": self._hs_token,
-            "sender_localpart": "_bare",
-            "rate_limited": False,
-            "namespaces": {
-                "users": [
-                    {
-                        "exclusive": True,
-                        "regex": f"^@{_PREFIX}.+:{re.escape(self._domain)}$",
-                    }
-                ],
-                "aliases": [],
-                "rooms": [],
-            },
-        }
-        path.write_text(yaml.safe_dump(registration), encoding="utf-8")
-
-    async def __aenter__(self) -> Self:
-        app = web.Application(client_max_size=64 * 1024 * 1024)
-        app.router.add_put("/_matrix/app/v1/transactions/{transaction}", self._pushed)
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, LOOPBACK, self._port).start()
-        self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=_REQUEST_SECONDS),
-            headers={"Authorization": f"Bearer {self._as_token}"},
-        )
-        return self
-
-    async def __aexit__(self, *exception: object) -> None:
-        assert self._session is not None
-        assert self._runner is not None
-        await self._session.close()
-        await self._runner.cleanup()
-
-    async def _pushed(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
+        """Take a push."""
         at = time.monotonic()
         for event in json.loads(await request.read())["events"]:
             awaited = self._awaited.pop(str(event["content"].get("body")), None)
@@ -91,52 +59,143 @@ class BareAppservice:
                 awaited.set_result(at)
         return web.json_response({})
 
-    def pushed(self, text: str) -> asyncio.Future[float]:
-        """When (`time.monotonic`) the message with this text is pushed. Ask before it is sent."""
-        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
-        self._awaited[text] = future
-        return future
+    async def pushed(self, text: str) -> float:
+        """When the message with this text is pushed."""
+        self._awaited[text] = asyncio.get_running_loop().create_future()
+        return await self._awaited[text]
 
-    def ghost(self, name: str) -> str:
-        """The user id of the ghost ``name``."""
-        return f"@{_PREFIX}{name}:{self._domain}"
+    async def register(self, ghosts: Sequence[str]) -> None:
+        """Make these ghosts."""
+        for ghost in ghosts:
+            await self._register(ghost)
 
-    async def register(self, name: str) -> None:
-        """Make the ghost ``name``."""
+    async def create_rooms(self, ghosts: Sequence[str], body: Json, in_flight: int) -> Json:
+        """Let each ghost create a room; ``rooms`` by ghost, and the ``seconds`` it took."""
+        rooms: dict[str, str] = {}
+        slots = asyncio.Semaphore(in_flight)
+
+        async def create(ghost: str) -> None:
+            async with slots:
+                rooms[ghost] = await self._create_room(ghost, body)
+
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for ghost in ghosts:
+                tasks.create_task(create(ghost))
+        return {"rooms": rooms, "seconds": time.monotonic() - start}
+
+    async def write(self, run: str, rooms: Mapping[str, str], each: int, content: Json) -> float:
+        """Let each ghost write ``each`` messages into its room, one after the other; when it began."""
+
+        async def write(ghost: str, room: str) -> None:
+            for number in range(each):
+                await self._send(ghost, room, {**content, "body": body(run, ghost, number)})
+
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for ghost, room in rooms.items():
+                tasks.create_task(write(ghost, room))
+        return start
+
+    async def begin_chats(
+        self, run: str, ghosts: Sequence[str], room_body: Json, content: Json, user: str, token: str
+    ) -> Json:
+        """All that a new chat of ``user`` with each ghost needs; ``start``, and ``rooms`` by ghost."""
+        rooms: dict[str, str] = {}
+
+        async def begin(ghost: str) -> None:
+            await self._register(ghost)
+            await self._set_name(ghost)
+            room = await self._create_room(ghost, room_body)
+            await self._call("POST", f"rooms/{quote(room)}/join", {}, token=token)
+            await self._set_m_direct(ghost, {user: [room]})
+            await self._send(ghost, room, {**content, "body": body(run, ghost, 0)})
+            rooms[ghost] = room
+
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for ghost in ghosts:
+                tasks.create_task(begin(ghost))
+        return {"start": start, "rooms": rooms}
+
+    async def _register(self, ghost: str) -> None:
         body = {
             "type": "m.login.application_service",
-            "username": f"{_PREFIX}{name}",
+            "username": PREFIX + ghost,
             "inhibit_login": True,
         }
         await self._call("POST", "register", body)
 
-    async def set_name(self, name: str, displayname: str) -> None:
-        """Give the ghost ``name`` a display name."""
-        ghost = self.ghost(name)
-        path = f"profile/{quote(ghost)}/displayname"
-        await self._call("PUT", path, {"displayname": displayname}, ghost)
+    async def _set_name(self, ghost: str) -> None:
+        path = f"profile/{quote(self._user(ghost))}/displayname"
+        await self._call("PUT", path, {"displayname": ghost}, ghost)
 
-    async def create_room(self, name: str, body: Json) -> str:
-        """Let the ghost ``name`` create a room; its id."""
-        return str((await self._call("POST", "createRoom", body, self.ghost(name)))["room_id"])
+    async def _create_room(self, ghost: str, body: Json) -> str:
+        return str((await self._call("POST", "createRoom", body, ghost))["room_id"])
 
-    async def set_m_direct(self, name: str, document: Json) -> None:
-        """Set the m.direct of the ghost ``name``."""
-        ghost = self.ghost(name)
-        await self._call("PUT", f"user/{quote(ghost)}/account_data/m.direct", document, ghost)
+    async def _set_m_direct(self, ghost: str, document: Json) -> None:
+        path = f"user/{quote(self._user(ghost))}/account_data/m.direct"
+        await self._call("PUT", path, document, ghost)
 
-    async def send(self, name: str, room: str, content: Json) -> None:
-        """Let the ghost ``name`` send a message."""
-        transaction = next(self._transactions)
-        path = f"rooms/{quote(room)}/send/m.room.message/{transaction}"
-        await self._call("PUT", path, content, self.ghost(name))
+    async def _send(self, ghost: str, room: str, content: Json) -> None:
+        path = f"rooms/{quote(room)}/send/m.room.message/{next(self._transactions)}"
+        await self._call("PUT", path, content, ghost)
 
-    async def _call(self, method: str, path: str, body: Json, user: str | None = None) -> Json:
-        assert self._session is not None
-        url = f"{self._homeserver}/_matrix/client/v3/{path}"
-        query = {} if user is None else {"user_id": user}
-        async with self._session.request(method, url, json=body, params=query) as response:
+    async def _call(
+        self, method: str, path: str, body: Json, ghost: str | None = None, token: str | None = None
+    ) -> Json:
+        url = f"{self._settings.homeserver}/_matrix/client/v3/{path}"
+        query = {} if ghost is None else {"user_id": self._user(ghost)}
+        headers = {"Authorization": f"Bearer {token or self._settings.as_token}"}
+        async with self._session.request(
+            method, url, json=body, params=query, headers=headers
+        ) as response:
             answer: Json = await response.json()
             if response.status != 200:
                 raise RuntimeError(f"{method} {path}: {response.status} {answer}")
             return answer
+
+    def _user(self, ghost: str) -> str:
+        return f"@{PREFIX}{ghost}:{self._settings.domain}"
+
+
+async def _serve() -> None:
+    """Answer calls from standard input until it ends."""
+    loop = asyncio.get_running_loop()
+    lines = asyncio.StreamReader(limit=MAX_LINE)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    settings = Settings(**json.loads(await lines.readline()))
+    timeout = aiohttp.ClientTimeout(total=_REQUEST_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        client = BareAppservice(settings, session)
+        app = web.Application(client_max_size=MAX_LINE)
+        app.router.add_put("/_matrix/app/v1/transactions/{transaction}", client.receive)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, LOOPBACK, settings.port).start()
+        _answer({"ready": True})
+        calls = set()
+        while line := await lines.readline():
+            call = asyncio.create_task(_perform(client, json.loads(line)))
+            calls.add(call)
+            call.add_done_callback(calls.discard)
+        for call in calls:
+            call.cancel()
+        await runner.cleanup()
+
+
+async def _perform(client: BareAppservice, call: Json) -> None:
+    try:
+        result = await getattr(client, call["name"])(**call["arguments"])
+    except Exception as error:
+        _answer({"id": call["id"], "error": repr(error)})
+    else:
+        _answer({"id": call["id"], "result": result})
+
+
+def _answer(answer: Json) -> None:
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(_serve())

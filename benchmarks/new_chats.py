@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchmarks.tally import Disorder, Stopwatch, body
+from benchmarks.tally import Disorder, body
 from benchmarks.world import PATIENCE, PEOPLE, World, fresh
 
 
@@ -46,55 +46,40 @@ async def new_chats(world: World, chats: int, rounds: int) -> AsyncIterator[NewC
 
 async def _create_rooms(world: World, count: int, *, in_flight: int) -> float:
     ghosts = fresh("room", count)
-    for ghost in ghosts:
-        await world.bare.register(ghost)
-    slots = asyncio.Semaphore(in_flight)
-
-    async def create(ghost: str) -> None:
-        async with slots:
-            await world.bare.create_room(ghost, world.room_body)
-
-    watch = Stopwatch()
-    async with asyncio.TaskGroup() as tasks:
-        for ghost in ghosts:
-            tasks.create_task(create(ghost))
-    return watch.rate(count)
+    await world.bare.register(ghosts)
+    _, seconds = await world.bare.create_rooms(ghosts, world.room_body, in_flight)
+    return count / seconds
 
 
 async def _same_calls(world: World, run: str, count: int) -> float:
     ghosts = fresh("calls", count)
-    rooms: dict[str, str] = {}
-
-    async def begin(ghost: str) -> None:
-        await world.bare.register(ghost)
-        await world.bare.set_name(ghost, ghost)
-        room = await world.bare.create_room(ghost, world.room_body)
-        await world.alice.join(room)
-        await world.bare.set_m_direct(ghost, {world.alice.user_id: [room]})
-        await world.bare.send(ghost, room, world.content(body(run, ghost, 0)))
-        rooms[ghost] = room
-
     world.tally.expect(run, dict.fromkeys(ghosts, 1))
     document = await world.alice.m_direct() or {}
-    mark, watch = world.alice.mark(), Stopwatch()
-    async with asyncio.TaskGroup() as tasks:
-        for ghost in ghosts:
-            tasks.create_task(begin(ghost))
-    marks = {world.bare.ghost(ghost): [rooms[ghost]] for ghost in ghosts}
+    mark = world.alice.mark()
+    start, rooms = await world.bare.begin_chats(
+        run,
+        ghosts,
+        room_body=world.room_body,
+        content=world.message_content,
+        user=world.alice.user_id,
+        token=world.alice_token,
+    )
+    marks = {world.bare.user(ghost): [room] for ghost, room in rooms.items()}
     await world.alice.set_m_direct({**document, **marks})
+    marked = time.monotonic()
     end = await world.tally.finished(run, mark, PATIENCE)
-    return watch.rate(count, max(end, time.monotonic()))
+    return count / (max(end, marked) - start)
 
 
 async def _through_bridge(world: World, run: str, count: int) -> float:
     contacts = fresh("new", count)
     world.tally.expect(run, dict.fromkeys(contacts, 1))
-    mark, watch = world.alice.mark(), Stopwatch()
+    mark, start = world.alice.mark(), time.monotonic()
     for contact in contacts:
         world.people.send(contact, world.jid, body(run, contact, 0))
     end = await world.tally.finished(run, mark, PATIENCE + count)
     await _all_marked(world, mark, run)
-    return watch.rate(count, end)
+    return count / (end - start)
 
 
 async def _all_marked(world: World, mark: int, run: str) -> None:

@@ -7,7 +7,6 @@ is counted because somebody says that it was sent.
 from __future__ import annotations
 
 import re
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -110,13 +109,3 @@ def _trouble(numbers: list[int], expected: int) -> str:
         return f"{expected - len(numbers)} messages are missing"
     first = next(at for at, number in enumerate(numbers) if number != at)
     return f"message {numbers[first]} came where {first} was due"
-
-
-class Stopwatch:
-    """Started when made; ``rate`` gives things per second up to a `time.monotonic`."""
-
-    def __init__(self) -> None:
-        self.start = time.monotonic()
-
-    def rate(self, things: int, end: float | None = None) -> float:
-        return things / ((time.monotonic() if end is None else end) - self.start)

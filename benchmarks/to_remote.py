@@ -14,7 +14,7 @@ from benchmarks.report import Figures
 from benchmarks.tally import Disorder, body
 from benchmarks.world import PATIENCE, World
 
-_PAUSE = 0.05
+_PAUSE = 0.05  # before each message, so that what the one before it left behind has been done
 
 
 async def added_latency(world: World, messages: int, name: str) -> list[Figures]:
@@ -24,9 +24,7 @@ async def added_latency(world: World, messages: int, name: str) -> list[Figures]
     mark = world.juliet.mark()
     for number in range(messages):
         bare = await _pushed(world, body(f"{name}-bare", "latency", number))
-        await asyncio.sleep(_PAUSE)
         bridge = await _delivered(world, body(f"{name}-bridge", "latency", number))
-        await asyncio.sleep(_PAUSE)
         figures.append(Figures(bare=bare, bridge=bridge))
     received = [received.body for received in world.juliet.received[mark:]]
     if received != [body(f"{name}-bridge", "latency", number) for number in range(messages)]:
@@ -35,7 +33,8 @@ async def added_latency(world: World, messages: int, name: str) -> list[Figures]
 
 
 async def _pushed(world: World, text: str) -> float:
-    pushed = world.bare.pushed(text)
+    pushed = asyncio.create_task(world.bare.pushed(text))
+    await asyncio.sleep(_PAUSE)
     start = time.monotonic()
     await world.alice.send_text(world.rooms["latency"], text)
     async with asyncio.timeout(PATIENCE):
@@ -44,6 +43,7 @@ async def _pushed(world: World, text: str) -> float:
 
 async def _delivered(world: World, text: str) -> float:
     mark = world.juliet.mark()
+    await asyncio.sleep(_PAUSE)
     start = time.monotonic()
     await world.alice.send_text(world.rooms["juliet"], text)
     received = await world.juliet.wait_for_text(text, PATIENCE, after=mark)

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.bare import BareAppservice, Json
+from benchmarks.bare import Json
+from benchmarks.bare_process import Bare
 from benchmarks.people import People
 from benchmarks.tally import Tally, body
 from dm_bridge.testing.matrix_client import MatrixUser
@@ -44,23 +45,20 @@ class World:
     jid: str
     juliet: XmppUser
     people: People
-    bare: BareAppservice
+    bare: Bare
     tally: Tally
     stack: Stack
     room_body: Json = field(default_factory=dict)
     message_content: Json = field(default_factory=dict)
     rooms: dict[str, str] = field(default_factory=dict)
 
-    def content(self, text: str) -> Json:
-        """A message's content, of the shape and size that the bridge sends."""
-        return {**self.message_content, "body": text}
-
     async def bare_room(self, name: str) -> str:
         """A room as the bridge makes them, but by the bare ghost ``name``, with Alice in it."""
         if name not in self.rooms:
-            await self.bare.register(name)
-            self.rooms[name] = await self.bare.create_room(name, self.room_body)
-            await self.alice.join(self.rooms[name])
+            await self.bare.register([name])
+            rooms, _ = await self.bare.create_rooms([name], self.room_body, in_flight=1)
+            await self.alice.join(rooms[name])
+            self.rooms |= rooms
         return self.rooms[name]
 
     async def meet(self, name: str, text: str) -> str:
@@ -105,7 +103,7 @@ async def running(directory: Path) -> AsyncIterator[World]:
 
 async def _start_bridge(
     directory: Path, prosody: Prosody, cleanup: contextlib.AsyncExitStack
-) -> tuple[Stack, BareAppservice]:
+) -> tuple[Stack, Bare]:
     """The bridge, as an admin sets it up, on a homeserver that also knows the bare client."""
     bridge = Bridge(directory, config_path=directory / "config.yaml")
     port = free_port()
@@ -125,7 +123,7 @@ async def _start_bridge(
     await bridge.command("registration", "-c", config, "-o", str(directory))
     names = ("registration.yaml", "registration-accounts.yaml", "bare.yaml")
     registrations = [directory / name for name in names]
-    bare = await cleanup.enter_async_context(BareAppservice(url, DOMAIN))
+    bare = await cleanup.enter_async_context(Bare(url, DOMAIN))
     bare.write_registration(registrations[-1])
     synapse = await Synapse.start(
         directory / "synapse", domain=DOMAIN, port=port, registrations=registrations

@@ -67,6 +67,7 @@ class Logins:
         self._live: dict[LoginId, _Live] = {}
         self._opening: dict[UserId, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._changing = asyncio.Lock()  # held while what is stored of a login follows what is live
 
     async def start(self) -> None:
         """Open the session of every active login; does not wait until they are connected."""
@@ -145,13 +146,14 @@ class Logins:
     async def add(self, owner: UserId, network: NetworkName, done: LoginDone) -> LoginRow:
         """Keep a login that succeeded, and connect it. The same account again replaces its session."""
         login = await self._store.reserve(owner, network, done.remote, done.name)
-        await self._store.activate(login, self._key.seal(login, done.credentials))
-        row = await self._store.get(login)
-        assert row is not None
-        previous = self._live.get(login)
+        async with self._changing:
+            await self._store.activate(login, self._key.seal(login, done.credentials))
+            row = await self._store.get(login)
+            assert row is not None
+            previous = self._live.get(login)
+            self._live[login] = _Live(row, None, _resting(row))
         if previous is not None:
             await self._close(previous)
-        self._live[login] = _Live(row, None, _resting(row))
         await self._open(row)
         self._count()
         log.info("a user logged in", login=login, network=network, owner=owner)
@@ -161,7 +163,8 @@ class Logins:
         """Close the session and forget the credentials; its rooms stay."""
         live = self._live[login]
         await self._close(live)
-        await self._set_state(live, LoginState.LOGGED_OUT, "")
+        async with self._changing:
+            await self._set_state(live, LoginState.LOGGED_OUT, "")
         live.state = SessionState(SessionStatus.LOGGED_OUT)
         self._count()
         log.info("a user logged out", login=login, owner=live.row.owner)
@@ -228,7 +231,11 @@ class Logins:
     async def _refused(self, live: _Live, state: SessionState) -> None:
         try:
             await self._close(live)
-            await self._set_state(live, LoginState.BAD_CREDENTIALS, state.reason)
+            async with self._changing:
+                replaced = self._live.get(live.row.id) is not live
+                if replaced or live.row.state is not LoginState.ACTIVE:
+                    return
+                await self._set_state(live, LoginState.BAD_CREDENTIALS, state.reason)
             await self._tell(
                 live.row.owner,
                 f"⚠ {plain(live.row.name)} is disconnected. {plain(state.reason)} "

@@ -85,9 +85,12 @@ async def get_direct(homeserver: Homeserver, user: UserId) -> bytes | None:
 
 
 async def put_direct(homeserver: Homeserver, user: UserId, content: str) -> None:
-    """Replace an account's m.direct content with this JSON text."""
+    """Replace an account's m.direct content with this JSON text.
+
+    Tried once: before another try, what stands there has to be read again.
+    """
     await homeserver.request_raw(
-        "PUT", _direct_path(user), user=user, data=content.encode(), deadline=20
+        "PUT", _direct_path(user), user=user, data=content.encode(), deadline=20, once=True
     )
 
 

@@ -75,11 +75,13 @@ class Homeserver:
         query: Mapping[str, str] | None = None,
         deadline: float = TOTAL_DEADLINE,
         attempt_deadline: float = ATTEMPT_DEADLINE,
+        once: bool = False,
     ) -> bytes:
         """Send a request, as ``user`` when given, and return the answer, a JSON object, as it came.
 
         GET and PUT are repeated after failures that may pass, until ``deadline`` seconds are over, each
-        attempt at most ``attempt_deadline`` seconds; POST only when it surely had no effect.
+        attempt at most ``attempt_deadline`` seconds; POST only when it surely had no effect; nothing is
+        repeated with ``once``.
         Raises `HomeserverError`.
         """
         until = time.monotonic() + deadline
@@ -96,6 +98,8 @@ class Homeserver:
                     raise
                 if error.status == 429:
                     self._not_before = max(self._not_before, time.monotonic() + delay)
+                if once:
+                    raise
                 pause = max(delay, min(30.0, 0.5 * 2**failures) * random.uniform(0.5, 1))  # noqa: S311
                 if time.monotonic() + pause >= until:
                     raise

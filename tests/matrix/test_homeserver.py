@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Iterator
 from pathlib import Path as File
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -28,16 +28,14 @@ LIMITED = (429, {"errcode": "M_LIMIT_EXCEEDED", "error": "slow down", "retry_aft
 
 
 @pytest.fixture
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeats come at once; the script says how often they come."""
-    real = asyncio.sleep
 
     async def sleep(seconds: float) -> None:
-        await real(0)
+        await asyncio.sleep(0)
 
-    monkeypatch.setattr("dm_bridge.matrix.homeserver.asyncio.sleep", sleep)
-    return
-    yield
+    shim = SimpleNamespace(sleep=sleep, timeout=asyncio.timeout)
+    monkeypatch.setattr(module, "asyncio", shim)
 
 
 async def test_a_request_says_who_we_are_and_whom_we_act_for(script: Script) -> None:
@@ -117,14 +115,11 @@ async def test_a_post_that_was_not_accepted_is_repeated(script: Script) -> None:
 
 async def test_a_post_is_repeated_when_nobody_listened(script: Script) -> None:
     port = free_port()
-    runner = web.AppRunner(web.Application(), access_log=None)
-    app_handler = script.handle
-    await runner.setup()
 
     async def listen_later() -> web.BaseRunner:
         await asyncio.sleep(0.3)
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", app_handler)
+        app.router.add_route("*", "/{path:.*}", script.handle)
         late = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await late.setup()
         await web.TCPSite(late, "127.0.0.1", port).start()
@@ -136,7 +131,6 @@ async def test_a_post_is_repeated_when_nobody_listened(script: Script) -> None:
         assert await homeserver.request("POST", Path.v3.createRoom) == {}
     assert len(script.seen) == 1
     await (await late).cleanup()
-    await runner.cleanup()
 
 
 @pytest.mark.usefixtures("no_pauses")
@@ -206,10 +200,8 @@ async def test_trouble_that_does_not_pass_ends_at_the_deadline(script: Script) -
 
 
 async def test_an_answer_that_never_comes_ends_at_the_deadline(
-    script: Script, monkeypatch: pytest.MonkeyPatch
+    script: Script,
 ) -> None:
-    monkeypatch.setattr(module, "ATTEMPT_DEADLINE", 0.2)
-
     async def never(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(10)
         raise AssertionError
@@ -218,7 +210,7 @@ async def test_an_answer_that_never_comes_ends_at_the_deadline(
     for method, attempts in (("POST", 1), ("PUT", 2)):
         script.seen.clear()
         with pytest.raises(HomeserverError, match="did not answer") as caught:
-            await script.homeserver.request(method, Path.v3.x, deadline=1.5)
+            await script.homeserver.request(method, Path.v3.x, deadline=2.5, attempt_deadline=0.2)
         assert not caught.value.certain
         assert caught.value.retry_after is not None
         assert len(script.seen) >= attempts

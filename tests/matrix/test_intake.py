@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Sequence
 from urllib.parse import quote
@@ -68,7 +69,7 @@ class Endpoint:
         """A request with the token in the header; the status, and the answer's JSON."""
         sent = {} if token is None else {"Authorization": f"Bearer {token}"}
         async with self.session.request(
-            method, self.url + path, data=body, headers=sent | (headers or {})
+            method, self.url + path, data=body and io.BytesIO(body), headers=sent | (headers or {})
         ) as answer:
             assert answer.content_type == "application/json"
             content: dict[str, object] | list[object] = await answer.json()
@@ -165,7 +166,9 @@ async def test_every_path_asks_for_the_token(endpoint: Endpoint, method: str, pa
 
 
 async def test_a_body_is_not_even_read_for_a_stranger(endpoint: Endpoint) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(endpoint.url.rpartition(":")[2]))
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(endpoint.url.rpartition(":")[2])
+    )
     writer.write(
         f"PUT {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\nContent-Length: 9\r\n\r\n".encode()
     )
@@ -306,12 +309,20 @@ async def test_current_and_legacy_paths_do_the_same(endpoint: Endpoint, prefix: 
 
 
 @pytest.mark.parametrize(
-    "user", ["@xmpp_romeo=40example.net:example.org", "@xmpp_a/b+c%d:example.org", "@xmpp_ü:x", "@xmpp_\0:x"]
+    "user",
+    [
+        "@xmpp_romeo=40example.net:example.org",
+        "@xmpp_a/b+c%d:example.org",
+        "@xmpp_ü:x",
+        "@xmpp_\0:x",
+    ],
 )
 async def test_a_user_id_arrives_as_it_was_before_it_was_quoted(
     endpoint: Endpoint, user: str
 ) -> None:
-    assert (await endpoint.request("GET", f"/_matrix/app/v1/users/{quote(user, safe='')}"))[0] == 200
+    assert (await endpoint.request("GET", f"/_matrix/app/v1/users/{quote(user, safe='')}"))[
+        0
+    ] == 200
     assert endpoint.asked_for == [user]
 
 

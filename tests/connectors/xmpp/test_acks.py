@@ -188,3 +188,37 @@ async def test_sending_while_disconnected_waits_a_moment_and_then_fails_for_cert
                 await session.send(message("juliet@localhost", "one"))
             assert caught.value.certain
             assert caught.value.retry_after is not None
+
+
+async def test_a_message_that_waits_for_a_resumption_stays_uncertain() -> None:
+    async with ScriptedServer() as server:
+        network = server.network(send_timeout=0.3, send_wait=0.1, retry_min=60, retry_max=60)
+        async with Running(network, "romeo@localhost", "x") as (session, sink):
+            await server.saw("<presence")
+            server.silent = True
+            for _ in range(2):
+                with pytest.raises(NetworkError) as caught:
+                    await session.send(message("juliet@localhost", "one"))
+                assert not caught.value.certain
+                await sink.status(SessionStatus.TRANSIENT_DISCONNECT)
+
+
+async def test_a_message_still_in_the_queue_of_a_lost_connection_was_surely_not_sent() -> None:
+    async with (
+        ScriptedServer() as server,
+        Running(server.network(), "romeo@localhost", "x") as (session, _),
+    ):
+        await server.saw("<presence")
+        client = session._client
+        assert client is not None
+        assert client._run_out_filters is not None
+        client._run_out_filters.cancel()
+        attempt = asyncio.create_task(session.send(message("juliet@localhost", "one")))
+        await until(lambda: not client.waiting_queue.empty())
+        server.cut()
+        with pytest.raises(NetworkError) as caught:
+            await attempt
+        assert caught.value.certain
+        assert caught.value.retry_after is not None
+        assert await session.send(message("juliet@localhost", "one")) == "id-one"
+        assert server.read.count("one</body>") == 1

@@ -7,7 +7,9 @@ import logging
 
 import pytest
 
+from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.quiet import quiet_slixmpp
+from dm_bridge.connectors.xmpp.transport import Routes
 from dm_bridge.network.events import RemoteMessage, SessionStatus
 
 from .support import Running, ScriptedServer, until
@@ -151,6 +153,15 @@ async def test_a_stream_error_gives_its_reason_and_a_new_attempt() -> None:
         assert "shutting down" in state.reason
         await until(lambda: server.connections == 2)
         await sink.status(SessionStatus.CONNECTED, after=2)
+
+
+async def test_a_message_that_never_left_is_known() -> None:
+    client = Client("a@localhost/x", "x", Routes({}).to("localhost"))
+    client._set_session_start(None)
+    client.send_chat("b@localhost", "m1", [])
+    assert client.unsent() == {"m1"}
+    assert client.unsent() == set()
+    await client.dispose()
 
 
 async def test_reading_stops_while_too_much_waits_and_goes_on_after() -> None:

@@ -79,6 +79,12 @@ def test_hostile_html_takes_no_time_and_little_space(unit: str) -> None:
     assert len(text) < 5 * 65_536
 
 
+@pytest.mark.parametrize("tag", ["blockquote", "ul><li", "ol><li"])
+def test_deep_quotes_and_lists_do_not_multiply_what_is_in_them(tag: str) -> None:
+    html = f"<{tag}>" * 100 + "a<br>" * 10_000
+    assert len(from_html(html)) < 16 * len(html)
+
+
 def test_ten_thousand_nested_tags_leave_their_text() -> None:
     for tag in ("b", "blockquote", "ul", "div", "span", "pre", "a", "made-up"):
         assert "core" in from_html(f"<{tag}>" * 10_000 + "core" + f"</{tag}>" * 10_000)

@@ -1,0 +1,199 @@
+"""Lanes: in order within a key, side by side between keys, and never given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from dm_bridge.bridge import lanes as module
+from dm_bridge.bridge.lanes import Lanes
+from dm_bridge.errors import HomeserverError, StorageError
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
+
+
+async def until(condition: Callable[[], bool], within: float = 5) -> None:
+    async with asyncio.timeout(within):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Work:
+    """A drain that records its runs; ``doing`` is what each run does."""
+
+    def __init__(self, doing: Callable[[str, int], Awaitable[None]]) -> None:
+        self.runs: list[str] = []
+        self.at_once: dict[str, int] = {}
+        self.most_at_once = 0
+        self._doing = doing
+
+    async def drain(self, key: str) -> None:
+        self.runs.append(key)
+        self.at_once[key] = self.at_once.get(key, 0) + 1
+        assert self.at_once[key] == 1, "two runs of one key at the same time"
+        self.most_at_once = max(self.most_at_once, sum(self.at_once.values()))
+        try:
+            await self._doing(key, self.runs.count(key))
+        finally:
+            self.at_once[key] -= 1
+
+
+async def nothing(key: str, run: int) -> None:
+    await asyncio.sleep(0)
+
+
+async def test_a_key_runs_when_it_is_woken_and_only_then() -> None:
+    work = Work(nothing)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.wake("too early")
+    lanes.start()
+    await asyncio.sleep(0.02)
+    assert work.runs == []
+    lanes.wake("a")
+    await until(lambda: work.runs == ["a"])
+    await asyncio.sleep(0.02)
+    lanes.wake("a")
+    await until(lambda: work.runs == ["a", "a"])
+    await lanes.stop()
+
+
+async def test_many_wakes_while_a_key_runs_make_one_more_run() -> None:
+    gate = asyncio.Event()
+
+    async def wait(key: str, run: int) -> None:
+        if run == 1:
+            await gate.wait()
+
+    work = Work(wait)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: work.runs == ["a"])
+    for _ in range(100):
+        lanes.wake("a")
+    gate.set()
+    await until(lambda: work.runs == ["a", "a"])
+    await asyncio.sleep(0.05)
+    assert work.runs == ["a", "a"]
+    await lanes.stop()
+
+
+async def test_a_key_that_hangs_delays_no_other() -> None:
+    async def hang_a(key: str, run: int) -> None:
+        if key == "a":
+            await asyncio.Event().wait()
+
+    work = Work(hang_a)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    for key in ("a", "b", "c"):
+        lanes.wake(key)
+    await until(lambda: set(work.runs) == {"a", "b", "c"})
+    await lanes.stop()
+
+
+async def test_keys_run_side_by_side() -> None:
+    gate = asyncio.Event()
+
+    async def wait(key: str, run: int) -> None:
+        await gate.wait()
+
+    work = Work(wait)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    for number in range(50):
+        lanes.wake(str(number))
+    await until(lambda: work.most_at_once == 50)
+    gate.set()
+    await lanes.stop()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HomeserverError("busy", retry_after=0.01),
+        HomeserverError("refused"),
+        StorageError("away", retry_after=0.0),
+        RuntimeError("a bug"),
+    ],
+    ids=["retry", "final", "storage", "bug"],
+)
+async def test_a_run_that_fails_is_run_again_until_it_succeeds(error: Exception) -> None:
+    async def fail_thrice(key: str, run: int) -> None:
+        if run <= 3:
+            raise error
+
+    work = Work(fail_thrice)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: len(work.runs) == 4)
+    await asyncio.sleep(0.1)
+    assert len(work.runs) == 4
+    await lanes.stop()
+
+
+async def test_the_pause_that_an_error_asks_for_is_kept_unless_somebody_knows_better() -> None:
+    async def fail_once(key: str, run: int) -> None:
+        if run == 1:
+            raise HomeserverError("slow down", retry_after=30)
+
+    work = Work(fail_once)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: work.runs == ["a"])
+    await asyncio.sleep(0.2)
+    assert work.runs == ["a"]
+    lanes.nudge()
+    await until(lambda: work.runs == ["a", "a"])
+    await lanes.stop()
+
+
+async def test_a_wake_during_a_failing_run_is_not_lost() -> None:
+    lanes: Lanes[str]
+
+    async def fail_while_woken(key: str, run: int) -> None:
+        if run == 1:
+            lanes.wake("a")
+            raise StorageError("away", retry_after=0.01)
+
+    work = Work(fail_while_woken)
+    lanes = Lanes("test", work.drain)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: len(work.runs) >= 2)
+    await lanes.stop()
+
+
+async def test_stopping_cancels_what_runs_and_what_pauses_and_starts_nothing_new() -> None:
+    cancelled: list[str] = []
+
+    async def hang_or_fail(key: str, run: int) -> None:
+        if key == "failing":
+            raise StorageError("away", retry_after=60)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            cancelled.append(key)
+            raise
+
+    work = Work(hang_or_fail)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    lanes.wake("hanging")
+    lanes.wake("failing")
+    await until(lambda: len(work.runs) == 2)
+    before = asyncio.all_tasks()
+    await asyncio.wait_for(lanes.stop(), 5)
+    assert cancelled == ["hanging"]
+    lanes.wake("late")
+    await asyncio.sleep(0.05)
+    assert len(work.runs) == 2
+    assert not [task for task in before if task.get_name().startswith("test: ") and not task.done()]

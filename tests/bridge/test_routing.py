@@ -1,0 +1,233 @@
+"""What a pushed event means, for every kind of room."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dm_bridge.bridge import routing
+from dm_bridge.bridge.routing import RoomFacts, is_echo, route
+from dm_bridge.ids import EventId, GhostNamespace, UserId
+from dm_bridge.network.events import Text
+
+BOT = UserId("@bridge:example.org")
+OWNER = UserId("@juliet:example.org")
+NAMESPACE = GhostNamespace("_xmpp_", "example.org")
+GHOST = UserId("@_xmpp_xmpp_romeo:example.org")
+OTHER_GHOST = UserId("@_xmpp_xmpp_nurse:example.org")
+STRANGER = UserId("@tybalt:other.example")
+PORTAL = RoomFacts(owner=OWNER, ghost=GHOST)
+MANAGEMENT = RoomFacts(manager=OWNER)
+UNKNOWN = RoomFacts()
+
+
+def event(kind: str, sender: str = OWNER, content: object = None, **more: object) -> dict[str, Any]:
+    return {"type": kind, "sender": sender, "content": {} if content is None else content, **more}
+
+
+def text(
+    body: object, msgtype: object = "m.text", sender: str = OWNER, **more: object
+) -> dict[str, Any]:
+    return event("m.room.message", sender, {"msgtype": msgtype, "body": body, **more})
+
+
+def member(
+    target: object, membership: object, sender: str = OWNER, **content: object
+) -> dict[str, Any]:
+    return event("m.room.member", sender, {"membership": membership, **content}, state_key=target)
+
+
+def decide(raw: dict[str, Any], facts: RoomFacts) -> routing.Route:
+    return route(raw, facts, bot=BOT, namespace=NAMESPACE)
+
+
+@pytest.mark.parametrize(
+    ("raw", "decision"),
+    [
+        (text("hello"), routing.Message(Text("hello"), None)),
+        (text("waves", "m.emote"), routing.Message(Text("waves", emote=True), None)),
+        (text("hello", "m.notice"), routing.Message(Text("hello"), None)),
+        (text("hello", "org.example.own"), routing.Message(Text("hello"), None)),
+        (
+            text("hello", **{"org.dm_bridge.remote_id": "id-1"}),
+            routing.Message(Text("hello"), "id-1"),
+        ),
+        (
+            text("hello", **{"org.dm_bridge.remote_id": ["id-1"]}),
+            routing.Message(Text("hello"), None),
+        ),
+        (member(OWNER, "join"), routing.OwnerMoved(True)),
+        (member(OWNER, "leave"), routing.OwnerMoved(False)),
+        (member(OWNER, "leave", sender=GHOST), routing.OwnerMoved(False)),
+        (member(OWNER, "ban", sender=GHOST), routing.OwnerMoved(False)),
+        (member(GHOST, "leave"), routing.GhostRemoved()),
+        (member(GHOST, "ban"), routing.GhostRemoved()),
+        (member(OTHER_GHOST, "invite"), routing.GhostInvited(OTHER_GHOST, False)),
+        (member(BOT, "invite"), routing.BotInvited()),
+        (member(BOT, "join", sender=BOT), routing.BotMoved(True)),
+        (member(BOT, "leave"), routing.BotMoved(False)),
+        (member(BOT, "ban"), routing.BotMoved(False)),
+    ],
+)
+def test_what_happens_in_a_portal(raw: dict[str, Any], decision: routing.Route) -> None:
+    assert decide(raw, PORTAL) == decision
+
+
+@pytest.mark.parametrize("kind", ["m.image", "m.video", "m.audio", "m.file"])
+def test_what_cannot_be_carried_is_never_dropped_silently(kind: str) -> None:
+    assert isinstance(decide(text("picture.png", kind), PORTAL), routing.Unsendable)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        text(""),
+        text("  \n"),
+        text(None),
+        text(["x"]),
+        event("m.room.message", content={}),
+        event("m.room.encrypted"),
+        event("m.sticker"),
+    ],
+)
+def test_a_message_of_the_owner_without_a_text_is_reported(raw: dict[str, Any]) -> None:
+    assert isinstance(decide(raw, PORTAL), routing.Unsendable)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        text("hello", sender=STRANGER),
+        text("hello", sender=BOT),
+        text("picture.png", "m.image", sender=STRANGER),
+        event("m.room.encrypted", sender=STRANGER),
+        event("m.sticker", sender=STRANGER),
+        event("m.reaction"),
+        event("m.room.name"),
+        member(OWNER, "invite", sender=GHOST),
+        member(GHOST, "leave", sender=GHOST),
+        member(GHOST, "join", sender=GHOST),
+        member(GHOST, "invite"),
+        member(STRANGER, "join", sender=STRANGER),
+        member(BOT, "knock"),
+        member(OWNER, None),
+        member(None, "join"),
+        member(["x"], "join"),
+        event("m.room.message", content=[]),
+        {"type": "m.room.message", "sender": OWNER},
+    ],
+)
+def test_what_a_portal_passes_over(raw: dict[str, Any]) -> None:
+    decision = decide(raw, PORTAL)
+    assert isinstance(decision, routing.Ignore)
+    assert decision.reason
+
+
+@pytest.mark.parametrize("facts", [MANAGEMENT, UNKNOWN])
+@pytest.mark.parametrize(
+    ("raw", "decision"),
+    [
+        (text("help"), routing.Command("help")),
+        (text("help", "m.emote"), routing.Command("help")),
+        (text(None), routing.Command(None)),
+        (event("m.room.encrypted"), routing.Command(None)),
+        (member(BOT, "invite"), routing.BotInvited()),
+        (member(GHOST, "invite", is_direct=True), routing.GhostInvited(GHOST, True)),
+        (member(GHOST, "invite", is_direct="yes"), routing.GhostInvited(GHOST, False)),
+    ],
+)
+def test_what_happens_where_there_is_no_portal(
+    raw: dict[str, Any], decision: routing.Route, facts: RoomFacts
+) -> None:
+    assert decide(raw, facts) == decision
+
+
+def test_the_user_of_a_management_room_who_leaves_it_is_noticed() -> None:
+    assert decide(member(OWNER, "leave"), MANAGEMENT) == routing.ManagerLeft()
+    assert isinstance(decide(member(OWNER, "leave"), UNKNOWN), routing.Ignore)
+    assert isinstance(decide(member(STRANGER, "leave"), MANAGEMENT), routing.Ignore)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        text("help", "m.notice"),
+        text("* help", **{"m.relates_to": {"rel_type": "m.replace"}}),
+        event("m.sticker"),
+        event("m.room.topic"),
+    ],
+)
+def test_what_the_bot_passes_over(raw: dict[str, Any]) -> None:
+    assert isinstance(decide(raw, MANAGEMENT), routing.Ignore)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False)
+    | st.text(st.characters(exclude_categories=["Cs"]))
+    | st.sampled_from([OWNER, GHOST, BOT, "join", "leave", "invite", "m.text", "m.image"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text()
+            | st.sampled_from(["msgtype", "body", "m.relates_to", "rel_type", "formatted_body"]),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+fields = st.fixed_dictionaries(
+    {},
+    optional={
+        "membership": json_values,
+        "is_direct": json_values,
+        "msgtype": json_values,
+        "body": json_values,
+        "format": st.just("org.matrix.custom.html"),
+        "formatted_body": json_values,
+        "m.relates_to": json_values,
+        "org.dm_bridge.remote_id": json_values,
+    },
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "type": st.text()
+            | st.sampled_from(["m.room.message", "m.room.member", "m.room.encrypted", "m.sticker"]),
+            "sender": st.text() | st.sampled_from([OWNER, GHOST, BOT, STRANGER]),
+        },
+        optional={"content": fields | json_values, "state_key": json_values},
+    ),
+    st.sampled_from([PORTAL, MANAGEMENT, UNKNOWN]),
+)
+def test_every_event_has_a_decision(raw: dict[str, Any], facts: RoomFacts) -> None:
+    decision = decide(raw, facts)
+    if isinstance(decision, routing.Message):
+        assert raw["sender"] == facts.owner
+        assert decision.text.body.strip()
+    if facts.owner is not None:
+        assert not isinstance(decision, routing.Command | routing.ManagerLeft)
+
+
+@pytest.mark.parametrize(
+    ("event_id", "delivered_as", "from_self", "echo"),
+    [
+        ("$a", "$a", True, True),
+        ("$copy", "$a", True, False),
+        ("$a", "$a", False, False),
+        ("$a", None, True, False),
+    ],
+)
+def test_only_our_own_event_is_an_echo(
+    event_id: str, delivered_as: str | None, from_self: bool, echo: bool
+) -> None:
+    delivered = None if delivered_as is None else EventId(delivered_as)
+    assert is_echo(EventId(event_id), delivered, from_self=from_self) is echo

@@ -1,0 +1,141 @@
+"""Rooms of private chats: made direct, found again, and described."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from aiohttp import web
+
+from dm_bridge.errors import HomeserverError
+from dm_bridge.ids import RoomId, UserId
+from dm_bridge.matrix import rooms
+
+from .scripted import Script
+
+GHOST = UserId("@xmpp_romeo:example.org")
+USER = UserId("@juliet:example.org")
+ROOM = RoomId("!room")
+INFO = rooms.BridgeInfo(
+    bot=UserId("@bot:example.org"),
+    creator=GHOST,
+    protocol="xmpp",
+    protocol_name="XMPP",
+    channel="romeo@example.net",
+    channel_name="romeo@example.net",
+    channel_url="xmpp:romeo@example.net",
+    state_key="org.dm_bridge/xmpp/marker",
+)
+
+
+async def test_a_room_is_made_by_the_ghost_direct_and_marked(script: Script) -> None:
+    script.answers = [(200, {"room_id": "!new"})]
+    made = await rooms.create_direct_room(script.homeserver, GHOST, USER, "marker", INFO)
+    assert made == "!new"
+    (seen,) = script.seen
+    body = orjson.loads(seen.body)
+    assert seen.query == {"user_id": GHOST}
+    assert body["is_direct"] is True
+    assert body["invite"] == [USER]
+    assert body["creation_content"] == {rooms.MARKER: "marker"}
+    assert {event["type"] for event in body["initial_state"]} == {"m.bridge", "uk.half-shot.bridge"}
+    assert {event["state_key"] for event in body["initial_state"]} == {INFO.state_key}
+
+
+async def test_an_uncertain_creation_is_not_repeated(script: Script) -> None:
+    script.answers = [(504, {}), (200, {"room_id": "!second"})]
+    with pytest.raises(HomeserverError) as caught:
+        await rooms.create_direct_room(script.homeserver, GHOST, USER, "marker", INFO)
+    assert not caught.value.certain
+    assert len(script.seen) == 1
+
+
+def state(creates: dict[str, Any], joined: list[str]) -> Any:
+    """Answers joined_rooms and m.room.create; a number is an error status."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/joined_rooms"):
+            return web.json_response({"joined_rooms": joined})
+        room = request.path.split("/rooms/")[1].partition("/")[0]
+        create = creates[room]
+        if isinstance(create, int):
+            return web.json_response({"errcode": "M_X", "error": "x"}, status=create)
+        return web.json_response(create)
+
+    return answer
+
+
+async def test_the_room_that_was_made_for_a_portal_is_found_by_its_marker(script: Script) -> None:
+    creates = {"!a": {}, "!b": {rooms.MARKER: "other"}, "!c": 403, "!d": {rooms.MARKER: "marker"}}
+    script.answers = [state(creates, list(creates))]
+    assert await rooms.find_room(script.homeserver, GHOST, "marker") == "!d"
+
+
+async def test_a_room_that_is_not_there_is_not_found(script: Script) -> None:
+    script.answers = [state({"!a": {rooms.MARKER: "other"}, "!b": 404}, ["!a", "!b"])]
+    assert await rooms.find_room(script.homeserver, GHOST, "marker") is None
+    script.answers = [state({}, [])]
+    assert await rooms.find_room(script.homeserver, GHOST, "marker") is None
+
+
+async def test_a_search_that_fails_is_not_mistaken_for_one_that_found_nothing(
+    script: Script,
+) -> None:
+    script.answers = [state({"!a": 400}, ["!a"])]
+    with pytest.raises(HomeserverError):
+        await rooms.find_room(script.homeserver, GHOST, "marker")
+
+
+async def test_a_later_invite_is_direct_too(script: Script) -> None:
+    script.answers = [(200, {"event_id": "$e"})]
+    await rooms.invite_directly(script.homeserver, ROOM, USER, inviter=GHOST)
+    (seen,) = script.seen
+    assert seen.path.endswith("/state/m.room.member/%40juliet%3Aexample.org")
+    assert orjson.loads(seen.body) == {"membership": "invite", "is_direct": True}
+
+
+async def test_functional_members_are_told(script: Script) -> None:
+    script.answers = [(200, {"event_id": "$e"})]
+    await rooms.set_functional_members(script.homeserver, ROOM, [INFO.bot], user=GHOST)
+    assert orjson.loads(script.seen[0].body) == {"service_members": [INFO.bot]}
+
+
+async def test_what_somebody_wrote_of_late_comes_oldest_first_and_alone(script: Script) -> None:
+    def event(number: int, **more: object) -> dict[str, object]:
+        return {
+            "event_id": f"${number}",
+            "type": "m.room.message",
+            "sender": USER,
+            "content": {"body": "x"},
+            **more,
+        }
+
+    chunk = [
+        event(5),
+        event(4, sender=GHOST),
+        event(3, type="m.room.member"),
+        event(2, content={}),
+        event(1, type="m.room.encrypted"),
+    ]
+    script.answers = [(200, {"chunk": chunk})]
+    events = await rooms.messages_by(script.homeserver, ROOM, USER, seen_by=GHOST)
+    assert [(found["event_id"], found["room_id"]) for found in events] == [
+        ("$1", ROOM),
+        ("$5", ROOM),
+    ]
+    assert script.seen[0].query == {"user_id": GHOST, "dir": "b", "limit": "50"}
+
+
+@pytest.mark.parametrize("status", [403, 404])
+async def test_state_that_is_not_there_or_not_to_be_seen_is_empty(
+    script: Script, status: int
+) -> None:
+    script.answers = [(status, {"errcode": "M_X", "error": "x"})]
+    assert await rooms.state_of(script.homeserver, ROOM, "m.room.name", user=GHOST) == {}
+
+
+async def test_a_name_for_one_room_is_bounded(script: Script) -> None:
+    script.answers = [(200, {"event_id": "$e"})]
+    await rooms.set_room_name_of(script.homeserver, ROOM, GHOST, "R" * 10_000)
+    assert orjson.loads(script.seen[0].body) == {"membership": "join", "displayname": "R" * 255}
