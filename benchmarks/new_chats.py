@@ -14,7 +14,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import harmonic_mean
 
 from benchmarks.tally import Disorder, body
 from benchmarks.world import PATIENCE, PEOPLE, World, fresh
@@ -41,7 +41,7 @@ async def new_chats(world: World, chats: int, rounds: int) -> AsyncIterator[NewC
         calls.append(await _same_calls(world, f"c-{number}-calls-2", chats - half))
         flight.append(await _create_rooms(world, chats - half, in_flight=chats - half))
         single.append(await _create_rooms(world, chats - half, in_flight=1))
-        yield NewChats(fmean(single), fmean(flight), fmean(calls), bridge)
+        yield NewChats(harmonic_mean(single), harmonic_mean(flight), harmonic_mean(calls), bridge)
 
 
 async def _create_rooms(world: World, count: int, *, in_flight: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Sequence
-from statistics import fmean
+from statistics import harmonic_mean
 
 from benchmarks.report import Figures
 from benchmarks.tally import body
@@ -26,7 +26,7 @@ async def one_chat(world: World, messages: int, rounds: int) -> AsyncIterator[Fi
         before = await _bare(world, f"a1-{number}-bare-1", ["single"], half)
         bridge = await _one_chat_through_bridge(world, f"a1-{number}-bridge", messages)
         after = await _bare(world, f"a1-{number}-bare-2", ["single"], messages - half)
-        yield Figures(bare=fmean((before, after)), bridge=bridge)
+        yield Figures(bare=harmonic_mean((before, after)), bridge=bridge)
 
 
 async def many_chats(world: World, messages: int, rounds: int) -> AsyncIterator[Figures]:
@@ -42,7 +42,7 @@ async def many_chats(world: World, messages: int, rounds: int) -> AsyncIterator[
         before = await _bare(world, f"a2-{number}-bare-1", ghosts, half)
         bridge = await _many_chats_through_bridge(world, f"a2-{number}-bridge", contacts, each)
         after = await _bare(world, f"a2-{number}-bare-2", ghosts, each - half)
-        yield Figures(bare=fmean((before, after)), bridge=bridge)
+        yield Figures(bare=harmonic_mean((before, after)), bridge=bridge)
 
 
 async def _bare(world: World, run: str, ghosts: Sequence[str], each: int) -> float:

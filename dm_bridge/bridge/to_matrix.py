@@ -46,6 +46,11 @@ class Outcome:
     reason: str = ""
 
 
+def plausible_time(sent_at: float | None, now: float) -> float | None:
+    """``sent_at`` unless it lies before 1970, which homeservers refuse, or in the future."""
+    return sent_at if sent_at is not None and 0 <= sent_at <= now else None
+
+
 class ToMatrix:
     """Drains the inbox of one chat at a time."""
 
@@ -178,11 +183,10 @@ class ToMatrix:
         content = to_content(message.content)
         content[REMOTE_ID] = message.id
         transaction = digest_id("message", portal.key.login, portal.key.chat, message.id)
+        sent_at = plausible_time(message.sent_at, self._clock())
         owner = portal.login.owner
         if message.from_self and portal.joined and self._accounts.can_act_for(owner):
-            return await self._accounts.send(
-                owner, portal.room, content, transaction, message.sent_at
-            )
+            return await self._accounts.send(owner, portal.room, content, transaction, sent_at)
         sender = portal.ghost
         if message.from_self:
             network = self._logins.network(portal.login.network)
@@ -193,7 +197,7 @@ class ToMatrix:
             content,
             transaction,
             user=sender,
-            timestamp=message.sent_at,
+            timestamp=sent_at,
         )
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:

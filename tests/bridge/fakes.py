@@ -21,6 +21,13 @@ FIELDS = (
 )
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Return once ``condition`` holds; fail after five seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
 class FakeSession:
     """``sent``: what it was asked to send. ``report`` and ``sink`` let a test speak for the network."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator
 
@@ -126,11 +127,7 @@ async def test_every_write_follows_a_read_of_its_own(kept: Kept) -> None:
     await kept.keep(USER)
     assert kept.document() == {"@x:y": ["!2"], GHOST: [ROOM]}
     exchange = kept.exchange()
-    assert all(
-        before == "GET"
-        for before, after in zip(exchange, exchange[1:], strict=False)
-        if after == "PUT"
-    )
+    assert all(before == "GET" for before, after in itertools.pairwise(exchange) if after == "PUT")
     assert exchange[-1] == "GET"
 
 

@@ -11,17 +11,13 @@ from dm_bridge.bridge import lanes as module
 from dm_bridge.bridge.lanes import Lanes
 from dm_bridge.errors import HomeserverError, StorageError
 
+from .fakes import until
+
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
-
-
-async def until(condition: Callable[[], bool], within: float = 5) -> None:
-    async with asyncio.timeout(within):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class Work:

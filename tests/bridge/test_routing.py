@@ -28,10 +28,12 @@ def event(kind: str, sender: str = OWNER, content: object = None, **more: object
     return {"type": kind, "sender": sender, "content": {} if content is None else content, **more}
 
 
-def text(
-    body: object, msgtype: object = "m.text", sender: str = OWNER, **more: object
-) -> dict[str, Any]:
-    return event("m.room.message", sender, {"msgtype": msgtype, "body": body, **more})
+def text(body: object, msgtype: object = "m.text", sender: str = OWNER) -> dict[str, Any]:
+    return event("m.room.message", sender, {"msgtype": msgtype, "body": body})
+
+
+def with_content(raw: dict[str, Any], **more: object) -> dict[str, Any]:
+    return {**raw, "content": {**raw["content"], **more}}
 
 
 def member(
@@ -52,11 +54,11 @@ def decide(raw: dict[str, Any], facts: RoomFacts) -> routing.Route:
         (text("hello", "m.notice"), routing.Message(Text("hello"), None)),
         (text("hello", "org.example.own"), routing.Message(Text("hello"), None)),
         (
-            text("hello", **{"org.dm_bridge.remote_id": "id-1"}),
+            with_content(text("hello"), **{"org.dm_bridge.remote_id": "id-1"}),
             routing.Message(Text("hello"), "id-1"),
         ),
         (
-            text("hello", **{"org.dm_bridge.remote_id": ["id-1"]}),
+            with_content(text("hello"), **{"org.dm_bridge.remote_id": ["id-1"]}),
             routing.Message(Text("hello"), None),
         ),
         (member(OWNER, "join"), routing.OwnerMoved(True)),
@@ -155,7 +157,7 @@ def test_the_user_of_a_management_room_who_leaves_it_is_noticed() -> None:
     "raw",
     [
         text("help", "m.notice"),
-        text("* help", **{"m.relates_to": {"rel_type": "m.replace"}}),
+        with_content(text("* help"), **{"m.relates_to": {"rel_type": "m.replace"}}),
         event("m.sticker"),
         event("m.room.topic"),
     ],

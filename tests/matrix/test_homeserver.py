@@ -137,8 +137,14 @@ async def test_a_post_is_repeated_when_nobody_listened(script: Script) -> None:
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
 @pytest.mark.parametrize(
     ("status", "errcode"),
-    [(400, "M_BAD_JSON"), (401, "M_UNKNOWN_TOKEN"), (403, "M_FORBIDDEN"), (404, "M_NOT_FOUND"), (413, "M_TOO_LARGE")],
-)  # fmt: skip
+    [
+        (400, "M_BAD_JSON"),
+        (401, "M_UNKNOWN_TOKEN"),
+        (403, "M_FORBIDDEN"),
+        (404, "M_NOT_FOUND"),
+        (413, "M_TOO_LARGE"),
+    ],
+)
 async def test_a_refusal_is_final(script: Script, method: str, status: int, errcode: str) -> None:
     script.answers = [(status, {"errcode": errcode, "error": "because"}), (200, {})]
     with pytest.raises(HomeserverError, match="because") as caught:
@@ -153,9 +159,7 @@ async def test_a_refusal_is_final(script: Script, method: str, status: int, errc
 async def test_one_limited_request_delays_every_other(script: Script) -> None:
     script.answers = [LIMITED, (200, {})]
     first = asyncio.create_task(script.homeserver.request("GET", Path.v3.first))
-    while not script.seen:
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.1)
     await script.homeserver.request("GET", Path.v3.second)
     await first
     limited, *others = script.seen

@@ -201,9 +201,7 @@ def test_whatever_bytes_arrive_are_a_transaction_or_a_bad_one(raw: bytes) -> Non
 def check(raw: bytes) -> None:
     try:
         transaction = parse_transaction(raw)
-    except BadTransaction as error:
-        assert error.errcode in ("M_BAD_JSON", "M_NOT_JSON")
-        assert str(error)
+    except BadTransaction:
         return
     for event in transaction.events:
         orjson.dumps(event.raw)

@@ -12,10 +12,13 @@ from dm_bridge.store.database import Database, storage_error
 
 
 async def test_a_block_that_fails_leaves_nothing_behind(database: Database) -> None:
-    with pytest.raises(RuntimeError):
+    async def fail_half_way() -> None:
         async with database.transaction() as connection:
             await connection.execute("INSERT INTO management_room VALUES ('!r', '@u:s')")
             raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError):
+        await fail_half_way()
     async with database.connection() as connection:
         assert await connection.fetchval("SELECT count(*) FROM management_room") == 0
 

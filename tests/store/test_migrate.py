@@ -65,9 +65,9 @@ async def test_programs_that_migrate_at_the_same_time_wait_for_each_other(
 
 async def test_a_newer_schema_is_left_alone_and_named(database_url: str) -> None:
     await execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
-    with pytest.raises(StorageError, match="9999.*upgrade dm_bridge"):
+    with pytest.raises(StorageError, match=r"9999.*upgrade dm_bridge"):
         await migrate(database_url)
-    with pytest.raises(StorageError, match="9999.*upgrade dm_bridge"):
+    with pytest.raises(StorageError, match=r"9999.*upgrade dm_bridge"):
         await check_schema(database_url)
     connection = await asyncpg.connect(database_url)
     found = await connection.fetchval("SELECT version_num FROM alembic_version")
@@ -109,21 +109,21 @@ async def test_foreign_tables_in_the_way_are_a_storage_error(empty_database_url:
 @pytest.mark.parametrize("use", [migrate, check_schema, Database.open])
 async def test_a_database_that_is_not_there_is_said_so(use: object) -> None:
     assert callable(use)
-    with pytest.raises(StorageError, match="Check that it runs and that database.url is right"):
+    with pytest.raises(StorageError, match=r"Check that it runs and that database\.url is right"):
         await use(f"postgresql://postgres@127.0.0.1:{free_port()}/nothing")
 
 
 @pytest.mark.parametrize("use", [migrate, check_schema, Database.open])
 async def test_a_database_name_that_does_not_exist_is_said_so(use: object, postgres: str) -> None:
     assert callable(use)
-    with pytest.raises(StorageError, match="no such database.*absent"):
+    with pytest.raises(StorageError, match=r"no such database.*absent"):
         await use(postgres.replace("/postgres?", "/absent?"))
 
 
 @pytest.mark.parametrize("use", [migrate, check_schema, Database.open])
 async def test_an_address_that_is_none_is_said_so(use: object) -> None:
     assert callable(use)
-    with pytest.raises(StorageError, match="database.url"):
+    with pytest.raises(StorageError, match=r"database\.url"):
         await use("postgresql://host:not-a-port/x")
 
 

@@ -1,0 +1,386 @@
+"""The bot's commands and dialogues: what they answer, and what they never say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+import pytest_asyncio
+
+from dm_bridge.bridge.commands import Commands, Reply
+from dm_bridge.bridge.commands import login as login_module
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import OpenPortal
+from dm_bridge.errors import (
+    CredentialsError,
+    HomeserverError,
+    NetworkError,
+    StorageError,
+    UserError,
+)
+from dm_bridge.ids import ContactId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.network.api import Network
+from dm_bridge.network.events import SessionStatus
+from dm_bridge.network.login import LoginDone
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
+from dm_bridge.store.sealing import SealingKey
+
+from .fakes import FAKE, FakeNetwork
+
+USER = UserId("@juliet:example.org")
+NURSE = UserId("@nurse:example.org")
+ROOM = RoomId("!management")
+SECRET = "wherefore art thou"
+
+
+class FakePortals:
+    """Opens every portal in ``!chat``."""
+
+    def __init__(self) -> None:
+        self.opened: list[tuple[PortalKey, ContactId]] = []
+        self.joined = True
+        self.trouble: Exception | None = None
+
+    async def open(
+        self, key: PortalKey, login: LoginRow, network: Network, contact: ContactId, **_: object
+    ) -> OpenPortal:
+        if self.trouble is not None:
+            raise self.trouble
+        self.opened.append((key, contact))
+        ghost = UserId("@ghost:example.org")
+        return OpenPortal(key, login, RoomId("!chat"), ghost, self.joined, None, contact)
+
+
+@dataclass
+class Bot:
+    """What a person can do with the bot, and what came back."""
+
+    network: FakeNetwork
+    logins: Logins
+    portals: FakePortals
+    commands: Commands
+    trouble_answering: Exception | None = None
+
+    async def say(self, text: str, user: UserId = USER, room: RoomId = ROOM) -> str:
+        """Write to the bot; all it answers, with «hidden» where it removes the message."""
+        answers: list[str] = []
+
+        async def answer(reply: Reply) -> None:
+            if reply.hide_request:
+                answers.append("«hidden»")
+                self.network.log.append("hidden")
+            if reply.text:
+                if self.trouble_answering is not None:
+                    trouble, self.trouble_answering = self.trouble_answering, None
+                    raise trouble
+                answers.append(reply.text)
+
+        await self.commands.run(user, room, text, answer)
+        return "\n".join(answers)
+
+    async def log_in(self, address: str = "juliet@example.com", user: UserId = USER) -> LoginRow:
+        done = LoginDone(ContactId(address), address, {"password": SECRET})
+        return await self.logins.add(user, FAKE, done)
+
+
+@pytest_asyncio.fixture
+async def bot(database: Database) -> AsyncIterator[Bot]:
+    network = FakeNetwork()
+
+    async def tell(user: UserId, text: str) -> None: ...
+
+    logins = Logins(
+        {FAKE: network},
+        LoginStore(database),
+        InboxStore(database),
+        SealingKey(bytes(32)),
+        tell,
+        lambda chats: None,
+        lambda login: None,
+        Metrics(),
+    )
+    portals = FakePortals()
+    yield Bot(network, logins, portals, Commands(logins, portals))  # type: ignore[arg-type]
+    await logins.stop()
+
+
+# -- small talk
+
+
+async def test_help_names_every_command_and_network(bot: Bot) -> None:
+    answer = await bot.say("help")
+    for word in ("login", "logins", "logout", "start", "ping", "cancel", "Fake Network (`fake`)"):
+        assert word in answer
+
+
+@pytest.mark.parametrize("text", ["HELP", " help ", "!help", "/help", "help me"])
+async def test_a_command_may_be_written_in_several_ways(bot: Bot, text: str) -> None:
+    assert "You can write" in await bot.say(text)
+
+
+@pytest.mark.parametrize("text", [SECRET, "", "   ", "!", "[x](y)", "\n", "a" * 10_000])
+async def test_what_is_not_understood_is_not_quoted(bot: Bot, text: str) -> None:
+    assert await bot.say(text) == "I do not know this command. Write `help` to see what I can do."
+
+
+async def test_ping_says_how_the_users_logins_are(bot: Bot) -> None:
+    assert "no logins" in await bot.say("ping")
+    await bot.log_in()
+    assert "connected" in await bot.say("ping")
+    await bot.log_in("second@example.com")
+    bot.network.sessions[0].report(SessionStatus.TRANSIENT_DISCONNECT)
+    assert "1 of your 2 logins" in await bot.say("ping")
+    assert "no logins" in await bot.say("ping", user=NURSE)
+
+
+async def test_nothing_to_cancel_is_said(bot: Bot) -> None:
+    assert await bot.say("cancel") == "There is nothing to stop."
+
+
+# -- logging in
+
+
+async def test_logging_in_step_by_step(bot: Bot) -> None:
+    assert "your address" in await bot.say("login fake")
+    assert "your password. I will remove your message" in await bot.say("juliet@example.com")
+    answer = await bot.say(SECRET)
+    assert "You are logged in to Fake Network as `juliet@example.com`" in answer
+    assert bot.network.submitted == [{"address": "juliet@example.com", "password": SECRET}]
+    assert bot.network.sessions[0].connected
+
+
+async def test_logging_in_with_one_line(bot: Bot) -> None:
+    answer = await bot.say(f"login fake juliet@example.com {SECRET}")
+    assert answer.startswith("«hidden»")
+    assert "You are logged in" in answer
+    assert bot.network.submitted == [{"address": "juliet@example.com", "password": SECRET}]
+
+
+async def test_logging_in_with_half_a_line(bot: Bot) -> None:
+    answer = await bot.say("login fake juliet@example.com")
+    assert "«hidden»" not in answer
+    assert "your password" in answer
+    assert "You are logged in" in await bot.say(SECRET)
+
+
+async def test_with_one_network_its_name_may_be_left_out(bot: Bot) -> None:
+    assert "your address" in await bot.say("login")
+
+
+async def test_an_unknown_network_is_answered_with_the_known_ones(bot: Bot) -> None:
+    assert "`login fake`" in await bot.say("login icq")
+
+
+async def test_the_secret_is_removed_before_the_network_is_asked(bot: Bot) -> None:
+    await bot.say(f"login fake juliet@example.com {SECRET}")
+    assert bot.network.log == ["hidden", "asked"]
+    bot.network.log.clear()
+    await bot.say("login fake")
+    await bot.say("nurse@example.com")
+    await bot.say(SECRET)
+    assert bot.network.log == ["hidden", "asked"]
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        CredentialsError("The password is wrong."),
+        NetworkError("The network is away.", retry_after=5),
+        UserError("That is no address."),
+    ],
+)
+async def test_a_login_that_fails_says_why_and_how_to_go_on(bot: Bot, trouble: Exception) -> None:
+    bot.network.trouble = trouble
+    answer = await bot.say(f"login fake juliet@example.com {SECRET}")
+    assert str(trouble) in answer.replace("\\", "")
+    assert "`login fake`" in answer
+    assert SECRET not in answer
+    assert "do not know" in await bot.say("anything")
+    assert not bot.logins.may_act_for(USER)
+
+
+async def test_what_a_network_says_cannot_become_a_link(bot: Bot) -> None:
+    bot.network.trouble = NetworkError("[Click here](https://evil.example) *now*")
+    answer = await bot.say(f"login fake juliet@example.com {SECRET}")
+    assert "](" not in answer
+    assert r"\*now\*" in answer
+
+
+@pytest.mark.parametrize(
+    "trouble", [StorageError("The database is away.", retry_after=1), RuntimeError("a bug")]
+)
+async def test_a_login_that_ends_in_trouble_of_ours_can_be_begun_anew(
+    bot: Bot, trouble: Exception
+) -> None:
+    bot.network.trouble = trouble
+    await bot.say("login fake juliet@example.com")
+    if isinstance(trouble, StorageError):
+        assert "The database is away" in await bot.say(SECRET)
+    else:
+        with pytest.raises(RuntimeError):
+            await bot.say(SECRET)
+    assert not bot.logins.may_act_for(USER)
+    bot.network.trouble = None
+    assert "You are logged in" in await bot.say(f"login fake juliet@example.com {SECRET}")
+
+
+async def test_an_answer_that_cannot_be_sent_does_not_leave_the_dialogue_stuck(bot: Bot) -> None:
+    await bot.say("login fake juliet@example.com")
+    bot.trouble_answering = HomeserverError("busy", retry_after=1)
+    await bot.say(SECRET)
+    assert "You can write" in await bot.say("help")
+    assert "You are logged in" in await bot.say(f"login fake juliet@example.com {SECRET}")
+
+
+async def test_a_login_can_be_cancelled_at_any_step(bot: Bot) -> None:
+    for answers in ([], ["juliet@example.com"]):
+        await bot.say("login fake")
+        for text in answers:
+            await bot.say(text)
+        assert bot.logins.may_act_for(USER)
+        assert await bot.say("Cancel") == "Stopped."
+        assert not bot.logins.may_act_for(USER)
+    assert bot.network.log == ["cancelled", "cancelled"]
+    assert bot.network.submitted == []
+
+
+async def test_help_in_the_middle_of_a_login_is_help_and_the_question_stays_open(bot: Bot) -> None:
+    await bot.say("login fake")
+    assert "You can write" in await bot.say("help")
+    assert "your password" in await bot.say("juliet@example.com")
+
+
+async def test_a_second_login_takes_the_place_of_the_first(bot: Bot) -> None:
+    await bot.say("login fake juliet@example.com")
+    await bot.say("cancel")
+    await bot.say("login fake")
+    await bot.say("nurse@example.com")
+    assert "You are logged in to Fake Network as `nurse@example.com`" in await bot.say(SECRET)
+
+
+async def test_a_question_that_waits_too_long_is_forgotten(
+    bot: Bot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bot.say("login fake")
+    monkeypatch.setattr(login_module, "PATIENCE", -1.0)
+    assert "do not know this command" in await bot.say("juliet@example.com")
+    assert not bot.logins.may_act_for(USER)
+
+
+async def test_a_question_is_open_for_its_user_and_room_only(bot: Bot) -> None:
+    await bot.say("login fake")
+    assert "do not know" in await bot.say("juliet@example.com", user=NURSE)
+    assert "do not know" in await bot.say("juliet@example.com", room=RoomId("!other"))
+    assert "your password" in await bot.say("juliet@example.com")
+
+
+# -- logins
+
+
+async def test_logins_lists_only_the_users_own(bot: Bot) -> None:
+    assert "You have no logins" in await bot.say("logins")
+    row = await bot.log_in("ju`li*et*@example.com")
+    await bot.log_in("nurse@example.com", user=NURSE)
+    answer = await bot.say("logins")
+    assert row.id in answer
+    assert "``ju`li*et*@example.com``" in answer
+    assert "nurse" not in answer
+
+
+async def test_a_login_on_a_network_that_is_gone_does_not_hide_the_others(bot: Bot) -> None:
+    await bot.log_in()
+    done = LoginDone(ContactId("juliet@irc"), "juliet@irc", {})
+    gone = await bot.logins.add(USER, NetworkName("irc"), done)
+    answer = await bot.say("logins")
+    assert "`juliet@example.com`" in answer
+    assert gone.id in answer
+    assert "logged out" in await bot.say(f"logout {gone.id}")
+
+
+async def test_a_state_with_a_reason_is_listed_with_it_and_without_its_markup(bot: Bot) -> None:
+    await bot.log_in()
+    bot.network.sessions[0].report(SessionStatus.TRANSIENT_DISCONNECT, "<b>[x](y)</b>")
+    answer = await bot.say("logins")
+    assert "trying again" in answer
+    assert "](" not in answer
+
+
+async def test_logging_out_the_only_login_needs_no_name(bot: Bot) -> None:
+    row = await bot.log_in()
+    answer = await bot.say("logout")
+    assert "logged out of `juliet@example.com`" in answer
+    stored = await bot.logins.row(row.id)
+    assert stored is not None
+    assert stored.state is LoginState.LOGGED_OUT
+    assert await bot.say("logout") == "⚠ You have no logins."
+
+
+@pytest.mark.parametrize("how", ["id", "address"])
+async def test_one_of_several_logins_is_named(bot: Bot, how: str) -> None:
+    first = await bot.log_in("first@example.com")
+    await bot.log_in("second@example.com")
+    assert "Which one?" in await bot.say("logout")
+    await bot.say(f"logout {first.id if how == 'id' else first.remote}")
+    assert [row.remote for row in bot.logins.of(USER)] == ["second@example.com"]
+
+
+async def test_nobody_logs_out_anybody_else(bot: Bot) -> None:
+    row = await bot.log_in()
+    await bot.log_in("nurse@example.com", user=NURSE)
+    assert "no such login" in await bot.say(f"logout {row.id}", user=NURSE)
+    assert bot.logins.session(row.id) is not None
+
+
+# -- opening chats
+
+
+async def test_a_chat_is_opened_and_linked(bot: Bot) -> None:
+    row = await bot.log_in()
+    answer = await bot.say("start Romeo@Example.net")
+    assert re.search(r"\]\(https://matrix\.to/#/!chat\)", answer)
+    assert "`romeo@example.net`" in answer
+    assert "invited" not in answer
+    assert bot.portals.opened == [
+        (PortalKey(row.id, bot.network.sessions[0].chat_with(ContactId("romeo@example.net"))), "romeo@example.net")
+    ]  # fmt: skip
+    bot.portals.joined = False
+    assert "invited" in await bot.say("start romeo@example.net")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("start", "With whom"), ("start nobody", "no address"), ("start a b", "no address")],
+)
+async def test_a_chat_without_an_address_says_what_one_is(bot: Bot, text: str, words: str) -> None:
+    await bot.log_in()
+    assert words in await bot.say(text)
+    assert bot.portals.opened == []
+
+
+async def test_a_chat_needs_a_login_that_is_connected(bot: Bot) -> None:
+    assert "not logged in yet" in await bot.say("start romeo@example.net")
+    await bot.log_in()
+    bot.network.sessions[0].report(SessionStatus.BAD_CREDENTIALS, "Wrong password.")
+    await bot.logins.stop()
+    assert "`login fake`" in await bot.say("start romeo@example.net")
+
+
+async def test_with_several_logins_a_chat_is_started_from_the_one_that_is_named(bot: Bot) -> None:
+    await bot.log_in("first@example.com")
+    second = await bot.log_in("second@example.com")
+    assert "Which one?" in await bot.say("start romeo@example.net")
+    await bot.say(f"start {second.id} romeo@example.net")
+    assert [key.login for key, _ in bot.portals.opened] == [second.id]
+
+
+async def test_a_homeserver_that_refuses_is_said_so_without_markup(bot: Bot) -> None:
+    await bot.log_in()
+    bot.portals.trouble = HomeserverError("refused: [x](https://evil.example)", status=403)
+    answer = await bot.say("start romeo@example.net")
+    assert answer.startswith("⚠ refused")
+    assert "](" not in answer
