@@ -83,3 +83,14 @@ class NetworkError(BridgeError):
 
 class CredentialsError(NetworkError):
     """The network does not accept the credentials (any more); retrying would only lock them out."""
+
+
+def may_pass(error: BridgeError) -> bool:
+    """Whether the same attempt, unchanged, can succeed later.
+
+    A token that the homeserver does not know counts: an admin will put that right, and no message may be
+    lost until then.
+    """
+    return error.retry_after is not None or (
+        isinstance(error, HomeserverError) and error.status == 401
+    )

@@ -6,6 +6,7 @@ login on the ghost's network; anybody else gets a reason, and the ghost leaves.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import structlog
@@ -13,9 +14,8 @@ import structlog
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
-from dm_bridge.errors import BridgeError, UserError
+from dm_bridge.errors import BridgeError, UserError, may_pass
 from dm_bridge.ids import ContactId, EventId, NetworkName, PortalKey, RoomId, UserId, digest_id
-from dm_bridge.matrix import ghosts as registration
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver
@@ -25,6 +25,32 @@ from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.portals import Membership, PortalStore
 
 log = structlog.get_logger(__name__)
+
+
+LOOKUPS_A_MINUTE = 60  # ghosts that are brought to life because somebody looked them up
+
+
+class Allowance:
+    """So many of a thing in so many seconds."""
+
+    def __init__(
+        self, many: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._left = float(many)
+        self._many = many
+        self._rate = many / seconds
+        self._clock = clock
+        self._at = clock()
+
+    def allow(self) -> bool:
+        """Whether there is one left; takes it."""
+        now = self._clock()
+        self._left = min(float(self._many), self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
 
 
 class Invites:
@@ -47,11 +73,12 @@ class Invites:
         self._store = store
         self._bot = bot
         self._may_use = may_use
+        self._lookups = Allowance(LOOKUPS_A_MINUTE, 60.0)
 
     async def ghost_exists(self, user: UserId) -> bool:
         """Bring a ghost to life that somebody looks up; False when it stands for nobody we could reach."""
         contact = await self._valid_contact(user)
-        if contact is None:
+        if contact is None or not self._lookups.allow():
             return False
         await self._ghosts.ensure(*contact, contact[1])
         return True
@@ -61,9 +88,11 @@ class Invites:
     ) -> list[OutboxRow]:
         """Open the chat, or decline. Returns what the user wrote before the ghost was there."""
         contact = await self._valid_contact(ghost)
-        if contact is None:
-            await registration.register(self._homeserver, ghost)
-            await self.decline(room, ghost, "There is no such contact.")
+        if not self._may_use(inviter) or contact is None:
+            # Nobody may fill the homeserver with ghosts by inviting what stands for no contact of theirs.
+            await self.decline(
+                room, ghost, "This bridge is not open to you, or has no such contact."
+            )
             return []
         network_name, remote = contact
         await self._ghosts.ensure(network_name, remote, remote)
@@ -73,9 +102,7 @@ class Invites:
             await self.decline(
                 room,
                 ghost,
-                f"You are not logged in to {network.title}. Write to {self._bot}: login {network_name}"
-                if self._may_use(inviter)
-                else "This bridge is not open to you.",
+                f"You are not logged in to {network.title}. Write to {self._bot}: login {network_name}",
             )
             return []
         await self._homeserver.join(room, user=ghost)
@@ -120,7 +147,7 @@ class Invites:
         try:
             await self._leave(room, ghost, reason)
         except BridgeError as error:
-            if error.retry_after is not None:
+            if may_pass(error):
                 raise
             log.info("an invite could not be declined", room=room, reason=str(error))
 

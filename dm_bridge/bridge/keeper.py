@@ -26,8 +26,8 @@ from dm_bridge.store.direct import DirectStore
 
 log = structlog.get_logger(__name__)
 
-ROUNDS = 5  # write, verify, and again when somebody wrote in between
-ATTEMPTS = 8
+ROUNDS = 3  # write, verify, and again when somebody wrote in between
+REVERSALS = 4  # times that all rounds were in vain, before a write war is given up
 LONGEST_PAUSE = 300.0
 AT_ONCE = 16
 GAP = 0.2  # seconds in which touches of one account gather into one write
@@ -115,27 +115,32 @@ class Keeper:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, account: UserId, work: _Work) -> None:
-        failures = 0
+        failures = reversals = 0
         try:
-            while failures < ATTEMPTS and work.kept < work.touched:
+            while reversals < REVERSALS and work.kept < work.touched:
                 touched = work.touched
                 try:
                     async with self._slots:
                         done = await self._reconcile(account)
                 except BridgeError as error:
                     failures += 1
-                    pause = max(error.retry_after or 0.0, min(LONGEST_PAUSE, 2.0**failures))
+                    backoff = min(LONGEST_PAUSE, 2.0 ** min(failures, 10))
+                    pause = max(error.retry_after or 0.0, backoff)
                     log.warning("m.direct could not be kept", account=account, reason=str(error))
                     await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
                     continue
+                failures = 0
                 if done:
-                    failures = 0
+                    reversals = 0
                     work.settle(touched)
                 else:
-                    failures += 1
-                await asyncio.sleep(GAP)
-            if failures:
-                log.error("m.direct is left for later after repeated trouble", account=account)
+                    reversals += 1
+                await asyncio.sleep(GAP * 2**reversals)
+            if reversals:
+                log.error(
+                    "another client keeps reverting m.direct; it is left until something changes",
+                    account=account,
+                )
         except Exception:
             log.exception("m.direct could not be kept for a reason of our own", account=account)
         finally:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from dm_bridge.bridge.commands import Commands, Reply
-from dm_bridge.errors import BridgeError
+from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import EventId, GhostNamespace, RoomId, UserId, digest_id
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
@@ -146,6 +146,6 @@ class Management:
                 room, "m.room.message", notice(text), transaction, user=self._bot
             )
         except BridgeError as error:
-            if error.retry_after is not None:
+            if may_pass(error):
                 raise
             log.warning("the bot could not answer", room=room, reason=str(error))

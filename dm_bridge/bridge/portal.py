@@ -22,7 +22,7 @@ import structlog
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.direct.ledger import DMState
-from dm_bridge.errors import BridgeError
+from dm_bridge.errors import BridgeError, HomeserverError
 from dm_bridge.ids import (
     ContactId,
     PortalKey,
@@ -175,10 +175,7 @@ class Portals:
                         await self._make_room(row, login, network, step, private_name)
                 case Step.INVITE:
                     assert row.room is not None
-                    await rooms.invite_directly(
-                        self._homeserver, row.room, login.owner, inviter=row.ghost
-                    )
-                    await self._store.set_membership(key, Membership.INVITE)
+                    await self._invite(row, row.room, login.owner)
                 case Step.JOIN:
                     assert row.room is not None
                     try:
@@ -220,7 +217,46 @@ class Portals:
         await self._manage(row, login.owner, room, DMState.PENDING)
         log.info("a private chat got its room", login=login.id, room=room)
         if private_name is not None and private_name != row.contact:
-            await rooms.set_room_name_of(self._homeserver, room, row.ghost, private_name)
+            try:
+                await rooms.set_room_name_of(self._homeserver, room, row.ghost, private_name)
+            except BridgeError as error:  # a nicety, and no reason to keep a message back
+                log.info("a ghost could not be named in a room", room=room, reason=str(error))
+
+    async def _invite(self, row: PortalRow, room: RoomId, owner: UserId) -> None:
+        try:
+            await rooms.invite_directly(self._homeserver, room, owner, inviter=row.ghost)
+        except HomeserverError as error:
+            if error.status != 403 or not await self.look_again(row, owner):
+                raise
+        else:
+            await self._store.set_membership(row.key, Membership.INVITE)
+
+    async def look_again(self, row: PortalRow, owner: UserId) -> bool:
+        """The homeserver refused something: record who really is in the room. Whether that was news."""
+        assert row.room is not None
+        try:
+            members = await self._homeserver.members(row.room, user=row.ghost)
+        except HomeserverError as error:
+            if error.status != 403:
+                raise
+            members = {}
+        if members.get(row.ghost) != "join":
+            await self.ghost_removed(row)
+            return True
+        match members.get(owner):
+            case "join":
+                found = Membership.JOIN
+            case "invite":
+                found = Membership.INVITE
+            case _:
+                found = Membership.LEAVE
+        if found is row.membership:
+            return False
+        if found is Membership.JOIN:
+            await self.user_joined(row, owner)
+        else:
+            await self._store.set_membership(row.key, found)
+        return True
 
     async def adopt(self, row: PortalRow, login: LoginRow, network: Network, room: RoomId) -> None:
         """Make a room that the user created, and in which the ghost is, the room of this portal."""

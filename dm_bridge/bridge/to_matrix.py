@@ -18,8 +18,8 @@ import structlog
 
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
-from dm_bridge.errors import BridgeError, HomeserverError
-from dm_bridge.ids import EventId, PortalKey, digest_id
+from dm_bridge.errors import BridgeError, HomeserverError, may_pass
+from dm_bridge.ids import EventId, PortalKey, RemoteId, digest_id
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -116,13 +116,31 @@ class ToMatrix:
                 portal = await self._reopen(portal, row)
                 return portal, await self._deliver(portal, row)
         except BridgeError as error:
-            if error.retry_after is not None:
+            if may_pass(error):
                 raise
             log.error("a message could not be shown in Matrix", reason=str(error))
-            return portal, Outcome("parked", reason=str(error))
+            return portal, await self._park(portal, row, str(error))
         except Exception as error:
             log.exception("a message could not be shown in Matrix for a reason of our own")
-            return portal, Outcome("parked", reason=repr(error))
+            return portal, await self._park(portal, row, repr(error))
+
+    async def _park(self, portal: OpenPortal | None, row: InboxRow, reason: str) -> Outcome:
+        """Put a message aside that nothing can be done about, and tell the user so."""
+        if portal is not None:
+            content = notice(
+                "⚠ A message from this contact could not be shown here. The bridge has put it aside; "
+                "ask the contact to send it again, or tell the bridge's admin."
+            )
+            transaction = digest_id("parked", row.key.login, row.key.chat, row.id)
+            try:
+                await self._homeserver.send(
+                    portal.room, "m.room.message", content, transaction, user=portal.ghost
+                )
+            except BridgeError as error:
+                if may_pass(error):
+                    raise
+                log.warning("a user could not be told", room=portal.room, reason=str(error))
+        return Outcome("parked", reason=reason)
 
     async def _open(self, key: PortalKey, event: RemoteEvent) -> OpenPortal | None:
         login = await self._logins.row(key.login)
@@ -149,40 +167,29 @@ class ToMatrix:
         )
 
     async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
-        """The homeserver refused a message: when the ghost is not in the room, make another room."""
-        members = await self._members_or_none(portal)
+        """The homeserver refused a message: look who is in the room, and open the portal again."""
         stored = await self._portal_store.get(portal.key)
         if stored is not None and stored.room == portal.room:
-            if members is None or members.get(portal.ghost) != "join":
-                await self._portals.ghost_removed(stored)
-            elif members.get(portal.login.owner) != "join":
-                await self._portals.user_left(stored)
+            await self._portals.look_again(stored, portal.login.owner)
         reopened = await self._open(portal.key, row.event)
         assert reopened is not None
         return reopened
 
-    async def _members_or_none(self, portal: OpenPortal) -> dict[str, str] | None:
-        try:
-            members = await self._homeserver.members(portal.room, user=portal.ghost)
-        except HomeserverError as error:
-            if error.status != 403:
-                raise
-            return None
-        return {str(user): membership for user, membership in members.items()}
-
     async def _deliver(self, portal: OpenPortal, row: InboxRow) -> Outcome:
         match row.event:
             case RemoteMessage() as message:
-                return Outcome("delivered", await self._message(portal, message))
+                return Outcome("delivered", await self._message(portal, message, row.id))
             case RemoteFailure() as failure:
                 return Outcome("delivered", await self._failure(portal, failure))
             case _:
                 assert_never(row.event)
 
-    async def _message(self, portal: OpenPortal, message: RemoteMessage) -> EventId:
+    async def _message(
+        self, portal: OpenPortal, message: RemoteMessage, remote_id: RemoteId
+    ) -> EventId:
         content = to_content(message.content)
-        content[REMOTE_ID] = message.id
-        transaction = digest_id("message", portal.key.login, portal.key.chat, message.id)
+        content[REMOTE_ID] = remote_id
+        transaction = digest_id("message", portal.key.login, portal.key.chat, remote_id)
         sent_at = plausible_time(message.sent_at, self._clock())
         owner = portal.login.owner
         if message.from_self and portal.joined and self._accounts.can_act_for(owner):

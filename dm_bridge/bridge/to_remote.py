@@ -18,7 +18,7 @@ from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
-from dm_bridge.errors import BridgeError, NetworkError, StorageError
+from dm_bridge.errors import BridgeError, NetworkError, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, digest_id
 from dm_bridge.matrix.formatting import notice, plain
 from dm_bridge.matrix.homeserver import Homeserver
@@ -77,7 +77,7 @@ class ToRemote:
                 except StorageError:
                     raise
                 except BridgeError as error:
-                    if error.retry_after is not None:
+                    if may_pass(error):
                         raise
                     log.error("an event could not be handled", room=room, reason=str(error))
                     await self._outbox.finish(row, "parked", reason=str(error))
@@ -229,6 +229,6 @@ class ToRemote:
                 row.room, "m.room.message", content, transaction, user=portal.ghost
             )
         except BridgeError as error:
-            if error.retry_after is not None:
+            if may_pass(error):
                 raise
             log.warning("a user could not be told", room=row.room, reason=str(error))

@@ -78,6 +78,8 @@ def from_content(content: Json) -> Text | None:
 
 def _without_quote(body: str) -> str:
     """``body`` without the lines that quote the message it replies to (client-server API, replies)."""
+    if not body.startswith(("> <@", "> * <@")):
+        return body
     lines = body.split("\n")
     quoted = next((n for n, line in enumerate(lines) if not line.startswith(">")), len(lines))
     if not quoted:

@@ -11,6 +11,7 @@ Why no ready-made client: the retries of mautrix repeat createRoom after a 502 a
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import time
@@ -27,6 +28,7 @@ from dm_bridge.ids import EventId, RoomId, UserId
 
 ATTEMPT_DEADLINE = 60.0
 TOTAL_DEADLINE = 120.0
+LARGE = 512 * 1024
 
 Json = dict[str, Any]
 
@@ -127,7 +129,7 @@ class Homeserver:
         try:
             async with asyncio.timeout(deadline):
                 async with self._session.request(
-                    method, url, data=data, headers=headers
+                    method, url, data=_body(data), headers=headers, allow_redirects=False
                 ) as response:
                     raw = await response.read()
                     return _answer(response.status, response.headers, raw, path)
@@ -203,6 +205,11 @@ class Homeserver:
             for event in answer["chunk"]
             if event["content"].get("membership") in ("join", "invite")
         }
+
+
+def _body(data: bytes | None) -> bytes | io.BytesIO | None:
+    # aiohttp asks for large bodies as files, so that writing them does not block everything else
+    return io.BytesIO(data) if data is not None and len(data) > LARGE else data
 
 
 def _answer(status: int, headers: Mapping[str, str], raw: bytes, path: PathBuilder) -> bytes:

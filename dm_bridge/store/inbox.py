@@ -16,6 +16,8 @@ from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, Remote
 from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
 
+MAX_KEY_BYTES = 255
+
 
 @dataclass(frozen=True, slots=True)
 class InboxRow:
@@ -129,10 +131,19 @@ class InboxStore:
         )
 
 
+def stored_id(remote: str) -> str:
+    """``remote`` as a key: itself, or a digest where a database index could not hold it."""
+    try:
+        fits = "\0" not in remote and len(remote.encode()) <= MAX_KEY_BYTES
+    except UnicodeEncodeError:
+        fits = False
+    return remote if fits else "digest:" + digest_id(remote)
+
+
 def _row_id(event: RemoteEvent) -> str:
     match event:
         case RemoteMessage():
-            return event.id
+            return stored_id(event.id)
         case RemoteFailure():
             return "failure:" + digest_id(event.message)
 

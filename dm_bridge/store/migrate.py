@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from dm_bridge.errors import StorageError
 from dm_bridge.store.database import CONNECT_DEADLINE, TROUBLE, storage_error
 
+LOCK_DEADLINE = 60
 _LOCK = 0x646D5F627269  # any constant of our own, for pg_advisory_xact_lock
 
 
@@ -68,6 +69,7 @@ async def migrate(url: str) -> tuple[str | None, str]:
     """
 
     def upgrade(connection: Connection) -> str | None:
+        connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_DEADLINE}s'"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         before = _current(connection)
         if before is not None and not _known(before):
@@ -110,12 +112,16 @@ def _current(connection: Connection) -> str | None:
 async def check_schema(url: str) -> None:
     """Raise `StorageError` unless the schema at ``url`` is exactly the one we are written for."""
     try:
-        connection = await asyncpg.connect(url, timeout=CONNECT_DEADLINE)
+        connection = await asyncpg.connect(
+            url, timeout=CONNECT_DEADLINE, command_timeout=CONNECT_DEADLINE
+        )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise storage_error(error) from error
     try:
         table = await connection.fetchval("SELECT to_regclass('alembic_version')")
         found = table and await connection.fetchval("SELECT version_num FROM alembic_version")
+    except TROUBLE as error:
+        raise storage_error(error) from error
     finally:
         await connection.close()
     if found is None:

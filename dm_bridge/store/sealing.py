@@ -8,8 +8,10 @@ Sealed form: version byte 1, eight bytes of key id, twelve of nonce, then cipher
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -38,17 +40,9 @@ class SealingKey:
         Raises `StorageError` when the file cannot be used.
         """
         try:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                key = bytes.fromhex(path.read_text().strip())
-            else:
-                key = os.urandom(_KEY_BYTES)
-                with os.fdopen(descriptor, "w") as file:
-                    file.write(key.hex() + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
+            if not path.exists():
+                _make_key(path)
+            key = bytes.fromhex(path.read_text().strip())
         except (OSError, ValueError) as error:
             raise StorageError(
                 f"The key for stored credentials, {path}, cannot be used ({error}). Restore it from your "
@@ -79,3 +73,18 @@ class SealingKey:
             raise StorageError("The stored credentials are damaged. Log in again.") from error
         credentials: dict[str, str] = orjson.loads(plain)
         return credentials
+
+
+def _make_key(path: Path) -> None:
+    """Put a new key into ``path``, whole or not at all; a key that somebody else made first stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".sealing-")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(os.urandom(_KEY_BYTES).hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        os.unlink(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -266,8 +267,11 @@ async def test_a_second_login_takes_the_place_of_the_first(bot: Bot) -> None:
 async def test_a_question_that_waits_too_long_is_forgotten(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(login_module, "PATIENCE", 0.05)
     await bot.say("login fake")
-    monkeypatch.setattr(login_module, "PATIENCE", -1.0)
+    assert bot.logins.may_act_for(USER)
+    await asyncio.sleep(0.2)
+    assert not bot.logins.may_act_for(USER)
     assert "do not know this command" in await bot.say("juliet@example.com")
     assert not bot.logins.may_act_for(USER)
 

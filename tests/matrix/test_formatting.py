@@ -202,7 +202,8 @@ def test_a_message_becomes_the_text_it_holds(content: dict[str, Any], text: Text
         ("no fallback at all", "no fallback at all"),
         ("first\n> then a quote", "first\n> then a quote"),
         ("> <@a:b> hello\nanswer", "answer"),
-        ("> only a quote", ""),
+        ("> <@a:b> only a quote", ""),
+        ("> a quote of the user's own\n\nanswer", "> a quote of the user's own\n\nanswer"),
     ],
 )
 def test_the_fallback_of_a_reply_is_not_sent_on(body: str, without: str) -> None:

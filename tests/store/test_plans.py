@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import pytest
 import pytest_asyncio
 from asyncpg.connection import LoggedQuery
 
@@ -142,7 +141,6 @@ async def test_the_event_of_a_remote_message_is_found_through_its_index(full: Da
     assert indexes(found) == {"outbox_remote"}
 
 
-@pytest.mark.xfail(reason="direct_dm has no index that starts with room_id", strict=True)
 async def test_the_ledgers_that_hold_a_room_are_found_through_an_index(
     full: Database,
 ) -> None:

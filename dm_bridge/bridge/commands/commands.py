@@ -91,7 +91,12 @@ class Commands:
         await answer(Reply("\n".join(["You can write:", "", *lines, "", f"Networks: {networks}."])))
 
     async def _login(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
-        network, values = self._network_first(rest)
+        try:
+            network, values = self._network_first(rest)
+        except UserError:
+            if " " in rest:  # an address and a password, perhaps
+                await answer(Reply("", hide_request=True))
+            raise
         await self._dialogues.open(user, room, network, values, answer)
 
     def _network_first(self, rest: str) -> tuple[Network, str]:
@@ -99,8 +104,10 @@ class Commands:
         name, _, values = rest.partition(" ")
         if name.lower() in known:
             return known[NetworkName(name.lower())], values.strip()
-        if len(known) == 1 and not rest:
-            return next(iter(known.values())), ""
+        if len(known) == 1:
+            only = next(iter(known.values()))
+            if not name or _is_contact(only, name):
+                return only, rest
         choice = ", ".join(f"`login {name}`" for name in sorted(known)) or "none is enabled"
         raise UserError(f"Which network? You can write: {choice}.")
 
@@ -138,7 +145,8 @@ class Commands:
                     return row
             raise UserError("You have no such login. Write `logins` to see those you have.")
         if len(rows) > 1:
-            choice = ", ".join(f"`{command} {row.id}` ({code(row.name)})" for row in rows)
+            rest = " ADDRESS" if command == "start" else ""
+            choice = ", ".join(f"`{command} {row.id}{rest}` ({code(row.name)})" for row in rows)
             raise UserError(f"You have several logins. Which one? {choice}")
         return rows[0]
 
@@ -187,6 +195,14 @@ class Commands:
             await answer(Reply("Stopped."))
         else:
             await answer(Reply("There is nothing to stop."))
+
+
+def _is_contact(network: Network, text: str) -> bool:
+    try:
+        network.parse_contact(text)
+    except UserError:
+        return False
+    return True
 
 
 def _words(state: SessionState) -> str:

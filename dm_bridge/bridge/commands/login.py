@@ -6,7 +6,7 @@ is even asked.
 
 from __future__ import annotations
 
-import time
+import asyncio
 from dataclasses import dataclass, field
 
 from dm_bridge.bridge.commands.reply import Answer, Reply
@@ -26,7 +26,7 @@ class _Dialogue:
     process: LoginProcess
     step: AskStep
     values: dict[str, str] = field(default_factory=dict, repr=False)
-    asked_at: float = field(default_factory=time.monotonic)
+    expiry: asyncio.Task[None] | None = None
 
     @property
     def question(self) -> LoginField:
@@ -47,13 +47,7 @@ class LoginDialogues:
 
     def is_open(self, room: RoomId, user: UserId) -> bool:
         """Whether the next message of ``user`` in ``room`` is an answer."""
-        dialogue = self._open.get((room, user))
-        if dialogue is None:
-            return False
-        if time.monotonic() - dialogue.asked_at > PATIENCE:
-            self._close(room, user)
-            return False
-        return True
+        return (room, user) in self._open
 
     async def open(
         self, user: UserId, room: RoomId, network: Network, given: str, answer: Answer
@@ -66,6 +60,7 @@ class LoginDialogues:
         process = network.start_login()
         step = process.start()
         dialogue = _Dialogue(network, process, step)
+        self._wait(room, user, dialogue)
         values = given.split(maxsplit=len(step.fields) - 1)
         dialogue.values.update(zip((f.name for f in step.fields), values, strict=False))
         self._open[(room, user)] = dialogue
@@ -78,16 +73,14 @@ class LoginDialogues:
         dialogue = self._open[(room, user)]
         question = dialogue.question
         dialogue.values[question.name] = text.strip()
-        dialogue.asked_at = time.monotonic()
+        self._wait(room, user, dialogue)
         await self._go_on(user, room, dialogue, question.kind is FieldKind.SECRET, answer)
 
     async def cancel(self, room: RoomId, user: UserId) -> bool:
         """Stop; whether there was something to stop."""
-        dialogue = self._open.get((room, user))
-        if dialogue is None:
+        if (room, user) not in self._open:
             return False
-        self._close(room, user)
-        await dialogue.process.cancel()
+        await self._close(room, user)
         return True
 
     async def _go_on(
@@ -98,7 +91,7 @@ class LoginDialogues:
         if not dialogue.complete:
             await answer(Reply(_ask(dialogue.question)))
             return
-        goes_on = False
+        goes_on = succeeded = False
         try:
             await answer(Reply("Logging in…"))
             step = await dialogue.process.submit(dict(dialogue.values))
@@ -106,6 +99,7 @@ class LoginDialogues:
                 dialogue.step, dialogue.values, goes_on = step, {}, True
                 await answer(Reply(_ask(dialogue.question)))
             else:
+                succeeded = True
                 await self._done(user, dialogue.network, step, answer)
         except (UserError, CredentialsError, NetworkError) as error:
             await answer(
@@ -113,7 +107,7 @@ class LoginDialogues:
             )
         finally:
             if not goes_on and self._open.get((room, user)) is dialogue:
-                self._close(room, user)
+                await self._close(room, user, cancel=not succeeded)
 
     async def _done(self, user: UserId, network: Network, done: LoginDone, answer: Answer) -> None:
         await self._logins.add(user, network.name, done)
@@ -124,9 +118,26 @@ class LoginDialogues:
             )
         )
 
-    def _close(self, room: RoomId, user: UserId) -> None:
-        del self._open[(room, user)]
+    def _wait(self, room: RoomId, user: UserId, dialogue: _Dialogue) -> None:
+        """Give up unless there is an answer in time."""
+
+        async def expire() -> None:
+            await asyncio.sleep(PATIENCE)
+            dialogue.expiry = None
+            if self._open.get((room, user)) is dialogue:
+                await self._close(room, user)
+
+        if dialogue.expiry is not None:
+            dialogue.expiry.cancel()
+        dialogue.expiry = asyncio.create_task(expire(), name="login dialogue")
+
+    async def _close(self, room: RoomId, user: UserId, *, cancel: bool = True) -> None:
+        dialogue = self._open.pop((room, user))
+        if dialogue.expiry is not None:
+            dialogue.expiry.cancel()
         self._logins.end(user)
+        if cancel:
+            await dialogue.process.cancel()
 
 
 def _ask(question: LoginField) -> str:

@@ -14,29 +14,27 @@ from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId
 
 _EXAMPLE = "An XMPP address looks like romeo@example.org."
-_SHOWN = 80
 
 
 def bare_jid(text: str) -> ContactId:
     """The normal form of the bare JID in ``text``: an address, or an ``xmpp:`` URI.
 
-    A resource, a URI's query and blanks around are dropped. Raises `UserError`.
+    A resource, a URI's query and blanks around are dropped. Raises `UserError`, which never quotes
+    ``text``: people type passwords into the wrong place.
     """
     address = text.strip()
     if address[:5].lower() == "xmpp:":
         address = _from_uri(address[5:])
-    shown = address if len(address) <= _SHOWN else address[:_SHOWN] + "…"
-    shown = "".join(character if character.isprintable() else "�" for character in shown)
     if not address:
         raise UserError(f"The address is empty. {_EXAMPLE}")
     try:
         jid = JID(address)
         bare = JID(jid.bare.rstrip(".")).bare if jid.domain.endswith(".") else jid.bare
     except (InvalidJID, UnicodeError):
-        raise UserError(f"“{shown}” is not an XMPP address. {_EXAMPLE}") from None
+        raise UserError(f"This is not an XMPP address. {_EXAMPLE}") from None
     localpart, _, domain = bare.partition("@")
     if not localpart or not domain:
-        raise UserError(f"“{shown}” lacks the part before or after the @. {_EXAMPLE}")
+        raise UserError(f"The part before or after the @ is missing. {_EXAMPLE}")
     return ContactId(bare)
 
 
