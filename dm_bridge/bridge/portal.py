@@ -40,9 +40,8 @@ from dm_bridge.store.portals import Membership, PortalRow, PortalState, PortalSt
 
 log = structlog.get_logger(__name__)
 
-MAKING_AT_ONCE = (
-    8  # a homeserver makes rooms one after the other anyway; more would only wait there
-)
+# Many at once let a homeserver batch its own work; more than this would only wait there.
+MAKING_AT_ONCE = 64
 MARKED_WITHIN = 5.0  # how long a first message waits for m.direct, so that it arrives in a DM
 
 

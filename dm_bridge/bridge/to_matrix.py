@@ -1,24 +1,24 @@
 """Carries events of the networks into Matrix: one lane per chat, in order.
 
 The rule that must never break: the next message of a chat is sent only after the one before it was
-accepted, and a row is finished only after its event was. While one outcome is being recorded, the
-next message is already on its way; after a crash in between, both are sent again under their old
-transaction ids.
+accepted, and a row is finished only after its event was. Outcomes are recorded a few at a time, while
+the next messages are already on their way; after a crash in between they are sent again, under the
+same transaction ids.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
-from dm_bridge.errors import BridgeError, HomeserverError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
 from dm_bridge.ids import EventId, PortalKey, RemoteId, digest_id
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import notice, plain, to_content
@@ -26,29 +26,57 @@ from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Session
 from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage
 from dm_bridge.ops.metrics import Metrics
-from dm_bridge.store.inbox import InboxRow, InboxStore
+from dm_bridge.store.inbox import InboxOutcome, InboxRow, InboxStore
 from dm_bridge.store.outbox import OutboxStore
 from dm_bridge.store.portals import PortalStore
 
 log = structlog.get_logger(__name__)
 
 PAGE = 50
+BATCH = 10  # outcomes that are recorded together
 REMOTE_ID = "org.dm_bridge.remote_id"
 """Content key of every event we send for a contact or a user: the message's id on its network."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a row."""
+class _Recorder:
+    """Records outcomes of one chat in small batches, while the next messages are on their way."""
 
-    state: str
-    event: EventId | None = None
-    reason: str = ""
+    def __init__(self, inbox: InboxStore, key: PortalKey) -> None:
+        self._inbox = inbox
+        self._key = key
+        self._outcomes: list[InboxOutcome] = []
+        self._writing: asyncio.Task[None] | None = None
 
+    async def add(self, outcome: InboxOutcome, *, at_once: bool) -> None:
+        """Take an outcome; raises what an earlier write raised."""
+        self._outcomes.append(outcome)
+        if at_once or len(self._outcomes) >= BATCH:
+            await self._written()
+            self._write()
 
-def plausible_time(sent_at: float | None, now: float) -> float | None:
-    """``sent_at`` unless it lies before 1970, which homeservers refuse, or in the future."""
-    return sent_at if sent_at is not None and 0 <= sent_at <= now else None
+    async def flush(self) -> None:
+        """Return once everything is recorded."""
+        await self._written()
+        if self._outcomes:
+            self._write()
+            await self._written()
+
+    async def close(self) -> None:
+        """As far as possible record what is known, whatever ended the lane."""
+        if self._writing is not None:
+            await asyncio.wait([self._writing])
+        if self._outcomes:
+            with contextlib.suppress(StorageError):
+                await self._inbox.finish(self._key, self._outcomes)
+
+    def _write(self) -> None:
+        batch, self._outcomes = self._outcomes, []
+        self._writing = asyncio.create_task(self._inbox.finish(self._key, batch))
+
+    async def _written(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            await writing
 
 
 class ToMatrix:
@@ -78,36 +106,33 @@ class ToMatrix:
 
     async def drain(self, key: PortalKey) -> None:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
-        recording: asyncio.Task[None] | None = None
+        recorder = _Recorder(self._inbox, key)
         try:
             while rows := await self._inbox.waiting(key, PAGE):
                 portal: OpenPortal | None = None
                 for row in rows:
                     portal, outcome = await self._carry(row, portal)
-                    if recording is not None:
-                        await recording
-                    recording = asyncio.create_task(self._record(row, outcome))
-                assert recording is not None
-                await recording
-                recording = None
+                    self._count(row, outcome)
+                    await recorder.add(outcome, at_once=is_own(row.event))
+                await recorder.flush()
         finally:
-            if recording is not None:
-                await asyncio.wait([recording])
+            await recorder.close()
 
-    async def _record(self, row: InboxRow, outcome: Outcome) -> None:
-        await self._inbox.finish(row, outcome.state, event=outcome.event, reason=outcome.reason)
+    def _count(self, row: InboxRow, outcome: InboxOutcome) -> None:
         self._metrics.messages.labels("to_matrix", outcome.state).inc()
         self._metrics.latency.labels("to_matrix").observe(max(0.0, self._clock() - row.received_at))
 
     async def _carry(
         self, row: InboxRow, portal: OpenPortal | None
-    ) -> tuple[OpenPortal | None, Outcome]:
+    ) -> tuple[OpenPortal | None, InboxOutcome]:
         """Carry one event. Errors that may pass are raised; any other ends this row only."""
         try:
             if portal is None:
                 portal = await self._open(row.key, row.event)
             if portal is None:
-                return None, Outcome("dropped", reason="the login does not exist any more")
+                return None, InboxOutcome(
+                    row.id, "dropped", reason="the login does not exist any more"
+                )
             try:
                 return portal, await self._deliver(portal, row)
             except HomeserverError as error:
@@ -124,7 +149,7 @@ class ToMatrix:
             log.exception("a message could not be shown in Matrix for a reason of our own")
             return portal, await self._park(portal, row, repr(error))
 
-    async def _park(self, portal: OpenPortal | None, row: InboxRow, reason: str) -> Outcome:
+    async def _park(self, portal: OpenPortal | None, row: InboxRow, reason: str) -> InboxOutcome:
         """Put a message aside that nothing can be done about, and tell the user so."""
         if portal is not None:
             content = notice(
@@ -140,7 +165,7 @@ class ToMatrix:
                 if may_pass(error):
                     raise
                 log.warning("a user could not be told", room=portal.room, reason=str(error))
-        return Outcome("parked", reason=reason)
+        return InboxOutcome(row.id, "parked", reason=reason)
 
     async def _open(self, key: PortalKey, event: RemoteEvent) -> OpenPortal | None:
         login = await self._logins.row(key.login)
@@ -175,12 +200,14 @@ class ToMatrix:
         assert reopened is not None
         return reopened
 
-    async def _deliver(self, portal: OpenPortal, row: InboxRow) -> Outcome:
+    async def _deliver(self, portal: OpenPortal, row: InboxRow) -> InboxOutcome:
         match row.event:
             case RemoteMessage() as message:
-                return Outcome("delivered", await self._message(portal, message, row.id))
+                return InboxOutcome(
+                    row.id, "delivered", await self._message(portal, message, row.id)
+                )
             case RemoteFailure() as failure:
-                return Outcome("delivered", await self._failure(portal, failure))
+                return InboxOutcome(row.id, "delivered", await self._failure(portal, failure))
             case _:
                 assert_never(row.event)
 
@@ -216,3 +243,13 @@ class ToMatrix:
         return await self._homeserver.send(
             portal.room, "m.room.message", content, transaction, user=portal.ghost
         )
+
+
+def is_own(event: RemoteEvent) -> bool:
+    """Whether the homeserver will push the event back to us as the user's own, to be told from a new one."""
+    return isinstance(event, RemoteMessage) and event.from_self
+
+
+def plausible_time(sent_at: float | None, now: float) -> float | None:
+    """``sent_at`` unless it lies before 1970, which homeservers refuse, or in the future."""
+    return sent_at if sent_at is not None and 0 <= sent_at <= now else None

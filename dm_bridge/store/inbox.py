@@ -33,6 +33,16 @@ class InboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class InboxOutcome:
+    """What became of a row: ``state`` is ``delivered``, ``dropped`` or ``parked``."""
+
+    id: RemoteId
+    state: str
+    event: EventId | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """What became of an earlier message. ``event``: None while it is on its way."""
 
@@ -91,22 +101,23 @@ class InboxStore:
             )
         return [PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows]
 
-    async def finish(
-        self, row: InboxRow, state: str, *, event: EventId | None = None, reason: str = ""
-    ) -> None:
-        """Record what became of a row: ``delivered``, ``dropped`` or ``parked``."""
+    async def finish(self, key: PortalKey, outcomes: Sequence[InboxOutcome]) -> None:
+        """Record what became of rows of one chat, all of them or none."""
         async with self._database.connection() as connection:
             await connection.execute(
                 """
-                UPDATE inbox SET state = $4, event_id = $5, reason = $6
-                WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3 AND state = 'waiting'
+                UPDATE inbox AS i SET state = o.state, event_id = o.event_id, reason = o.reason
+                FROM unnest($3::text[], $4::text[], $5::text[], $6::text[])
+                    AS o (remote_id, state, event_id, reason)
+                WHERE i.login_id = $1 AND i.chat_id = $2 AND i.remote_id = o.remote_id
+                    AND i.state = 'waiting'
                 """,
-                row.key.login,
-                row.key.chat,
-                row.id,
-                state,
-                event,
-                reason,
+                key.login,
+                key.chat,
+                [outcome.id for outcome in outcomes],
+                [outcome.state for outcome in outcomes],
+                [outcome.event for outcome in outcomes],
+                [outcome.reason for outcome in outcomes],
             )
 
     async def delivered(self, key: PortalKey, message: RemoteId) -> Delivered | None:

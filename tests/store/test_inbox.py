@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dm_bridge.ids import ChatId, ContactId, EventId, RemoteId
 from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
-from dm_bridge.store.inbox import InboxStore, _decode, _encode
+from dm_bridge.store.inbox import InboxOutcome, InboxStore, _decode, _encode
 
 from .stored import a_login, key_of, message
 
@@ -79,9 +79,9 @@ async def test_order_holds_over_many_batches_and_pages(database: Database) -> No
     seen: list[str] = []
     while page := await inbox.waiting(key_of(login), 7):
         assert len(page) <= 7
-        for row in page:
-            seen.append(row.id)
-            await inbox.finish(row, "delivered", event=EventId("$e"))
+        seen += [row.id for row in page]
+        outcomes = [InboxOutcome(row.id, "delivered", EventId("$e")) for row in page]
+        await inbox.finish(key_of(login), outcomes)
     assert seen == expected
 
 
@@ -93,8 +93,8 @@ async def test_a_row_is_finished_once_and_the_first_outcome_stays(database: Data
     inbox, login = InboxStore(database), await a_login(database)
     await inbox.add([(login, message(1))])
     (row,) = await inbox.waiting(key_of(login), 1)
-    await inbox.finish(row, "delivered", event=EventId("$first"))
-    await inbox.finish(row, "parked", reason="too late")
+    await inbox.finish(key_of(login), [InboxOutcome(row.id, "delivered", EventId("$first"))])
+    await inbox.finish(key_of(login), [InboxOutcome(row.id, "parked", reason="too late")])
     assert await inbox.waiting(key_of(login), 1) == []
     assert await inbox.chats_waiting() == []
     delivered = await inbox.delivered(key_of(login), RemoteId("id-1"))
