@@ -59,6 +59,10 @@ def storage_error(error: BaseException) -> StorageError:
     )
 
 
+async def _nothing_to_reset(connection: asyncpg.Connection) -> None:
+    """We leave no session state behind; asyncpg's own reset would cost a round trip for every call."""
+
+
 class Database:
     """A pool of connections. Made by `open`; closed with `close`."""
 
@@ -75,6 +79,7 @@ class Database:
                 max_size=size,
                 timeout=CONNECT_DEADLINE,
                 command_timeout=COMMAND_DEADLINE,
+                reset=_nothing_to_reset,
                 server_settings={"application_name": "dm_bridge"},
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:

@@ -74,20 +74,23 @@ class DirectStore:
 
     async def settle(self, account: UserId, seen: list[ManagedDM]) -> None:
         """Record that the homeserver holds what ``seen`` asks for; forget what is retired."""
-        async with self._database.transaction() as connection:
+        async with self._database.connection() as connection:
             await connection.execute(
                 """
-                UPDATE direct_dm AS d SET settled = true
-                FROM unnest($2::text[], $3::text[]) AS s (room_id, state)
-                WHERE d.account = $1 AND d.room_id = s.room_id AND d.state = s.state AND NOT settled
+                WITH seen AS (
+                    SELECT * FROM unnest($2::text[], $3::text[]) AS s (room_id, state)
+                ), gone AS (
+                    DELETE FROM direct_dm AS d USING seen AS s
+                    WHERE d.account = $1 AND d.room_id = s.room_id
+                        AND d.state = 'retired' AND s.state = 'retired'
+                )
+                UPDATE direct_dm AS d SET settled = true FROM seen AS s
+                WHERE d.account = $1 AND d.room_id = s.room_id AND d.state = s.state
+                    AND d.state <> 'retired' AND NOT settled
                 """,
                 account,
                 [dm.room for dm in seen],
                 [dm.state.value for dm in seen],
-            )
-            await connection.execute(
-                "DELETE FROM direct_dm WHERE account = $1 AND state = 'retired' AND settled",
-                account,
             )
 
     async def unsettled(self) -> list[UserId]:

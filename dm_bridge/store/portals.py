@@ -66,21 +66,18 @@ class PortalStore:
 
     async def reserve(self, key: PortalKey, contact: ContactId, ghost: UserId) -> PortalRow:
         """The portal for ``key``, made now if there was none."""
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                """
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"""
                 INSERT INTO portal (login_id, chat_id, contact, ghost, state)
-                VALUES ($1, $2, $3, $4, 'reserved') ON CONFLICT DO NOTHING
+                VALUES ($1, $2, $3, $4, 'reserved')
+                ON CONFLICT (login_id, chat_id) DO UPDATE SET contact = portal.contact
+                RETURNING {_COLUMNS}
                 """,
                 key.login,
                 key.chat,
                 contact,
                 ghost,
-            )
-            row = await connection.fetchrow(
-                f"SELECT {_COLUMNS} FROM portal WHERE login_id = $1 AND chat_id = $2",
-                key.login,
-                key.chat,
             )
         assert row is not None
         return _portal(*row)
@@ -143,17 +140,16 @@ class PortalStore:
 
     async def ghost(self, network: NetworkName, contact: ContactId, user_id: UserId) -> GhostRow:
         """The ghost of a contact, recorded now if it was not."""
-        async with self._database.transaction() as connection:
-            await connection.execute(
-                "INSERT INTO ghost (network, contact, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                """
+                INSERT INTO ghost (network, contact, user_id) VALUES ($1, $2, $3)
+                ON CONFLICT (network, contact) DO UPDATE SET contact = ghost.contact
+                RETURNING user_id, name, registered
+                """,
                 network,
                 contact,
                 user_id,
-            )
-            row = await connection.fetchrow(
-                "SELECT user_id, name, registered FROM ghost WHERE network = $1 AND contact = $2",
-                network,
-                contact,
             )
         assert row is not None
         return GhostRow(network, contact, UserId(row[0]), row[1], row[2])
