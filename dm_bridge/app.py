@@ -187,6 +187,7 @@ class App:
             self._outbox,
             portal_store,
             self.metrics,
+            lambda: self._to_matrix.stopping,
         )
         to_remote = ToRemote(
             self._homeserver,
@@ -200,6 +201,7 @@ class App:
             self._bot,
             self._namespace,
             self.metrics,
+            lambda: self._to_remote.stopping,
         )
         self._to_matrix: Lanes[PortalKey] = Lanes("to Matrix", to_matrix.drain)
         self._to_remote: Lanes[RoomId] = Lanes("to the network", to_remote.drain)
@@ -291,8 +293,8 @@ class App:
         self._to_remote.start()
         self._stack.push_async_callback(self._keeper.stop)
         self._stack.push_async_callback(self._to_matrix.stop)
-        self._stack.push_async_callback(self._to_remote.stop)
         self._stack.push_async_callback(self._logins.stop)
+        self._stack.push_async_callback(self._to_remote.stop)
         await self._logins.start()
         await self._keeper.resume()
         self._wake_chats(set(await self._inbox.chats_waiting()))

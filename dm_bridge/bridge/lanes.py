@@ -21,6 +21,7 @@ K = TypeVar("K")
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+GRACE = 5.0
 
 
 class Lanes(Generic[K]):
@@ -36,6 +37,7 @@ class Lanes(Generic[K]):
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._woken: dict[K, asyncio.Event] = {}
         self._running = False
+        self.stopping = False
 
     def start(self) -> None:
         """From now on, a key that is woken runs; before, waking has no effect."""
@@ -58,9 +60,17 @@ class Lanes(Generic[K]):
         self._tasks[key] = task
 
     async def stop(self) -> None:
-        """Cancel every lane; what they had not finished still waits in the database."""
+        """Let every lane finish what it is about, `GRACE` seconds at most; then cancel it.
+
+        ``drain`` asks `stopping` between two pieces of work. What is not finished still waits in the
+        database.
+        """
         self._running = False
+        self.stopping = True
+        self.nudge()
         tasks = list(self._tasks.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=GRACE)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -69,7 +79,7 @@ class Lanes(Generic[K]):
         woken = self._woken[key]
         failures = 0
         try:
-            while True:
+            while not self.stopping:
                 woken.clear()
                 try:
                     await self._drain(key)
@@ -94,11 +104,14 @@ class Lanes(Generic[K]):
     ) -> None:
         backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
         pause = max(retry_after or 0.0, backoff * random.uniform(0.5, 1))  # noqa: S311
+        if self.stopping:
+            return
         log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
         woken.clear()
         try:
             async with asyncio.timeout(pause):
                 await woken.wait()
-                await asyncio.sleep(min(pause, FIRST_PAUSE))
+                if not self.stopping:
+                    await asyncio.sleep(min(pause, FIRST_PAUSE))
         except TimeoutError:
             pass

@@ -92,8 +92,10 @@ class ToMatrix:
         outbox: OutboxStore,
         portal_store: PortalStore,
         metrics: Metrics,
+        stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._stopping = stopping
         self._homeserver = homeserver
         self._accounts = accounts
         self._portals = portals
@@ -111,10 +113,14 @@ class ToMatrix:
             while rows := await self._inbox.waiting(key, PAGE):
                 portal: OpenPortal | None = None
                 for row in rows:
+                    if self._stopping():
+                        break
                     portal, outcome = await self._carry(row, portal)
                     self._count(row, outcome)
                     await recorder.add(outcome, at_once=is_own(row.event))
                 await recorder.flush()
+                if self._stopping():
+                    return
         finally:
             await recorder.close()
 

@@ -53,8 +53,10 @@ class ToRemote:
         bot: UserId,
         namespace: GhostNamespace,
         metrics: Metrics,
+        stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        self._stopping = stopping
         self._homeserver = homeserver
         self._portals = portals
         self._logins = logins
@@ -72,6 +74,8 @@ class ToRemote:
         """Deal with everything that waits in ``room``. Raises `BridgeError` to be run again later."""
         while rows := await self._outbox.waiting(room, PAGE):
             for row in rows:
+                if self._stopping():
+                    return
                 try:
                     await self._handle(row)
                 except StorageError:

@@ -18,6 +18,7 @@ from .fakes import until
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
     monkeypatch.setattr(module, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(module, "GRACE", 0.2)
 
 
 class Work:
@@ -193,3 +194,51 @@ async def test_stopping_cancels_what_runs_and_what_pauses_and_starts_nothing_new
     await asyncio.sleep(0.05)
     assert len(work.runs) == 2
     assert not [task for task in before if task.get_name().startswith("test: ") and not task.done()]
+
+
+async def test_stopping_lets_a_lane_finish_what_it_is_about() -> None:
+    finished: list[str] = []
+    began = asyncio.Event()
+
+    async def slowly(key: str) -> None:
+        for n in range(3):
+            if lanes.stopping:
+                return
+            began.set()
+            await asyncio.sleep(0.05)
+            finished.append(f"{key}{n}")
+
+    lanes: Lanes[str] = Lanes("test", slowly)
+    lanes.start()
+    lanes.wake("a")
+    await began.wait()
+    await lanes.stop()
+    assert finished == ["a0"]
+
+
+async def test_stopping_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE", 0.05)
+    stuck = Work(lambda key, run: asyncio.sleep(60))
+    lanes: Lanes[str] = Lanes("test", stuck.drain)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: stuck.runs == ["a"])
+    async with asyncio.timeout(1):
+        await lanes.stop()
+
+
+async def test_stopping_ends_a_pause_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FIRST_PAUSE", 30.0)
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 30.0)
+
+    async def fail(key: str, run: int) -> None:
+        raise StorageError("down", retry_after=30.0)
+
+    work = Work(fail)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: work.runs == ["a"])
+    async with asyncio.timeout(1):
+        await lanes.stop()
+    assert work.runs == ["a"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -10,15 +13,29 @@ import pytest_asyncio
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 
+Workplace = Callable[[str], Path]
+
+
+@pytest.fixture(scope="session")
+def workplace() -> Iterator[Workplace]:
+    """Makes directories that are not below pytest's own.
+
+    Started by root, the embedded PostgreSQL runs as another user, and every pytest that starts takes its
+    directory away from other users again.
+    """
+    base = Path(tempfile.mkdtemp(prefix="dm_bridge_e2e_"))
+    yield lambda name: base / name
+    shutil.rmtree(base, ignore_errors=True)
+
 
 @pytest_asyncio.fixture(scope="session", params=["12", "11"], ids=["v12", "v11"])
 async def stack(
     request: pytest.FixtureRequest,
     prosody: Prosody,
-    tmp_path_factory: pytest.TempPathFactory,
+    workplace: Workplace,
 ) -> AsyncIterator[Stack]:
     """A running bridge. Shared: make users with names of your own."""
-    directory = tmp_path_factory.mktemp(f"stack-v{request.param}")
+    directory = workplace(f"stack-v{request.param}")
     stack = await Stack.start(
         directory,
         prosody=prosody,

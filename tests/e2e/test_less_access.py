@@ -5,23 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import pytest
 import pytest_asyncio
 import yaml
 
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import PASSWORD, Pair, ghost_of, invite_of, pair
 
 
 @pytest_asyncio.fixture(scope="module")
-async def no_auto_join(
-    prosody: Prosody, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
+async def no_auto_join(prosody: Prosody, workplace: Workplace) -> AsyncIterator[Stack]:
     """A bridge with ``direct.auto_join: false``."""
     stack = await Stack.start(
-        tmp_path_factory.mktemp("noautojoin"),
+        workplace("noautojoin"),
         prosody=prosody,
         domain="noautojoin.localhost",
         config={"direct": {"auto_join": False, "mark_ghosts": False}},
@@ -31,12 +29,10 @@ async def no_auto_join(
 
 
 @pytest_asyncio.fixture(scope="module")
-async def no_accounts(
-    prosody: Prosody, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
+async def no_accounts(prosody: Prosody, workplace: Workplace) -> AsyncIterator[Stack]:
     """A bridge whose second registration the homeserver does not know."""
     stack = await Stack.start(
-        tmp_path_factory.mktemp("noaccounts"),
+        workplace("noaccounts"),
         prosody=prosody,
         domain="noaccounts.localhost",
     )
@@ -125,11 +121,9 @@ async def test_without_access_own_messages_come_from_the_users_own_ghost(
 
 
 async def test_once_there_is_access_waiting_chats_are_joined_and_marked(
-    prosody: Prosody, tmp_path_factory: pytest.TempPathFactory
+    prosody: Prosody, workplace: Workplace
 ) -> None:
-    stack = await Stack.start(
-        tmp_path_factory.mktemp("later"), prosody=prosody, domain="later.localhost"
-    )
+    stack = await Stack.start(workplace("later"), prosody=prosody, domain="later.localhost")
     try:
         token = stack.bridge.config()["appservice"]["accounts_token"]
         await set_accounts_token(stack, "a-token-nobody-knows")

@@ -8,21 +8,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
-import pytest
 import pytest_asyncio
 
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import ask, pair, unique
 
 
 @pytest_asyncio.fixture(scope="module")
-async def mortal(
-    prosody: Prosody, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
+async def mortal(prosody: Prosody, workplace: Workplace) -> AsyncIterator[Stack]:
     """A bridge of our own to stop and kill; only named users may use it."""
     stack = await Stack.start(
-        tmp_path_factory.mktemp("mortal"),
+        workplace("mortal"),
         prosody=prosody,
         domain="mortal.localhost",
         config={"permissions": {"@stranger:mortal.localhost": "none"}},

@@ -10,22 +10,20 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 import asyncpg
-import pytest
 import pytest_asyncio
 
 from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from tests.e2e.conftest import Workplace
 
 DOMAIN = "startup.localhost"
 
 
 @pytest_asyncio.fixture(scope="module")
-async def stopped(
-    prosody: Prosody, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Stack]:
+async def stopped(prosody: Prosody, workplace: Workplace) -> AsyncIterator[Stack]:
     """A homeserver that knows the bridge; the bridge itself is stopped."""
-    stack = await Stack.start(tmp_path_factory.mktemp("startup"), prosody=prosody, domain=DOMAIN)
+    stack = await Stack.start(workplace("startup"), prosody=prosody, domain=DOMAIN)
     await stack.bridge.stop()
     yield stack
     await stack.stop()
@@ -107,6 +105,7 @@ async def test_an_address_at_which_there_is_no_homeserver_is_named(stopped: Stac
         )
         await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(hello, "127.0.0.1", 0)
     async with server:

@@ -86,3 +86,12 @@ def test_a_connector_for_another_api_version_is_refused(
     install(monkeypatch, other="a_third_party_connector:connector")
     with pytest.raises(ConfigError, match=f"version {version} .*version {API_VERSION}"):
         registry.load_connector("other")
+
+
+def test_an_entry_point_that_names_nothing_is_an_error_of_the_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module_with_connector(monkeypatch, API_VERSION)
+    install(monkeypatch, other="a_third_party_connector:missing")
+    with pytest.raises(ConfigError, match="cannot be imported"):
+        registry.load_connector("other")

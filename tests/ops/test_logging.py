@@ -102,7 +102,12 @@ def test_redaction_leaves_the_callers_objects_alone() -> None:
     assert inner == {"password": "x"}
 
 
-def test_libraries_are_heard_from_warning_on_whatever_they_set() -> None:
+def test_libraries_are_heard_from_warning_on_whatever_they_set(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # the XMPP connector, when it has been started in this process, takes slixmpp's loggers over
+    monkeypatch.setattr(logging.getLogger("slixmpp"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("slixmpp"), "handlers", [])
     stream = set_up("text", "debug")
     for name in ("slixmpp.xmlstream", "aiohttp.access"):
         logging.getLogger(name).setLevel(logging.DEBUG)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Self
 
 from dm_bridge.connectors.xmpp.config import XmppConfig
@@ -169,6 +171,8 @@ class ScriptedServer:
             pass
         finally:
             writer.close()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
 
     def _answer(self, xml: str, writer: asyncio.StreamWriter, authenticated: bool) -> bool:
         def say(text: str) -> None:
@@ -223,3 +227,24 @@ class ScriptedServer:
             )
         if 'type="result"' not in xml and 'type="error"' not in xml:
             say(f"<iq type='result' id='{identifier[1]}'>{body}</iq>")
+
+
+@asynccontextmanager
+async def mute_server() -> AsyncIterator[int]:
+    """The port of a server that takes connections and says nothing."""
+    released = asyncio.Event()
+    done: list[asyncio.Task[None] | None] = []
+
+    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        done.append(asyncio.current_task())
+        await released.wait()
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            released.set()
+            await asyncio.gather(*(task for task in done if task is not None))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dm_bridge.testing.certificates import write_certificate
 from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody, Tls
 
-from .support import ScriptedServer, network_for
+from .support import ScriptedServer, mute_server, network_for
 
 
 async def submit(network: XmppNetwork, jid: str, password: str) -> LoginDone:
@@ -79,21 +80,13 @@ async def test_a_domain_without_an_address_is_not_found() -> None:
 
 
 async def test_a_server_that_says_nothing_is_given_up_after_the_deadline() -> None:
-    released = asyncio.Event()
-
-    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await released.wait()
-        writer.close()
-
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with mute_server() as port:
         servers = {"example.org": {"host": "127.0.0.1", "port": port}}
         network = XmppNetwork(
             XmppConfig.model_validate({"servers": servers, "connect_timeout": 0.3})
         )
         with pytest.raises(NetworkError, match="did not answer in time"):
             await submit(network, "romeo@example.org", "x")
-        released.set()
 
 
 async def test_the_password_is_not_sent_where_no_encryption_is_offered() -> None:
@@ -143,6 +136,8 @@ async def test_a_certificate_for_another_name_ends_the_attempt(tmp_path: Path) -
 
     async def ignore(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
     async with await asyncio.start_server(ignore, "127.0.0.1", 0, ssl=context) as server:
         port = server.sockets[0].getsockname()[1]

@@ -17,7 +17,7 @@ from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionStatus
 from dm_bridge.testing.prosody import Prosody, Tls
 from dm_bridge.testing.xmpp_client import XmppUser
 
-from .support import Running, message, network_for, until
+from .support import Running, message, mute_server, network_for, until
 
 
 async def accounts(server: Prosody, *localparts: str) -> list[str]:
@@ -327,11 +327,7 @@ async def test_disconnecting_is_quick_and_final(prosody: Prosody) -> None:
 
 
 async def test_a_session_can_be_closed_while_it_still_connects() -> None:
-    async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(10)
-
-    async with await asyncio.start_server(hang, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with mute_server() as port:
         entry = {"host": "127.0.0.1", "port": port, "tls": "none"}
         network = XmppNetwork(XmppConfig.model_validate({"servers": {"localhost": entry}}))
         running = Running(network, "a@localhost", "pass")
