@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -105,6 +105,7 @@ class App:
             return self._config.database.url.get_secret_value()
         postgres = await EmbeddedPostgres.start(self._config.data_dir)
         self._stack.push_async_callback(postgres.stop)
+        self._in_background(postgres.watch())
         log.info("the embedded PostgreSQL runs", data=str(self._config.data_dir / "postgres"))
         return postgres.url
 
@@ -300,14 +301,18 @@ class App:
         self._wake_chats(set(await self._inbox.chats_waiting()))
         for room in await self._outbox.rooms_waiting():
             self._to_remote.wake(room)
-        pinging = asyncio.create_task(self._ping())
-
-        async def stop_pinging() -> None:
-            pinging.cancel()
-            await asyncio.gather(pinging, return_exceptions=True)
-
-        self._stack.push_async_callback(stop_pinging)
+        self._in_background(self._ping())
         log.info("dm_bridge is running", bot=self._bot)
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        """Run something until the bridge stops."""
+        task = asyncio.create_task(work)
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        self._stack.push_async_callback(end)
 
     async def _ping(self) -> None:
         """Learn, and keep learning, whether the homeserver reaches us."""
@@ -326,7 +331,8 @@ class App:
                 failures = 0
             else:
                 failures += 1
-                log.error(problem)
+                if failures > 1:  # right after a start, the homeserver may still be backing off
+                    log.error(problem)
             self._health.homeserver(problem)
             await asyncio.sleep(
                 PING_INTERVAL if problem is None else min(LONGEST_PAUSE, 2.0 ** min(failures, 6))

@@ -35,7 +35,7 @@ MAX_USER_ID_BYTES = 255
 """Longest Matrix user id, sigil and server name included (specification, appendices)."""
 
 _PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789.-/+")
-_NETWORK = re.compile(r"[a-z][a-z0-9]*\Z")
+NETWORK_NAME = re.compile(r"[a-z][a-z0-9]*\Z")
 _TOKEN = re.compile(r"_([a-z_])|=([0-9a-f]{2})|([a-z0-9.\-/+])")
 _HASHED = "=h"  # cannot be the start of an escape, so it never collides with an encoded identifier
 
@@ -107,7 +107,7 @@ class GhostNamespace:
         Raises `ValueError` for an empty contact, and when prefix, network and domain leave no room
         for a hash.
         """
-        if not _NETWORK.match(network):
+        if not NETWORK_NAME.match(network):
             raise ValueError(f"not a network name: {network!r}")
         if not contact:
             raise ValueError("a contact without an identifier has no ghost")
@@ -130,7 +130,7 @@ class GhostNamespace:
         if not user_id.startswith(start) or not user_id.endswith(end):
             return None
         network, separator, encoded = user_id[len(start) : -len(end)].partition("_")
-        if not separator or not encoded or not _NETWORK.match(network):
+        if not separator or not encoded or not NETWORK_NAME.match(network):
             return None
         if encoded.startswith(_HASHED):
             hashed = re.fullmatch(r"=h[0-9a-f]{64}", encoded) is not None
@@ -161,6 +161,11 @@ def digest_id(*parts: str) -> str:
         digest.update(len(raw).to_bytes(8, "big"))
         digest.update(raw)
     return base64.urlsafe_b64encode(digest.digest()[:24]).decode()
+
+
+def message_id(event: EventId) -> RemoteId:
+    """The id under which a Matrix event is sent to a network, the same on every retry."""
+    return RemoteId(digest_id("event", event))
 
 
 def server_name(user_id: str) -> str:

@@ -106,8 +106,13 @@ class Invites:
             )
             return []
         await self._homeserver.join(room, user=ghost)
-        others = await self._homeserver.members(room, user=ghost)
-        alone = set(others) <= {ghost, inviter, self._bot}
+        members = await self._homeserver.members(room, user=ghost, also_gone=True)
+        others = {
+            user
+            for user, membership in members.items()
+            if membership in ("join", "invite") or self._ghosts.namespace.owns(user)
+        }  # a room to which several contacts were invited is no chat of two, though some have declined
+        alone = others <= {ghost, inviter, self._bot}
         if not alone or not (direct or await self._unnamed(room, ghost)):
             await self._leave(room, ghost, "Contacts can be in one-to-one chats only.")
             return []
@@ -152,8 +157,8 @@ class Invites:
             log.info("an invite could not be declined", room=room, reason=str(error))
 
     async def _leave(self, room: RoomId, ghost: UserId, reason: str) -> None:
-        log.info("a ghost declines an invite", room=room, reason=reason)
         await self._homeserver.leave(room, user=ghost, reason=reason)
+        log.info("a ghost declined an invite", room=room, reason=reason)
 
     async def _valid_contact(self, ghost: UserId) -> tuple[NetworkName, ContactId] | None:
         contact = await self._ghosts.contact(ghost)

@@ -25,6 +25,10 @@ log = structlog.get_logger(__name__)
 
 GREETING = "Hello! I bridge your private chats. Write `help` to see what I can do."
 NOT_ALONE = "I talk to one person at a time. Please open a room with just the two of us."
+TOO_LATE = (
+    "The login is no longer waiting: it took too long, or I was restarted. I have removed your message, in "
+    "case it was your password. Write `login` to begin again."
+)
 UNREADABLE = (
     "I cannot read this: the room is encrypted, or it was not a text message. "
     "Please write to me in a room without encryption."
@@ -79,9 +83,16 @@ class Management:
 
     async def command(self, room: RoomId, user: UserId, event: EventId, text: str | None) -> None:
         """Answer what a person wrote to the bot."""
-        if user != await self._store.management_user(room):
-            if not await self._is_alone_with(room, user):
-                return
+        known = await self._store.management_user(room)
+        if not await self._is_alone_with(room, user):
+            # When somebody came along, nothing here is between the two of us any more.
+            if known is not None:
+                await self._store.remove_management(room)
+                await self._commands.forget(known, room)
+                await self._say(room, NOT_ALONE, "no longer alone", event)
+                await self._homeserver.leave(room, user=self._bot)
+            return
+        if user != known:
             await self._store.add_management(room, user)
         if not self._may_use(user):
             if await self._store.refuse_once(user):
@@ -90,6 +101,11 @@ class Management:
         if text is None:
             await self._say(room, UNREADABLE, "unreadable", event)
             return
+        late = await self._store.take_secret_asked(room)
+        if late and not self._commands.is_waiting(user, room):
+            await self._hide(room, user, event)
+            await self._say(room, TOO_LATE, "too late", event)
+            return
         number = 0
 
         async def answer(reply: Reply) -> None:
@@ -97,6 +113,8 @@ class Management:
             number += 1
             if reply.hide_request:
                 await self._hide(room, user, event)
+            if reply.asks_secret:
+                await self._store.ask_secret(room)
             if reply.text:
                 await self._say(room, reply.text, "answer", event, str(number))
 

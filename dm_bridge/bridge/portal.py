@@ -32,7 +32,7 @@ from dm_bridge.ids import (
 )
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
-from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Network
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.logins import LoginRow
@@ -265,10 +265,30 @@ class Portals:
         await self._manage(row, login.owner, room, DMState.ACTIVE)
         self._keeper.touch(login.owner)
         info = self.bridge_info(row, network)
+        for event_type in rooms.BRIDGE_INFO_TYPES:
+            await self._set_state(
+                row, login.owner, room, event_type, info.state_key, info.content()
+            )
+
+    async def _set_state(
+        self,
+        row: PortalRow,
+        owner: UserId,
+        room: RoomId,
+        event_type: str,
+        key: str,
+        content: Json,
+    ) -> None:
+        """Set state as the ghost or, where only the user may, as them. A nicety: failure is no error."""
         try:
-            await rooms.set_bridge_info(self._homeserver, room, info, user=row.ghost)
-        except BridgeError as error:  # the user may have kept the power to set state to themselves
-            log.info("a room could not be labelled as bridged", room=room, reason=str(error))
+            try:
+                await self._homeserver.set_state(room, event_type, key, content, user=row.ghost)
+            except HomeserverError as error:
+                if error.status != 403:
+                    raise
+                await self._accounts.set_state(owner, room, event_type, key, content)
+        except BridgeError as error:
+            log.info("state could not be set", room=room, type=event_type, reason=str(error))
 
     async def user_joined(self, row: PortalRow, user: UserId) -> None:
         """The user is in the portal's room now: their DM is active."""
@@ -287,10 +307,10 @@ class Portals:
         await self._store.set_lost(row.key)
         await self._retire(row.room)
 
-    async def bot_joined(self, row: PortalRow, *, joined: bool) -> None:
+    async def bot_joined(self, row: PortalRow, owner: UserId, *, joined: bool) -> None:
         """The bot came or went: tell clients whom not to count."""
         await self._store.set_bot_joined(row.key, joined)
-        await self._tell_functional_members(row, joined, row.own_ghost)
+        await self._tell_functional_members(row, owner, joined, row.own_ghost)
 
     async def ensure_own_ghost(self, portal: OpenPortal, network: Network) -> UserId:
         """Bring the user's own ghost into the room, where the bridge cannot act for the user."""
@@ -303,18 +323,19 @@ class Portals:
         await self._homeserver.join(portal.room, user=own)
         row = await self._store.get(portal.key)
         assert row is not None
-        await self._tell_functional_members(row, row.bot_joined, own)
+        await self._tell_functional_members(row, portal.login.owner, row.bot_joined, own)
         await self._store.set_own_ghost(portal.key, own)
         return own
 
     async def _tell_functional_members(
-        self, row: PortalRow, bot: bool, own_ghost: UserId | None
+        self, row: PortalRow, owner: UserId, bot: bool, own_ghost: UserId | None
     ) -> None:
         assert row.room is not None
         members = [self._settings.bot] if bot else []
         if own_ghost is not None:
             members.append(own_ghost)
-        await rooms.set_functional_members(self._homeserver, row.room, members, user=row.ghost)
+        content: Json = {"service_members": members}
+        await self._set_state(row, owner, row.room, rooms.FUNCTIONAL_MEMBERS, "", content)
 
     async def _manage(self, row: PortalRow, owner: UserId, room: RoomId, state: DMState) -> None:
         await self._direct.manage(owner, room, row.ghost, state)

@@ -35,10 +35,14 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """The owner of a portal wrote to the contact. ``echo_of``: our own marker, which it may carry."""
+    """The owner of a portal wrote to the contact.
+
+    ``echo_of``: our own marker, which it may carry; ``part``: with the mark of a later part.
+    """
 
     text: Text
     echo_of: str | None
+    part: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +183,9 @@ def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
         if content.get("msgtype") == "m.notice":
             return Ignore("bots do not answer notices")
         if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
-            return Ignore("a command is not carried out again because it was edited")
-        return Command(None if text is None else text.body)
+            return _edited_command(content.get("m.new_content"))
+        readable = content.get("msgtype") in ("m.text", "m.emote")
+        return Command(text.body if text is not None and readable else None)
     if sender != facts.owner:
         return Ignore("it is not by the user of this chat")
     kind = _UNCARRIED.get(str(content.get("msgtype")))
@@ -189,13 +194,24 @@ def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
     if text is None or not text.body.strip():
         return Unsendable("It has no text.")
     marker = content.get("org.dm_bridge.remote_id")
-    return Message(text, marker if isinstance(marker, str) else None)
+    part = "org.dm_bridge.part" in content
+    return Message(text, marker if isinstance(marker, str) else None, part)
 
 
-def is_echo(event: EventId, delivered_as: EventId | None, *, from_self: bool) -> bool:
+def _edited_command(content: Any) -> Route:
+    """A command is not carried out again because it was edited, but what was edited into a login is one."""
+    body = content.get("body") if isinstance(content, dict) else None
+    if isinstance(body, str) and "login" in body.lower().split()[:1]:
+        return Command(body)
+    return Ignore("a command is not carried out again because it was edited")
+
+
+def is_echo(
+    event: EventId, delivered_as: EventId | None, *, from_self: bool, part: bool = False
+) -> bool:
     """Whether a pushed event that carries our marker is our own.
 
     A client that forwards a bridged message copies its content, marker included; such a copy has an
     event id of its own, or belongs to a message that the user did not write, and is a new message.
     """
-    return from_self and delivered_as == event
+    return from_self and (part or delivered_as == event)

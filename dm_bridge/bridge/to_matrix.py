@@ -18,10 +18,17 @@ import structlog
 
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
-from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
-from dm_bridge.ids import EventId, PortalKey, RemoteId, digest_id
+from dm_bridge.errors import (
+    BridgeError,
+    HomeserverError,
+    NetworkError,
+    StorageError,
+    UserError,
+    may_pass,
+)
+from dm_bridge.ids import EventId, PortalKey, RemoteId, UserId, digest_id, message_id
 from dm_bridge.matrix.accounts import Accounts
-from dm_bridge.matrix.formatting import notice, plain, to_content
+from dm_bridge.matrix.formatting import in_parts, notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Session
 from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage
@@ -33,7 +40,9 @@ from dm_bridge.store.portals import PortalStore
 log = structlog.get_logger(__name__)
 
 PAGE = 50
+NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched off
 BATCH = 10  # outcomes that are recorded together
+PART = "org.dm_bridge.part"
 REMOTE_ID = "org.dm_bridge.remote_id"
 """Content key of every event we send for a contact or a user: the message's id on its network."""
 
@@ -133,6 +142,10 @@ class ToMatrix:
     ) -> tuple[OpenPortal | None, InboxOutcome]:
         """Carry one event. Errors that may pass are raised; any other ends this row only."""
         try:
+            if isinstance(row.event, RemoteFailure) and not await self._sent(row.key, row.event):
+                return portal, InboxOutcome(
+                    row.id, "dropped", reason="it is about no message of ours"
+                )
             if portal is None:
                 portal = await self._open(row.key, row.event)
             if portal is None:
@@ -177,7 +190,10 @@ class ToMatrix:
         login = await self._logins.row(key.login)
         if login is None:
             return None
-        network = self._logins.network(login.network)
+        try:
+            network = self._logins.network(login.network)
+        except UserError as error:  # switched off, for now: its messages wait
+            raise NetworkError(str(error), retry_after=NOT_CONFIGURED) from error
         existing = await self._portal_store.get(key)
         if existing is not None:
             contact = existing.contact
@@ -220,29 +236,60 @@ class ToMatrix:
     async def _message(
         self, portal: OpenPortal, message: RemoteMessage, remote_id: RemoteId
     ) -> EventId:
-        content = to_content(message.content)
-        content[REMOTE_ID] = remote_id
-        transaction = digest_id("message", portal.key.login, portal.key.chat, remote_id)
-        sent_at = plausible_time(message.sent_at, self._clock())
-        owner = portal.login.owner
-        if message.from_self and portal.joined and self._accounts.can_act_for(owner):
-            return await self._accounts.send(owner, portal.room, content, transaction, sent_at)
-        sender = portal.ghost
-        if message.from_self:
-            network = self._logins.network(portal.login.network)
-            sender = await self._portals.ensure_own_ghost(portal, network)
+        sender = await self._sender(portal, message)
+        first: EventId | None = None
+        for number, part in enumerate(in_parts(message.content)):
+            content = to_content(part)
+            content[REMOTE_ID] = remote_id
+            if number:
+                content[PART] = number
+            names = ("message", portal.key.login, portal.key.chat, remote_id)
+            transaction = digest_id(*names, *([str(number)] if number else []))
+            event = await self._send(portal, sender, content, transaction, message.sent_at)
+            first = first or event
+        assert first is not None
+        return first
+
+    async def _sender(self, portal: OpenPortal, message: RemoteMessage) -> UserId:
+        """Who writes it in Matrix: the contact's ghost, the user, or where we cannot act for them, theirs."""
+        if not message.from_self:
+            return portal.ghost
+        if portal.joined and self._accounts.can_act_for(portal.login.owner):
+            return portal.login.owner
+        network = self._logins.network(portal.login.network)
+        return await self._portals.ensure_own_ghost(portal, network)
+
+    async def _send(
+        self,
+        portal: OpenPortal,
+        sender: UserId,
+        content: Json,
+        transaction: str,
+        sent_at: float | None,
+    ) -> EventId:
+        at = plausible_time(sent_at, self._clock())
+        if sender == portal.login.owner:
+            return await self._accounts.send(sender, portal.room, content, transaction, at)
         return await self._homeserver.send(
-            portal.room,
-            "m.room.message",
-            content,
-            transaction,
-            user=sender,
-            timestamp=sent_at,
+            portal.room, "m.room.message", content, transaction, user=sender, timestamp=at
         )
+
+    async def _sent(self, key: PortalKey, failure: RemoteFailure) -> EventId | None:
+        """Which event a failure is about; None when it is about none that we sent in this chat.
+
+        The failure may overtake the record of the send: then the event still waits in the outbox.
+        """
+        event = await self._outbox.event_of(key, failure.message)
+        portal = None if event is not None else await self._portal_store.get(key)
+        if portal is not None and portal.room is not None:
+            for row in await self._outbox.waiting(portal.room, PAGE):
+                if message_id(row.id) == failure.message:
+                    return row.id
+        return event
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
         content: Json = notice(f"⚠ Your message was not delivered. {plain(failure.reason)}")
-        event = await self._outbox.event_of(portal.key, failure.message)
+        event = await self._sent(portal.key, failure)
         if event is not None:
             content["m.relates_to"] = {"m.in_reply_to": {"event_id": event}}
         transaction = digest_id("failure", portal.key.login, portal.key.chat, failure.message)

@@ -19,7 +19,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, NetworkError, StorageError, may_pass
-from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, digest_id
+from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, digest_id, message_id
 from dm_bridge.matrix.formatting import notice, plain
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.api import OutgoingMessage
@@ -84,12 +84,26 @@ class ToRemote:
                     if may_pass(error):
                         raise
                     log.error("an event could not be handled", room=room, reason=str(error))
-                    await self._outbox.finish(row, "parked", reason=str(error))
+                    await self._park(row, str(error))
                 except Exception as error:
                     log.exception(
                         "an event could not be handled for a reason of our own", room=room
                     )
-                    await self._outbox.finish(row, "parked", reason=repr(error))
+                    await self._park(row, repr(error))
+
+    async def _park(self, row: OutboxRow, reason: str) -> None:
+        """Put an event aside that nothing can be done about; tell its author when it was a message."""
+        portal = await self._portal_store.by_room(row.room)
+        if portal is not None and row.event.get("type") == "m.room.message":
+            await self._undelivered(
+                row,
+                portal,
+                "Something went wrong in the bridge. Send it again, and tell the bridge's admin if it "
+                "happens again.",
+                certain=False,
+            )
+        await self._outbox.finish(row, "parked", reason=reason)
+        self._metrics.messages.labels("to_remote", "parked").inc()
 
     async def _handle(self, row: OutboxRow) -> None:
         portal = await self._portal_store.by_room(row.room)
@@ -108,8 +122,10 @@ class ToRemote:
         self, row: OutboxRow, decision: routing.Route, portal: PortalRow, login: LoginRow
     ) -> None:
         match decision:
-            case routing.Message(text, echo_of):
-                if echo_of is not None and await self._is_echo(row, portal, RemoteId(echo_of)):
+            case routing.Message(text, echo_of, part):
+                if echo_of is not None and await self._is_echo(
+                    row, portal, RemoteId(echo_of), part
+                ):
                     await self._outbox.finish(row, "dropped", reason="it is our own")
                     return
                 await self._send(row, portal, login, text)
@@ -117,6 +133,7 @@ class ToRemote:
             case routing.Unsendable(sentence):
                 await self._undelivered(row, portal, sentence)
                 await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
+                self._metrics.messages.labels("to_remote", "failed").inc()
                 return
             case routing.OwnerMoved(joined):
                 if joined:
@@ -129,7 +146,7 @@ class ToRemote:
                 if row.sender == login.owner:
                     await self._homeserver.join(row.room, user=self._bot)
             case routing.BotMoved(joined):
-                await self._portals.bot_joined(portal, joined=joined)
+                await self._portals.bot_joined(portal, login.owner, joined=joined)
             case routing.GhostInvited(ghost):
                 await self._invites.decline(
                     row.room, ghost, "This room is a private chat with somebody else."
@@ -167,7 +184,9 @@ class ToRemote:
         else:
             await self._outbox.finish(row, "handled")
 
-    async def _is_echo(self, row: OutboxRow, portal: PortalRow, remote: RemoteId) -> bool:
+    async def _is_echo(
+        self, row: OutboxRow, portal: PortalRow, remote: RemoteId, part: bool
+    ) -> bool:
         """Whether a marked event is the one we sent; waits while our own send is being recorded."""
         deadline = self._clock() + ECHO_PATIENCE
         while True:
@@ -175,7 +194,9 @@ class ToRemote:
             if delivered is None:
                 return False
             if not delivered.waiting or self._clock() > deadline:
-                return routing.is_echo(row.id, delivered.event, from_self=delivered.from_self)
+                return routing.is_echo(
+                    row.id, delivered.event, from_self=delivered.from_self, part=part
+                )
             await asyncio.sleep(0.1)
 
     async def _send(self, row: OutboxRow, portal: PortalRow, login: LoginRow, text: Text) -> None:
@@ -185,8 +206,9 @@ class ToRemote:
             sentence = refusal or "Your login is not connected. Ask the bridge's bot: `logins`"
             await self._undelivered(row, portal, sentence)
             await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
+            self._metrics.messages.labels("to_remote", "failed").inc()
             return
-        message = OutgoingMessage(portal.key.chat, RemoteId(digest_id("event", row.id)), text)
+        message = OutgoingMessage(portal.key.chat, message_id(row.id), text)
         try:
             remote = await session.send(message)
         except NetworkError as error:

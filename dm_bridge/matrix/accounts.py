@@ -61,6 +61,12 @@ class Accounts:
             room, "m.room.message", content, transaction, user=user, timestamp=timestamp
         )
 
+    async def set_state(
+        self, user: UserId, room: RoomId, event_type: str, key: str, content: Json
+    ) -> None:
+        """Set a state event in a room that the user made."""
+        await self._acting(user).set_state(room, event_type, key, content, user=user)
+
     async def redact(self, user: UserId, room: RoomId, event: EventId, reason: str) -> None:
         """Redact one of the user's own events."""
         await self._acting(user).redact(room, event, event[1:], reason, user=user)

@@ -5,6 +5,7 @@ The rule that must never break: no HTML crosses this module unsanitised, whoever
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -17,6 +18,8 @@ from dm_bridge.network.events import Text
 MAX_HTML = (
     65_536  # longest formatted_body that is looked at, in characters; events are at most 64 KiB
 )
+MAX_PART = 48_000  # bytes of JSON for a text; the rest of the event needs some too
+_PIECE = 4_000
 HTML_FORMAT = "org.matrix.custom.html"
 
 # The subset that clients are recommended to support (client-server API, m.room.message msgtypes).
@@ -59,6 +62,34 @@ def to_content(text: Text) -> Json:
         content["format"] = HTML_FORMAT
         content["formatted_body"] = sanitise(text.html)
     return content
+
+
+def in_parts(text: Text) -> list[Text]:
+    """``text`` in parts that fit into an event each (at most 65,535 bytes of JSON, all included).
+
+    A text that has to be split loses its formatting, since tags would have to be split with it.
+    """
+    html = text.html if text.html is not None and len(text.html) <= MAX_HTML else None
+    if _size(text.body) + _size(html or "") <= MAX_PART:
+        return [text]
+    if _size(text.body) <= MAX_PART:
+        return [Text(text.body, None, text.emote)]
+    parts, start, taken, size = [], 0, 0, 0
+    while start + taken < len(text.body):
+        piece = text.body[start + taken : start + taken + _PIECE]
+        if size and size + _size(piece) > MAX_PART:
+            end = text.body.rfind("\n", start + taken - _PIECE, start + taken)
+            end = start + taken if end <= start else end + 1
+            parts.append(text.body[start:end])
+            start, taken, size = end, 0, 0
+        else:
+            taken, size = taken + len(piece), size + _size(piece)
+    parts.append(text.body[start:])
+    return [Text(part, None, text.emote) for part in parts]
+
+
+def _size(text: str) -> int:
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def from_content(content: Json) -> Text | None:

@@ -197,13 +197,15 @@ class Homeserver:
         body = {"reason": reason} if reason else {}
         await self.request("POST", Path.v3.rooms[room].leave, user=user, body=body)
 
-    async def members(self, room: RoomId, *, user: UserId) -> dict[UserId, str]:
-        """Who is in the room, or invited: user id to membership."""
+    async def members(
+        self, room: RoomId, *, user: UserId, also_gone: bool = False
+    ) -> dict[UserId, str]:
+        """Who is in the room, or invited: user id to membership. ``also_gone``: or ever was."""
         answer = await self.request("GET", Path.v3.rooms[room].members, user=user)
         return {
             UserId(event["state_key"]): event["content"].get("membership", "")
             for event in answer["chunk"]
-            if event["content"].get("membership") in ("join", "invite")
+            if also_gone or event["content"].get("membership") in ("join", "invite")
         }
 
 

@@ -94,22 +94,6 @@ async def invite_directly(
     await homeserver.set_state(room, "m.room.member", user, content, user=inviter)
 
 
-async def set_functional_members(
-    homeserver: Homeserver, room: RoomId, members: list[UserId], *, user: UserId
-) -> None:
-    """Tell clients whom not to count, so that the room still looks like a chat of two."""
-    content = {"service_members": members}
-    await homeserver.set_state(room, FUNCTIONAL_MEMBERS, "", content, user=user)
-
-
-async def set_bridge_info(
-    homeserver: Homeserver, room: RoomId, info: BridgeInfo, *, user: UserId
-) -> None:
-    """Describe the bridged chat in a room that we did not create."""
-    for event_type in BRIDGE_INFO_TYPES:
-        await homeserver.set_state(room, event_type, info.state_key, info.content(), user=user)
-
-
 async def set_room_name_of(homeserver: Homeserver, room: RoomId, user: UserId, name: str) -> None:
     """Give ``user`` a display name in this room only."""
     content = {"membership": "join", "displayname": name[:255]}

@@ -57,6 +57,10 @@ class LoginProcess(Protocol):
         """The first step."""
         ...
 
+    def check(self, field: str, value: str) -> None:
+        """Raise `UserError` when ``value`` cannot be right for the field; does no I/O."""
+        ...
+
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
         """Answer the current step with one value for each of its fields.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 
 from dm_bridge.errors import ConfigError
+from dm_bridge.ids import NETWORK_NAME
 from dm_bridge.network.api import API_VERSION, Connector
 
 GROUP = "dm_bridge.connectors"
@@ -34,9 +35,15 @@ def load_connector(name: str) -> Connector:
             f"The connector {name!r} ({points[0].value}) cannot be imported: {error}. "
             "Reinstall the package that brings it."
         ) from error
-    if connector.api_version != API_VERSION:
+    version = getattr(connector, "api_version", None)
+    if getattr(connector, "name", name) != name or not NETWORK_NAME.fullmatch(name):
         raise ConfigError(
-            f"The connector {name!r} is written for version {connector.api_version} of the "
+            f"The connector {name!r} calls itself {getattr(connector, 'name', None)!r}. Its entry point and its "
+            "`name` must be the same: a small letter, then small letters and digits. Tell its author."
+        )
+    if version != API_VERSION:
+        raise ConfigError(
+            f"The connector {name!r} is written for version {version} of the "
             f"connector API; this bridge has version {API_VERSION}. Update the older of the two."
         )
     return connector

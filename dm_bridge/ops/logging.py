@@ -77,6 +77,9 @@ def configure_logging(
     root.addHandler(handler)
     root.setLevel(max(threshold, logging.WARNING))
     logging.getLogger(_OURS).setLevel(threshold)
+    logging.getLogger("asyncpg").setLevel(
+        logging.ERROR
+    )  # we say it ourselves when a connection is lost
     logging.captureWarnings(True)
 
 

@@ -14,7 +14,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import asyncpg
+import structlog
+
 from dm_bridge.errors import StorageError
+from dm_bridge.store.database import CONNECT_DEADLINE
+
+log = structlog.get_logger(__name__)
+
+WATCH_SECONDS = 2.0
 
 
 class EmbeddedPostgres:
@@ -55,6 +63,34 @@ class EmbeddedPostgres:
                 f"Its log is {directory / 'log'}. You can also set database.url to a server of your own."
             ) from error
         return cls(server, server.get_uri())
+
+    async def watch(self) -> None:
+        """Start the server again whenever it has died; never returns."""
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            if await self._answers() or await self._answers():
+                continue
+            log.error("the embedded PostgreSQL stopped; starting it again")
+            try:
+                await asyncio.to_thread(self._start_again)
+            except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
+                log.error("the embedded PostgreSQL does not start; trying again", reason=str(error))
+            else:
+                log.info("the embedded PostgreSQL runs again")
+
+    async def _answers(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.url, timeout=CONNECT_DEADLINE)
+        except (ConnectionRefusedError, FileNotFoundError, ConnectionResetError):
+            return False
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return True  # it is there, if busy: starting up, shutting down, out of connections
+        await connection.close(timeout=CONNECT_DEADLINE)
+        return True
+
+    def _start_again(self) -> None:
+        with self._server._lock:
+            self._server.ensure_postgres_running()
 
     async def stop(self) -> None:
         """Stop the server, unless another process still uses it."""

@@ -6,6 +6,7 @@ network delivers again, and it leaves the state ``waiting`` exactly once.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -161,7 +162,12 @@ def _row_id(event: RemoteEvent) -> str:
 
 def _encode(event: RemoteEvent) -> bytes:
     kind = "message" if isinstance(event, RemoteMessage) else "failure"
-    return orjson.dumps({"kind": kind, **asdict(event)})
+    fields = {"kind": kind, **asdict(event)}
+    try:
+        return orjson.dumps(fields)
+    except TypeError:  # lone surrogates, which are no text
+        text = json.dumps(fields, ensure_ascii=False)
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _decode(raw: bytes) -> RemoteEvent:

@@ -7,7 +7,7 @@ pushes again, and it leaves the state ``waiting`` exactly once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -46,15 +46,17 @@ class OutboxStore:
                 FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS t(i,r,s,e,n)
                 ORDER BY n
                 ON CONFLICT DO NOTHING
-                RETURNING event_id
+                RETURNING event_id, extract(epoch FROM received_at)::float8 AS at
                 """,
                 [row.id for row in rows],
                 [row.room for row in rows],
                 [row.sender for row in rows],
                 [_encode(row.event) for row in rows],
             )
-        new = {event_id for (event_id,) in found}
-        return [row for row in rows if row.id in new]
+        received = {record["event_id"]: record["at"] for record in found}
+        return [
+            replace(row, received_at=received.pop(row.id)) for row in rows if row.id in received
+        ]
 
     async def waiting(self, room: RoomId, limit: int) -> list[OutboxRow]:
         """The first ``limit`` events of one room that wait, in order."""

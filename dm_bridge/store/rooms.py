@@ -37,6 +37,25 @@ class RoomStore:
             )
         return None if user is None else UserId(user)
 
+    async def ask_secret(self, room: RoomId) -> None:
+        """Record that the next message in this room may well be a password."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "UPDATE management_room SET secret_asked = true WHERE room_id = $1", room
+            )
+
+    async def take_secret_asked(self, room: RoomId) -> bool:
+        """Whether a secret was asked for in this room; forgets it."""
+        async with self._database.connection() as connection:
+            asked = await connection.fetchval(
+                """
+                UPDATE management_room SET secret_asked = false
+                WHERE room_id = $1 AND secret_asked RETURNING true
+                """,
+                room,
+            )
+        return bool(asked)
+
     async def management_rooms(self, user: UserId) -> list[RoomId]:
         """The rooms in which the bot can tell ``user`` something."""
         async with self._database.connection() as connection:

@@ -104,7 +104,13 @@ STATEMENTS = (
     """,
     "CREATE INDEX direct_dm_room ON direct_dm (room_id)",
     "CREATE INDEX direct_dm_unsettled ON direct_dm (account) WHERE NOT settled",
-    "CREATE TABLE management_room (room_id text PRIMARY KEY, user_id text NOT NULL)",
+    """
+    CREATE TABLE management_room (
+        room_id      text PRIMARY KEY,
+        user_id      text NOT NULL,
+        secret_asked boolean NOT NULL DEFAULT false
+    )
+    """,
     "CREATE INDEX management_room_user ON management_room (user_id)",
     """
     CREATE TABLE refused_stranger (

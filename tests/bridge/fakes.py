@@ -73,6 +73,8 @@ class FakeLoginProcess:
     def start(self) -> AskStep:
         return AskStep(FIELDS)
 
+    def check(self, field: str, value: str) -> None: ...
+
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
         self._network.log.append("asked")
         self._network.submitted.append(dict(values))

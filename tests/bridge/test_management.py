@@ -31,6 +31,11 @@ class FakeCommands:
         self.ran: list[tuple[UserId, RoomId, str]] = []
         self.replies = [Reply("answered")]
 
+    def is_waiting(self, user: UserId, room: RoomId) -> bool:
+        return False
+
+    async def forget(self, user: UserId, room: RoomId) -> None: ...
+
     async def run(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         self.ran.append((user, room, text))
         for reply in self.replies:
@@ -144,8 +149,9 @@ async def test_somebody_else_in_a_management_room_commands_nothing(world: World)
     other = UserId("@nurse:example.org")
     world.room_of(USER, BOT, other)
     await world.write(other, "logins")
+    await world.write(USER, "logins", "$later")
     assert world.commands.ran == []
-    assert await world.management.user_of(ROOM) == USER
+    assert await world.management.user_of(ROOM) is None
 
 
 async def test_a_stranger_is_refused_once_and_then_never_answered(world: World) -> None:

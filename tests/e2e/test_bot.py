@@ -123,3 +123,26 @@ async def test_the_bot_in_a_chat_is_a_functional_member(stack: Stack) -> None:
         assert not [
             s for s in p.alice.seen if s.room_id == room and s.sender == stack.bot and s.body
         ]
+
+
+async def test_a_misspelt_login_is_removed_all_the_same(stack: Stack) -> None:
+    async with stack.matrix_user(f"alice-{unique(stack)}") as alice:
+        room = await stack.open_bot_chat(alice)
+        for line in (f"log in xmpp a@b.example {PASSWORD}", f"a@b.example {PASSWORD}"):
+            mark = alice.mark()
+            await ask(alice, stack.bot, room, line, "do not know")
+            await alice.wait_for(lambda s: s.type == "m.room.redaction", after=mark)
+        assert PASSWORD not in str(await alice.messages(room))
+
+
+async def test_a_malformed_address_is_refused_before_the_password_is_asked_for(
+    stack: Stack,
+) -> None:
+    async with stack.matrix_user(f"alice-{unique(stack)}") as alice:
+        room = await stack.open_bot_chat(alice)
+        await ask(alice, stack.bot, room, "login xmpp", "XMPP address")
+        answer = await ask(alice, stack.bot, room, "nonsense", "⚠")
+        assert "XMPP address" in answer
+        assert "nonsense" not in answer
+        await ask(alice, stack.bot, room, "a@b.example", "password")
+        await ask(alice, stack.bot, room, "cancel", "Stopped")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -119,6 +120,36 @@ async def test_a_stranger_cannot_open_a_chat_by_inviting_a_ghost(mortal: Stack) 
             )
         )
         assert "not logged in" in seen.content["reason"]
+
+
+async def test_a_password_sent_after_a_restart_is_removed(mortal: Stack) -> None:
+    name = unique(mortal)
+    async with mortal.matrix_user(f"alice-{name}") as alice:
+        room = await mortal.open_bot_chat(alice)
+        await ask(alice, mortal.bot, room, "login xmpp", "XMPP address")
+        await ask(alice, mortal.bot, room, f"romeo-{name}@localhost", "password")
+        await mortal.bridge.stop()
+        await mortal.bridge.run()
+        await ask(alice, mortal.bot, room, "my secret", "removed your message")
+        assert "my secret" not in str(await alice.messages(room))
+        await ask(alice, mortal.bot, room, "ping", "Pong")
+
+
+async def test_an_embedded_database_that_dies_is_started_again(mortal: Stack) -> None:
+    async with pair(mortal) as p:
+        room = await p.first_chat()
+        data = Path(mortal.bridge.config_path).parent / "data" / "postgres" / "postmaster.pid"
+        mark = p.alice.mark()
+        os.kill(int(data.read_text().split()[0]), signal.SIGKILL)
+        for n in range(5):
+            p.juliet.send(p.romeo, f"in {n}")
+            await p.alice.send_text(room, f"out {n}")
+        await p.alice.wait_for_text("in 4", timeout=60, after=mark)
+        await p.juliet.wait_for_text("out 4", timeout=90)
+        bodies = [s.body for s in p.alice.seen[mark:] if s.sender == p.ghost and s.body]
+        assert bodies == [f"in {n}" for n in range(5)]
+        assert [r.body for r in p.juliet.received] == [f"out {n}" for n in range(5)]
+        assert "starting it again" in mortal.bridge.log.read_text()
 
 
 async def test_health_and_metrics_answer(mortal: Stack) -> None:

@@ -276,3 +276,64 @@ async def test_two_users_with_the_same_contact_have_a_room_each(stack: Stack) ->
         assert seen.sender == p.ghost
         direct = await ghost_direct(stack, p.ghost)
         assert direct == {p.alice.user_id: [room], bob.user_id: [seen.room_id]}
+
+
+async def test_a_text_too_long_for_an_event_comes_in_parts(stack: Stack) -> None:
+    text = "\n".join(f"line {n} " + "ö" * 60 for n in range(1500))
+    async with pair(stack) as p:
+        room = await p.first_chat()
+        async with p.elsewhere() as phone:
+            mark = p.alice.mark()
+            p.juliet.send(p.romeo, text)
+            await p.alice.wait_for(lambda s: (s.body or "").endswith(text[-30:]), after=mark)
+            parts = [s.body or "" for s in p.alice.seen[mark:] if s.sender == p.ghost and s.body]
+            assert len(parts) > 1
+            assert "".join(parts) == text
+            phone.send(p.juliet.bare_jid, text)
+            await p.alice.wait_for(
+                lambda s: s.sender == p.alice.user_id and (s.body or "").endswith(text[-30:])
+            )
+            await p.alice.send_text(room, "after that")
+            await p.juliet.wait_for_text("after that")
+        assert [r.body for r in p.juliet.received] == [text, "after that"]
+
+
+async def test_a_stranger_cannot_open_a_chat_with_a_forged_failure(stack: Stack) -> None:
+    async with pair(stack) as p:
+        room = await p.first_chat()
+        await p.alice.send_text(room, "hi")
+        to = (await p.juliet.wait_for_text("hi")).sender
+        async with stack.xmpp_user(f"mallory-{unique(stack)}") as mallory:
+            mark = p.alice.mark()
+            for user in (mallory, p.juliet):
+                user.send_xml(
+                    f"<message type='error' id='forged' to='{to}'><body>x</body><error type='cancel'>"
+                    "<service-unavailable xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
+                )
+            p.juliet.send(p.romeo, "last")
+            await p.alice.wait_for_text("last", after=mark)
+            await asyncio.sleep(1)
+        assert not [s for s in p.alice.seen[mark:] if "⚠" in (s.body or "")]
+        assert ghost_of(stack, mallory.bare_jid) not in (await p.alice.m_direct() or {})
+
+
+async def test_a_chat_in_the_users_own_room_says_what_it_bridges_too(stack: Stack) -> None:
+    async with pair(stack) as p:
+        room = await p.alice.create_room(invite=[p.ghost], is_direct=True, preset="private_chat")
+        await p.alice.wait_for(lambda s: s.room_id == room and s.type == "uk.half-shot.bridge")
+
+
+async def test_a_room_for_several_contacts_does_not_become_a_chat(stack: Stack) -> None:
+    async with pair(stack) as p:
+        other = ghost_of(stack, f"nurse-{unique(stack)}@{stack.prosody.domain}")
+        room = await p.alice.create_room(invite=[p.ghost, other], is_direct=True)
+        for ghost in (p.ghost, other):
+            await p.alice.wait_for(
+                lambda s, ghost=ghost: (  # type: ignore[misc]
+                    s.room_id == room
+                    and s.event.get("state_key") == ghost
+                    and s.content.get("membership") == "leave"
+                )
+            )
+        marked = await p.alice.m_direct() or {}
+        assert room not in [r for rooms in marked.values() for r in rooms]

@@ -95,12 +95,6 @@ async def test_a_later_invite_is_direct_too(script: Script) -> None:
     assert orjson.loads(seen.body) == {"membership": "invite", "is_direct": True}
 
 
-async def test_functional_members_are_told(script: Script) -> None:
-    script.answers = [(200, {"event_id": "$e"})]
-    await rooms.set_functional_members(script.homeserver, ROOM, [INFO.bot], user=GHOST)
-    assert orjson.loads(script.seen[0].body) == {"service_members": [INFO.bot]}
-
-
 async def test_what_somebody_wrote_of_late_comes_oldest_first_and_alone(script: Script) -> None:
     def event(number: int, **more: object) -> dict[str, object]:
         return {

@@ -61,10 +61,18 @@ class Commands:
             "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
         }
 
+    def is_waiting(self, user: UserId, room: RoomId) -> bool:
+        """Whether a login waits for what ``user`` writes next in ``room``."""
+        return self._dialogues.is_open(room, user)
+
+    async def forget(self, user: UserId, room: RoomId) -> None:
+        """Stop what ``user`` is in the middle of in ``room``."""
+        await self._dialogues.cancel(room, user)
+
     async def run(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         """Run what ``user`` wrote in ``room``, and ``answer`` with what they should read."""
         words = text.split()
-        name = words[0].lower().lstrip("!/") if words else ""
+        name = words[0].lower().strip("!/:.") if words else ""
         command = self._commands.get(name)
         try:
             if self._dialogues.is_open(room, user) and text.strip().lower() not in (
@@ -76,7 +84,10 @@ class Commands:
                 await command.run(user, room, text.strip()[len(words[0]) :].strip(), answer)
             else:
                 await answer(
-                    Reply("I do not know this command. Write `help` to see what I can do.")
+                    Reply(
+                        "I do not know this command. Write `help` to see what I can do.",
+                        hide_request=self._may_hold_password(words),
+                    )
                 )
         except BridgeError as error:
             if not isinstance(error, UserError):
@@ -84,6 +95,12 @@ class Commands:
                 await answer(Reply(f"⚠ {plain(str(error))}"))
             else:
                 await answer(Reply(f"⚠ {error}"))
+
+    def _may_hold_password(self, words: list[str]) -> bool:
+        """Whether somebody may have tried to log in: an address, and more."""
+        return len(words) > 1 and any(
+            _is_contact(network, word) for network in self._logins.networks for word in words
+        )
 
     async def _help(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         lines = [f"- `{c.usage}`: {c.help}" for c in self._commands.values()]
@@ -141,7 +158,7 @@ class Commands:
             raise UserError("You have no logins.")
         if words:
             for row in rows:
-                if words[0] in (row.id, row.name, row.remote):
+                if words[0].lower() in (row.id, row.name.lower(), row.remote.lower()):
                     return row
             raise UserError("You have no such login. Write `logins` to see those you have.")
         if len(rows) > 1:

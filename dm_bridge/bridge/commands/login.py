@@ -7,16 +7,18 @@ is even asked.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.logins import Logins
-from dm_bridge.errors import CredentialsError, NetworkError, UserError
+from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Network
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginProcess
 
+TOO_LONG = "That took too long, so I have stopped the login. Write `login` to begin again."
 PATIENCE = 600.0  # seconds after which an unanswered question is no longer waiting
 
 
@@ -27,6 +29,7 @@ class _Dialogue:
     step: AskStep
     values: dict[str, str] = field(default_factory=dict, repr=False)
     expiry: asyncio.Task[None] | None = None
+    answer: Answer | None = None
 
     @property
     def question(self) -> LoginField:
@@ -62,19 +65,43 @@ class LoginDialogues:
         dialogue = _Dialogue(network, process, step)
         self._wait(room, user, dialogue)
         values = given.split(maxsplit=len(step.fields) - 1)
-        dialogue.values.update(zip((f.name for f in step.fields), values, strict=False))
         self._open[(room, user)] = dialogue
         self._logins.begin(user)
-        secret = any(f.kind is FieldKind.SECRET for f in step.fields[: len(values)])
-        await self._go_on(user, room, dialogue, secret, answer)
+        dialogue.answer = answer
+        for field_, value in zip(step.fields, values, strict=False):
+            if field_.kind is FieldKind.SECRET:
+                await answer(Reply("", hide_request=True))
+            if not await self._take(dialogue, field_, value, answer):
+                return
+        await self._go_on(user, room, dialogue, answer)
+
+    async def _take(
+        self, dialogue: _Dialogue, question: LoginField, value: str, answer: Answer
+    ) -> bool:
+        """Take a value, or ask for it again, with the reason."""
+        try:
+            dialogue.process.check(question.name, value)
+        except UserError as error:
+            await answer(
+                Reply(
+                    f"⚠ {plain(str(error))} {_ask(dialogue.question)}",
+                    asks_secret=dialogue.question.kind is FieldKind.SECRET,
+                )
+            )
+            return False
+        dialogue.values[question.name] = value
+        return True
 
     async def submit(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         """Take a message as the answer to the question that is open."""
         dialogue = self._open[(room, user)]
         question = dialogue.question
-        dialogue.values[question.name] = text.strip()
+        dialogue.answer = answer
         self._wait(room, user, dialogue)
-        await self._go_on(user, room, dialogue, question.kind is FieldKind.SECRET, answer)
+        if question.kind is FieldKind.SECRET:
+            await answer(Reply("", hide_request=True))
+        if await self._take(dialogue, question, text.strip(), answer):
+            await self._go_on(user, room, dialogue, answer)
 
     async def cancel(self, room: RoomId, user: UserId) -> bool:
         """Stop; whether there was something to stop."""
@@ -83,13 +110,9 @@ class LoginDialogues:
         await self._close(room, user)
         return True
 
-    async def _go_on(
-        self, user: UserId, room: RoomId, dialogue: _Dialogue, secret: bool, answer: Answer
-    ) -> None:
-        if secret:
-            await answer(Reply("", hide_request=True))
+    async def _go_on(self, user: UserId, room: RoomId, dialogue: _Dialogue, answer: Answer) -> None:
         if not dialogue.complete:
-            await answer(Reply(_ask(dialogue.question)))
+            await answer(_question(dialogue))
             return
         goes_on = succeeded = False
         try:
@@ -97,7 +120,7 @@ class LoginDialogues:
             step = await dialogue.process.submit(dict(dialogue.values))
             if isinstance(step, AskStep):
                 dialogue.step, dialogue.values, goes_on = step, {}, True
-                await answer(Reply(_ask(dialogue.question)))
+                await answer(_question(dialogue))
             else:
                 succeeded = True
                 await self._done(user, dialogue.network, step, answer)
@@ -126,6 +149,9 @@ class LoginDialogues:
             dialogue.expiry = None
             if self._open.get((room, user)) is dialogue:
                 await self._close(room, user)
+                if dialogue.answer is not None:
+                    with contextlib.suppress(BridgeError):
+                        await dialogue.answer(Reply(TOO_LONG))
 
         if dialogue.expiry is not None:
             dialogue.expiry.cancel()
@@ -138,6 +164,11 @@ class LoginDialogues:
         self._logins.end(user)
         if cancel:
             await dialogue.process.cancel()
+
+
+def _question(dialogue: _Dialogue) -> Reply:
+    question = dialogue.question
+    return Reply(_ask(question), asks_secret=question.kind is FieldKind.SECRET)
 
 
 def _ask(question: LoginField) -> str:

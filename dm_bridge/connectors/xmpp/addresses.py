@@ -1,11 +1,13 @@
 """XMPP addresses as people type them (RFC 7622, RFC 5122).
 
 The rule that must never break: one person has one normal form; two spellings of an address never
-become two contacts.
+become two contacts. A domain's normal form has Unicode labels (RFC 7622, section 3.2.1), which is
+what servers compare; its ASCII form is for DNS and certificates only.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from slixmpp import JID, InvalidJID
@@ -13,6 +15,9 @@ from slixmpp import JID, InvalidJID
 from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId
 
+_DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
+"""What RFC 3490, section 3.1, takes for a dot between labels."""
+_ACE = "xn--"
 _EXAMPLE = "An XMPP address looks like romeo@example.org."
 
 
@@ -28,14 +33,68 @@ def bare_jid(text: str) -> ContactId:
     if not address:
         raise UserError(f"The address is empty. {_EXAMPLE}")
     try:
-        jid = JID(address)
-        bare = JID(jid.bare.rstrip(".")).bare if jid.domain.endswith(".") else jid.bare
+        bare = normal_jid(address).bare
     except (InvalidJID, UnicodeError):
         raise UserError(f"This is not an XMPP address. {_EXAMPLE}") from None
     localpart, _, domain = bare.partition("@")
     if not localpart or not domain:
         raise UserError(f"The part before or after the @ is missing. {_EXAMPLE}")
     return ContactId(bare)
+
+
+def normal_jid(address: str) -> JID:
+    """The JID in ``address``, its domain in normal form. Raises `InvalidJID`."""
+    head, slash, resource = address.partition("/")
+    localpart, at, domain = head.rpartition("@")
+    jid = JID(f"{localpart}{at}{domain.translate(_DOTS)}{slash}{resource}")
+    normal = _unicode_domain(jid.domain.rstrip("."))
+    if normal == jid.domain:
+        return jid
+    localpart = f"{jid.node}@" if jid.node else ""
+    return JID(f"{localpart}{normal}{slash}{jid.resource}")
+
+
+def ascii_domain(domain: str) -> str:
+    """A domain in normal form, as DNS and certificates spell it: with A-labels (RFC 5890)."""
+    return ".".join(_a_label(label) for label in domain.split("."))
+
+
+@lru_cache(maxsize=1024)
+def _unicode_domain(domain: str) -> str:
+    """Each A-label as the U-label that XMPP servers take for it; kept where they would take none.
+
+    Starts from the ASCII form, so that every mixture of both kinds of labels ends the same.
+    """
+    if domain.isascii() and _ACE not in domain:
+        return domain
+    labels = ascii_domain(domain).split(".")
+    for index, label in enumerate(labels):
+        candidate = [*labels[:index], _u_label(label), *labels[index + 1 :]]
+        if _is_prepared(".".join(candidate)):
+            labels = candidate
+    return ".".join(labels)
+
+
+def _a_label(label: str) -> str:
+    return label if label.isascii() else _ACE + label.encode("punycode").decode()
+
+
+def _u_label(label: str) -> str:
+    if not label.startswith(_ACE):
+        return label
+    try:
+        decoded = label.removeprefix(_ACE).encode().decode("punycode")
+        return decoded if _a_label(decoded) == label and "." not in decoded else label
+    except UnicodeError:
+        return label
+
+
+def _is_prepared(domain: str) -> bool:
+    """Whether preparation (RFC 3491) leaves it as it is; lone "ß", say, would become "ss"."""
+    try:
+        return domain.translate(_DOTS) == domain and JID(domain).full == domain
+    except (InvalidJID, UnicodeError):
+        return False
 
 
 def contact_uri(contact: ContactId) -> str:

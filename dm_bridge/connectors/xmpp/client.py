@@ -32,6 +32,7 @@ from dm_bridge.connectors.xmpp.acks import (
     StreamManagement,
     register_stream_management,
 )
+from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.stanzas import Account, ping, presence_payload, roster_names
 from dm_bridge.connectors.xmpp.stream import Stream
 from dm_bridge.connectors.xmpp.transport import Route
@@ -91,8 +92,9 @@ class Client(Stream):
 
     @property
     def account(self) -> Account:
-        """Whose stream this is."""
-        return Account(self.boundjid.bare, self.boundjid.full, self.boundjid.domain)
+        """Whose stream this is, in normal form, however the server spells it."""
+        jid = normal_jid(self.boundjid.full)
+        return Account(jid.bare, jid.full, jid.domain)
 
     async def close(self) -> None:
         """Say goodbye and end the stream; waits about a second for the server, then goes."""

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from slixmpp import JID, InvalidJID
 
+from dm_bridge.connectors.xmpp.addresses import normal_jid
+
 Tls = Literal["starttls", "direct", "none"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
 
@@ -85,7 +87,7 @@ class XmppConfig(BaseModel):
         normal: dict[str, ServerConfig] = {}
         for name, server in servers.items():
             try:
-                jid = JID(name.rstrip("."))
+                jid = normal_jid(name.rstrip("."))
             except InvalidJID:
                 raise ValueError(f"{name!r} is not an XMPP domain such as example.org") from None
             if not jid.domain or jid.full != jid.domain:

@@ -41,6 +41,14 @@ class XmppLogin:
     def start(self) -> AskStep:
         return _STEP
 
+    def check(self, field: str, value: str) -> None:
+        """See `LoginProcess.check`; the error never quotes ``value``."""
+        match field:
+            case "jid":
+                bare_jid(value)
+            case "password":
+                check_password(value)
+
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
         """Log in and out again. Takes at most ``connect_timeout`` and two seconds."""
         jid = bare_jid(values.get("jid", ""))

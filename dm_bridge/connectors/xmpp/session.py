@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import secrets
+import time
 from collections import OrderedDict
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -236,7 +237,7 @@ class XmppSession:
         client = self._client
         if client is None:
             return
-        event = read_message(stanza, client.account, secrets.token_hex(8))
+        event = read_message(stanza, client.account, secrets.token_hex(8), time.time())
         if isinstance(event, Ignored):
             if event.suspicious:
                 self._log.warning("a stanza was dropped", why=event.why)

@@ -2,7 +2,8 @@
 
 The rule that must never break: who wrote a message is decided by what the user's own server
 vouches for. A carbon copy counts only when it comes from the user's own bare JID (CVE-2017-5591),
-and a stanza-id only when the user's own account assigned it.
+and a stanza-id only when the user's own account assigned it. All addresses are compared, and given
+out, in the normal form of `addresses.normal_jid`.
 
 Ids (`RemoteMessage.id`) are the same when the server delivers a stanza again:
 
@@ -18,11 +19,13 @@ from __future__ import annotations
 
 import datetime
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import JID, InvalidJID
 
+from dm_bridge.connectors.xmpp.addresses import normal_jid
+from dm_bridge.connectors.xmpp.encryption import unreadable
 from dm_bridge.connectors.xmpp.markup import from_html
 from dm_bridge.connectors.xmpp.styling import to_html
 from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
@@ -42,6 +45,8 @@ STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 EMOTE = "/me "
 MAX_ORIGIN_ID = 200
 """Longer ids of others are digested before they become part of ours."""
+MAX_DELAY = 30 * 86_400.0
+"""Seconds that a message may have waited for its delay stamp to count."""
 _NAME_CHARACTERS = 100
 _TEXT_CHARACTERS = 200
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -69,7 +74,10 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose stream it is: ``bare`` JID, ``full`` JID of the session, ``domain`` of the server."""
+    """Whose stream it is: ``bare`` JID, ``full`` JID of the session, ``domain`` of the server.
+
+    All three in normal form.
+    """
 
     bare: str
     full: str
@@ -84,15 +92,20 @@ class Ignored:
     suspicious: bool = False
 
 
-def read_message(stanza: Element, account: Account, nonce: str) -> RemoteEvent | Ignored:
-    """What a ``message`` stanza from the stream means. ``nonce``: see above; new on every call."""
+def read_message(
+    stanza: Element, account: Account, nonce: str, now: float
+) -> RemoteEvent | Ignored:
+    """What a ``message`` stanza from the stream means.
+
+    ``nonce``: see above; new on every call. ``now``: seconds since the epoch.
+    """
     try:
-        return _read(stanza, account, nonce)
-    except InvalidJID:
+        return _read(stanza, account, nonce, now)
+    except (InvalidJID, UnicodeError):
         return Ignored("an address in it is malformed")
 
 
-def _read(stanza: Element, account: Account, nonce: str) -> RemoteEvent | Ignored:
+def _read(stanza: Element, account: Account, nonce: str, now: float) -> RemoteEvent | Ignored:
     sender = _jid(stanza.get("from")) or JID(account.domain)
     for direction in ("sent", "received"):
         carbon = stanza.find(f"{CARBONS}{direction}")
@@ -104,14 +117,18 @@ def _read(stanza: Element, account: Account, nonce: str) -> RemoteEvent | Ignore
         inner = None if forwarded is None else forwarded.find(f"{CLIENT}message")
         if forwarded is None or inner is None:
             return Ignored("carbon copy without a message")
-        return _carbon(inner, direction, _sent_at(forwarded, account), account, nonce)
+        copied_at = _sent_at(forwarded, account, now)
+        event = _carbon(inner, direction, account, nonce, now)
+        if isinstance(event, RemoteMessage) and event.sent_at is None:
+            return replace(event, sent_at=copied_at)
+        return event
     if stanza.get("type") == "error":
         return _failure(stanza, sender)
-    return _message(stanza, sender, account, nonce)
+    return _message(stanza, sender, account, nonce, now)
 
 
 def _carbon(
-    inner: Element, direction: str, copied_at: float | None, account: Account, nonce: str
+    inner: Element, direction: str, account: Account, nonce: str, now: float
 ) -> RemoteEvent | Ignored:
     sender = _jid(inner.get("from"))
     if sender is None:
@@ -120,32 +137,31 @@ def _carbon(
         return Ignored("carbon copy of a message sent by somebody else", suspicious=True)
     if inner.get("type") == "error":
         return Ignored("carbon copy of an error")
-    return _message(inner, sender, account, nonce, copied_at)
+    return _message(inner, sender, account, nonce, now)
 
 
 def _message(
-    stanza: Element, sender: JID, account: Account, nonce: str, copied_at: float | None = None
+    stanza: Element, sender: JID, account: Account, nonce: str, now: float
 ) -> RemoteEvent | Ignored:
     if stanza.get("type") in ("groupchat", "headline"):
         return Ignored(f"type {stanza.get('type')}")
     if stanza.find(f"{MUC_USER}x") is not None or stanza.find(f"{CONFERENCE}x") is not None:
         return Ignored("it belongs to a group chat")
-    body = _body(stanza)
-    if not body:
-        return Ignored("no body")
     if sender.full == account.full:
         return Ignored("sent by this very session")
     from_self = sender.bare == account.bare
+    body = _body(stanza)
+    content = _text(stanza, body) if body else unreadable(stanza, from_self)
+    if content is None:
+        return Ignored("no body")
     chat = (_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare
-    sent_at = _sent_at(stanza, account)
-    sent_at = copied_at if sent_at is None else sent_at
     return RemoteMessage(
         chat=ChatId(chat),
-        id=_message_id(stanza, sender, from_self, account, body, nonce),
+        id=_message_id(stanza, sender, from_self, account, content.body, nonce),
         sender=ContactId(sender.bare),
         from_self=from_self,
-        content=_text(stanza, body),
-        sent_at=sent_at,
+        content=content,
+        sent_at=_sent_at(stanza, account, now),
         sender_name=None if from_self else _nick(stanza),
     )
 
@@ -174,9 +190,10 @@ def _message_id(
     origin = stanza.find(f"{IDS}origin-id")
     attribute = stanza.get("id")
     own = (origin.get("id") if origin is not None else None) or attribute
-    to_self = from_self and stanza.get("to", account.bare).partition("/")[0] == account.bare
+    recipient = _jid(stanza.get("to"))
+    to_self = from_self and (recipient is None or recipient.bare == account.bare)
     for element in [] if to_self and own else stanza.findall(f"{IDS}stanza-id"):
-        if element.get("by") == account.bare and element.get("id"):
+        if _names(element.get("by", ""), account.bare) and element.get("id"):
             return RemoteId("sid:" + _short(element.get("id", "")))
     if from_self and own:
         return RemoteId("own:" + _short(own))
@@ -191,10 +208,23 @@ def _short(identifier: str) -> str:
     return identifier if len(identifier) <= MAX_ORIGIN_ID else digest_id(identifier)
 
 
-def _sent_at(parent: Element, account: Account) -> float | None:
-    """The delay stamp (XEP-0203, XEP-0082) put there by the user's own server, if any."""
+def _names(address: str, *expected: str) -> bool:
+    """Whether ``address``, a JID that may be malformed, is one of ``expected`` in normal form."""
+    try:
+        return bool(address) and normal_jid(address).full in expected
+    except (InvalidJID, UnicodeError):
+        return False
+
+
+def _sent_at(parent: Element, account: Account, now: float) -> float | None:
+    """The delay stamp (XEP-0203, XEP-0082) in the name of the user's own server, if any.
+
+    An account on the same server can forge one, because servers do not filter them. So it counts
+    only from `MAX_DELAY` before ``now`` up to ``now``; a message stored for longer arrives without
+    a time.
+    """
     for delay in parent.findall(f"{DELAY}delay"):
-        if delay.get("from", account.domain) not in (account.domain, account.bare):
+        if not _names(delay.get("from", account.domain), account.domain, account.bare):
             continue
         try:
             stamp = datetime.datetime.fromisoformat(delay.get("stamp", ""))
@@ -203,7 +233,7 @@ def _sent_at(parent: Element, account: Account) -> float | None:
             seconds = stamp.timestamp()
         except (ValueError, OverflowError):
             continue
-        if seconds >= 0:
+        if now - MAX_DELAY <= seconds <= now:
             return seconds
     return None
 
@@ -277,7 +307,7 @@ def presence_payload(caps: Element) -> list[Element]:
 
 
 def _jid(address: str | None) -> JID | None:
-    return JID(address) if address else None
+    return normal_jid(address) if address else None
 
 
 def roster_names(query: Element) -> dict[str, str | None]:
@@ -285,8 +315,8 @@ def roster_names(query: Element) -> dict[str, str | None]:
     names: dict[str, str | None] = {}
     for item in query.findall("{jabber:iq:roster}item"):
         try:
-            jid = JID(item.get("jid", "")).bare
-        except InvalidJID:
+            jid = normal_jid(item.get("jid", "")).bare
+        except (InvalidJID, UnicodeError):
             continue
         removed = item.get("subscription") == "remove"
         name = " ".join(item.get("name", "").split())[:_NAME_CHARACTERS]

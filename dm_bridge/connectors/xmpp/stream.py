@@ -119,7 +119,7 @@ class Stream(ClientXMPP):
                 target.host,
                 target.port,
                 ssl=self._route.direct_context if target.direct else None,
-                server_hostname=self.domain if target.direct else None,
+                server_hostname=self._route.dns_name if target.direct else None,
             )
         except OSError as error:
             return failures.unreachable(self.domain, f"{target.host}:{target.port}", error)
@@ -153,7 +153,7 @@ class Stream(ClientXMPP):
         self._current_connection_attempt = self.loop.create_future()
         try:
             encrypted = await self.loop.start_tls(
-                transport, self, self._route.starttls_context, server_hostname=self.domain
+                transport, self, self._route.starttls_context, server_hostname=self._route.dns_name
             )
         except OSError as error:
             self.fail(failures.unreachable(self.domain, self.domain, error))

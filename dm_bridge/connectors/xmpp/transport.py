@@ -13,6 +13,7 @@ from pathlib import Path
 
 from slixmpp.xmlstream.resolver import default_resolver, resolve
 
+from dm_bridge.connectors.xmpp.addresses import ascii_domain, normal_jid
 from dm_bridge.connectors.xmpp.config import ServerConfig
 from dm_bridge.errors import ConfigError
 
@@ -41,6 +42,11 @@ class Route:
     direct_context: ssl.SSLContext
 
     @property
+    def dns_name(self) -> str:
+        """The domain as DNS and certificates spell it."""
+        return ascii_domain(self.domain)
+
+    @property
     def encrypted(self) -> bool:
         return self.server is None or self.server.tls != "none"
 
@@ -50,7 +56,7 @@ class Route:
         direct = server.tls == "direct"
         if server.host is not None or server.port is not None:
             port = server.port or (DIRECT_PORT if direct else STARTTLS_PORT)
-            return [Target((server.host or self.domain).strip("[]"), port, direct)]
+            return [Target((server.host or self.dns_name).strip("[]"), port, direct)]
         if self.server is None:
             services = [_DIRECT_SERVICE, _STARTTLS_SERVICE]
         else:
@@ -60,7 +66,7 @@ class Route:
         resolver = default_resolver(loop)
         try:
             found = await resolve(
-                self.domain, port, loop=loop, services=services, resolver=resolver
+                self.dns_name, port, loop=loop, services=services, resolver=resolver
             )
         finally:
             if resolver is not None and hasattr(resolver, "close"):
@@ -90,7 +96,8 @@ class Routes:
                 ) from error
 
     def to(self, domain: str) -> Route:
-        """The route to ``domain``, which is in normal form."""
+        """The route to ``domain``, in any spelling."""
+        domain = normal_jid(domain).domain
         server = self.servers.get(domain)
         ca_file = None if server is None else server.ca_file
         return Route(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_bridge.connectors.xmpp.addresses import bare_jid, contact_uri
+from dm_bridge.connectors.xmpp.addresses import ascii_domain, bare_jid, contact_uri
 from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId
 
@@ -24,6 +24,18 @@ from dm_bridge.ids import ContactId
         (r"d\27artagnan@example.org", r"d\27artagnan@example.org"),
         ("jürgen@straße.example", "jürgen@strasse.example"),
         ("romeo@[::1]", "romeo@[::1]"),
+        ("a@münchen.example", "a@münchen.example"),
+        ("a@xn--mnchen-3ya.example", "a@münchen.example"),
+        ("a@MU\u0308NCHEN.example/x", "a@münchen.example"),
+        ("xmpp:a@XN--MNCHEN-3YA.example?message", "a@münchen.example"),
+        ("a@münchen\u3002example", "a@münchen.example"),
+        ("a@xn--mnchen-3ya\uff0eexample\uff61", "a@münchen.example"),
+        ("a@xn--mnchen-3ya.example/b\u3002c", "a@münchen.example"),
+        ("a\u3002b@example.org", "a\u3002b@example.org"),
+        ("a@münchen.xn--4db.x", "a@münchen.xn--4db.x"),
+        ("a@xn--mnchen-3ya.xn--4db.x", "a@münchen.xn--4db.x"),
+        ("a@xn--strae-oqa.example", "a@xn--strae-oqa.example"),
+        ("a@xn--e28h.example", "a@xn--e28h.example"),
     ],
 )
 def test_addresses_get_one_normal_form(typed: str, normal: str) -> None:
@@ -55,6 +67,29 @@ def test_what_is_no_address_is_refused_with_an_example(typed: str) -> None:
         bare_jid(typed)
     assert len(str(caught.value)) < 300
     assert "\x00" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("domain", "expected"),
+    [
+        ("example.org", "example.org"),
+        ("münchen.example", "xn--mnchen-3ya.example"),
+        ("xn--e28h.example", "xn--e28h.example"),
+        ("[::1]", "[::1]"),
+    ],
+)
+def test_dns_gets_the_ascii_form_of_a_domain(domain: str, expected: str) -> None:
+    assert ascii_domain(domain) == expected
+
+
+@given(st.text("aüßдא中\u3002.-xn", min_size=1, max_size=20))
+def test_both_spellings_of_any_domain_are_one_contact(domain: str) -> None:
+    try:
+        contact = bare_jid(f"a@{domain}")
+        other = bare_jid(f"a@{ascii_domain(contact.partition('@')[2])}")
+    except UserError:
+        return
+    assert other == contact
 
 
 @pytest.mark.parametrize(

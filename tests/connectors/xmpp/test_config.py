@@ -54,6 +54,7 @@ def test_no_encryption_is_refused_elsewhere(host: str | None) -> None:
         {"servers": {"": {}}},
         {"servers": {"a b": {}}},
         {"servers": {"Example.org": {}, "example.org.": {}}},
+        {"servers": {"münchen.example": {}, "xn--mnchen-3ya.example": {}}},
         {"resource": ""},
         {"resource": "a\x00"},
         {"ping_interval": 0},
@@ -67,6 +68,20 @@ def test_wrong_values_are_errors(section: dict[str, object]) -> None:
 def test_domains_are_kept_in_normal_form() -> None:
     config = XmppConfig.model_validate({"servers": {"Example.ORG.": {"host": "h"}}})
     assert list(config.servers) == ["example.org"]
+
+
+@pytest.mark.parametrize("listed", ["münchen.example", "xn--mnchen-3ya.example"])
+@pytest.mark.parametrize("asked", ["münchen.example", "xn--mnchen-3ya.example"])
+def test_either_spelling_of_a_domain_finds_its_server(listed: str, asked: str) -> None:
+    config = XmppConfig.model_validate({"servers": {listed: {"host": "h"}}})
+    route = Routes(dict(config.servers)).to(asked)
+    assert route.server == ServerConfig(host="h")
+    assert (route.domain, route.dns_name) == ("münchen.example", "xn--mnchen-3ya.example")
+
+
+async def test_dns_and_hosts_are_asked_for_the_ascii_form() -> None:
+    route = Routes({"münchen.example": ServerConfig(port=5269)}).to("münchen.example")
+    assert await route.targets() == [Target("xn--mnchen-3ya.example", 5269, False)]
 
 
 async def test_an_unreadable_authority_file_names_its_key(tmp_path: Path) -> None:

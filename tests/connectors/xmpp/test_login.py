@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -169,6 +171,45 @@ async def test_malformed_values_are_refused_without_a_connection(
 ) -> None:
     with pytest.raises(UserError, match=expected):
         await XmppNetwork(XmppConfig()).start_login().submit({"jid": jid, "password": password})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [
+        ("jid", "romeo", "romeo@example.org"),
+        ("jid", "", "empty"),
+        ("password", "", "password is empty"),
+        ("password", "a\x07b", "cannot have"),
+    ],
+)
+def test_a_malformed_value_is_refused_as_soon_as_it_is_given(
+    field: str, value: str, expected: str
+) -> None:
+    with pytest.raises(UserError, match=expected):
+        XmppNetwork(XmppConfig()).start_login().check(field, value)
+
+
+def test_well_formed_values_pass_the_check() -> None:
+    process = XmppNetwork(XmppConfig()).start_login()
+    process.check("jid", "romeo@example.org")
+    process.check("password", "not an address")
+    process.check("other", "")
+
+
+@pytest.mark.parametrize("domain", ["münchen.example", "xn--mnchen-3ya.example"])
+async def test_a_server_is_addressed_by_the_unicode_form_of_its_domain(domain: str) -> None:
+    class Idn(ScriptedServer):
+        def _answer_iq(self, xml: str, say: Callable[[str], None]) -> None:
+            super()._answer_iq(xml, lambda text: say(text.replace("localhost", domain)))
+
+    async with Idn() as server:
+        entry = {"host": "127.0.0.1", "port": server.port, "tls": "none"}
+        network = XmppNetwork(
+            XmppConfig.model_validate({"servers": {"xn--mnchen-3ya.example": entry}})
+        )
+        done = await submit(network, f"romeo@{domain}", "x")
+        assert done.remote == "romeo@münchen.example"
+        assert re.search("<stream:stream to=.münchen.example", server.read)
 
 
 @pytest.mark.parametrize(

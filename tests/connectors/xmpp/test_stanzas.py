@@ -20,6 +20,9 @@ from dm_bridge.ids import RemoteId
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, Text
 
 ME = Account("romeo@example.org", "romeo@example.org/dm_bridge.1", "example.org")
+NOW = 1714979289.0 + 86_400.0  # a day after 2024-05-06T07:08:09Z
+IDN = Account("me@münchen.example", "me@münchen.example/b", "münchen.example")
+ACE = "xn--mnchen-3ya.example"
 DELAY = "<delay xmlns='urn:xmpp:delay' from='{}' stamp='{}'/>"
 
 
@@ -30,7 +33,7 @@ def stanza(inner: str = "<body>hi</body>", **attributes: str) -> Element:
 
 
 def read(element: Element, nonce: str = "n") -> RemoteMessage:
-    event = read_message(element, ME, nonce)
+    event = read_message(element, ME, nonce, NOW)
     assert isinstance(event, RemoteMessage), event
     return event
 
@@ -83,7 +86,7 @@ def test_a_message_with_a_body_is_an_event(type_: str) -> None:
     ],
 )  # fmt: skip
 def test_everything_else_is_not(element: Element) -> None:
-    assert isinstance(read_message(element, ME, "n"), Ignored)
+    assert isinstance(read_message(element, ME, "n", NOW), Ignored)
 
 
 def test_a_carbon_of_the_users_own_message_is_theirs() -> None:
@@ -106,7 +109,7 @@ def test_a_carbon_of_a_received_message_is_the_contacts() -> None:
 def test_a_carbon_from_anybody_but_the_own_account_is_forged(sender: str, direction: str) -> None:
     element = carbon(direction, inner("juliet@example.com/x", ME.bare), sender=sender)
     element.append(fromstring("<body xmlns='jabber:client'>cover</body>"))  # noqa: S314
-    event = read_message(element, ME, "n")
+    event = read_message(element, ME, "n", NOW)
     assert isinstance(event, Ignored)
     assert event.suspicious
 
@@ -153,6 +156,12 @@ def test_notes_to_oneself_have_one_id_by_every_path() -> None:
         (DELAY.format("romeo@example.org", "2024-05-06T09:08:09.5+02:00"), 1714979289.5),
         ("<delay xmlns='urn:xmpp:delay' stamp='2024-05-06T07:08:09'/>", 1714979289.0),
         (DELAY.format("juliet@example.com", "2024-05-06T07:08:09Z"), None),
+        (DELAY.format("@@", "2024-05-06T07:08:09Z"), None),
+        (DELAY.format("example.org", "2024-05-07T07:08:09Z"), NOW),
+        (DELAY.format("example.org", "2024-05-07T07:08:10Z"), None),
+        (DELAY.format("example.org", "2024-04-07T07:08:09Z"), NOW - 30 * 86_400),
+        (DELAY.format("example.org", "2024-04-07T07:08:08Z"), None),
+        (DELAY.format("example.org", "1970-01-01T00:00:00Z"), None),
         (DELAY.format("example.org", "yesterday"), None),
         (DELAY.format("example.org", "9999-99-99T00:00:00Z"), None),
         (DELAY.format("example.org", "0001-01-01T00:00:00+23:00"), None),
@@ -200,6 +209,79 @@ def test_the_fallback_of_an_encrypted_message_is_passed_on() -> None:
     assert read(element).content.body == "I sent you an OMEMO message"
 
 
+OMEMO = "<encrypted xmlns='{}'><header sid='1'/>{}</encrypted>"
+HINT = "<encryption xmlns='urn:xmpp:eme:0' namespace='{}' name='x'/>"
+
+
+@pytest.mark.parametrize(
+    ("payload", "method"),
+    [
+        (OMEMO.format("eu.siacs.conversations.axolotl", "<payload>x</payload>"), " (OMEMO)"),
+        (OMEMO.format("urn:xmpp:omemo:2", "<payload>x</payload>"), " (OMEMO)"),
+        ("<openpgp xmlns='urn:xmpp:openpgp:0'>x</openpgp>", " (OpenPGP)"),
+        ("<x xmlns='jabber:x:encrypted'>x</x>", " (OpenPGP)"),
+        (HINT.format("urn:xmpp:otr:0"), " (OTR)"),
+        (HINT.format("urn:xmpp:omemo:2"), " (OMEMO)"),
+        (HINT.format("urn:example:new"), ""),
+        ("<body/>" + HINT.format("urn:xmpp:otr:0"), " (OTR)"),
+    ],
+)
+def test_an_encrypted_message_without_a_body_says_so(payload: str, method: str) -> None:
+    event = read(stanza(payload, id="e1"))
+    assert event.content == Text(
+        f"This message is encrypted{method}, and the bridge cannot read it."
+        " Ask your contact to turn encryption off for this chat."
+    )
+    assert (event.chat, event.id) == (
+        "juliet@example.com",
+        read(stanza(id="e1")).id,
+    )
+
+
+def test_an_encrypted_message_of_the_users_own_names_the_other_client() -> None:
+    payload = OMEMO.format("urn:xmpp:omemo:2", "<payload>x</payload>")
+    copy = inner(f"{ME.bare}/phone", "juliet@example.com").replace("<body>hi</body>", payload)
+    event = read(carbon("sent", copy))
+    assert event.from_self
+    assert event.content.body.endswith("in your other client.")
+
+
+@pytest.mark.parametrize("namespace", ["eu.siacs.conversations.axolotl", "urn:xmpp:omemo:2"])
+def test_an_omemo_message_that_only_transports_keys_is_ignored(namespace: str) -> None:
+    element = stanza(OMEMO.format(namespace, "") + HINT.format(namespace))
+    assert isinstance(read_message(element, ME, "n", NOW), Ignored)
+
+
+def test_either_spelling_of_a_contacts_domain_is_one_chat() -> None:
+    ids = set()
+    for domain in ("münchen.example", ACE):
+        event = read(stanza(id="a", **{"from": f"juliet@{domain}/x"}))
+        assert (event.chat, event.sender) == ("juliet@münchen.example", "juliet@münchen.example")
+        ids.add(event.id)
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize("domain", ["münchen.example", ACE])
+def test_either_spelling_of_the_own_domain_is_the_own_account(domain: str) -> None:
+    me = f"me@{domain}"
+    sid = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{me}' id='s1'/>"
+    delay = DELAY.format(domain, "2024-05-06T07:08:09Z")
+    copy = carbon("sent", inner(f"{me}/phone", f"juliet@{ACE}", extra=sid + delay), sender=me)
+    event = read_message(copy, IDN, "n", NOW)
+    assert isinstance(event, RemoteMessage)
+    assert (event.from_self, event.chat) == (True, "juliet@münchen.example")
+    assert (event.id, event.sent_at) == ("sid:s1", 1714979289.0)
+    note = stanza(f"<body>hi</body>{sid}", id="i1", **{"from": f"{me}/phone", "to": me})
+    event = read_message(note, IDN, "n", NOW)
+    assert isinstance(event, RemoteMessage)
+    assert event.id == "own:i1"
+
+
+def test_a_malformed_stanza_id_is_not_believed_and_harms_nothing() -> None:
+    extra = "<stanza-id xmlns='urn:xmpp:sid:0' by='@@' id='s1'/>"
+    assert read(stanza(f"<body>hi</body>{extra}", id="a")).id.startswith("msg:")
+
+
 @pytest.mark.parametrize(
     ("nick", "expected"), [("Jules", "Jules"), (" \n ", None), ("x" * 500, "x" * 100), ("", None)]
 )
@@ -232,7 +314,7 @@ def test_every_bounce_has_a_sentence(condition: str, expected: str) -> None:
     error.append(Element("{urn:ietf:params:xml:ns:xmpp-stanzas}" + condition))
     element = stanza("", type="error", id="m1", **{"from": "juliet@example.com"})
     element.append(error)
-    event = read_message(element, ME, "n")
+    event = read_message(element, ME, "n", NOW)
     assert isinstance(event, RemoteFailure)
     assert (event.chat, event.message) == ("juliet@example.com", "m1")
     assert expected in event.reason
@@ -287,7 +369,7 @@ def test_plain_text_arrives_as_it_was_sent(text: str) -> None:
     element = stanza("")
     for child in message_payload(Text(text), RemoteId("id1")):
         element.append(child)
-    event = read_message(fromstring(tostring(element)), ME, "n")  # noqa: S314
+    event = read_message(fromstring(tostring(element)), ME, "n", NOW)  # noqa: S314
     assert isinstance(event, RemoteMessage)
     if not text.startswith("/me "):
         assert event.content == Text(xml_text(text))
@@ -297,9 +379,14 @@ def test_roster_items_give_names() -> None:
     query = fromstring(  # noqa: S314
         "<query xmlns='jabber:iq:roster'><item jid='Juliet@Example.com/x' name=' My  Juliet '/>"
         "<item jid='a@b' subscription='remove' name='gone'/><item jid='c@d'/>"
-        "<item jid='@@' name='x'/><item name='y'/></query>"
+        "<item jid='e@xn--mnchen-3ya.example' name='E'/><item jid='@@' name='x'/><item name='y'/></query>"
     )
-    assert roster_names(query) == {"juliet@example.com": "My Juliet", "a@b": None, "c@d": None}
+    assert roster_names(query) == {
+        "juliet@example.com": "My Juliet",
+        "a@b": None,
+        "c@d": None,
+        "e@münchen.example": "E",
+    }
 
 
 def test_disco_tells_what_the_capabilities_hash() -> None:

@@ -1,0 +1,47 @@
+"""Messages encrypted from end to end, which the bridge has no keys for.
+
+The rule that must never break: a message that somebody wrote is never dropped in silence only
+because it cannot be read.
+"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from dm_bridge.network.events import Text
+
+_EXPLICIT = "{urn:xmpp:eme:0}encryption"
+_OMEMO = ("eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1", "urn:xmpp:omemo:2")
+_NAMES = dict.fromkeys(_OMEMO, "OMEMO") | {
+    "urn:xmpp:openpgp:0": "OpenPGP",
+    "jabber:x:encrypted": "OpenPGP",
+    "urn:xmpp:otr:0": "OTR",
+}
+_OPENPGP_TAGS = ("{urn:xmpp:openpgp:0}openpgp", "{jabber:x:encrypted}x")
+
+
+def unreadable(stanza: Element, from_self: bool) -> Text | None:
+    """What to show for a message without a body; None when it is not an encrypted message.
+
+    Knows OMEMO (XEP-0384), OX (XEP-0373), OpenPGP (XEP-0027), and the hint of XEP-0380 for all else.
+    An OMEMO message without a payload only transports keys: nobody wrote it.
+    """
+    for namespace in _OMEMO:
+        encrypted = stanza.find(f"{{{namespace}}}encrypted")
+        if encrypted is not None:
+            written = encrypted.find(f"{{{namespace}}}payload") is not None
+            return _notice("OMEMO", from_self) if written else None
+    if any(stanza.find(tag) is not None for tag in _OPENPGP_TAGS):
+        return _notice("OpenPGP", from_self)
+    hint = stanza.find(_EXPLICIT)
+    return None if hint is None else _notice(_NAMES.get(hint.get("namespace", ""), ""), from_self)
+
+
+def _notice(method: str, from_self: bool) -> Text:
+    named = f" ({method})" if method else ""
+    advice = (
+        "Turn encryption off for this chat in your other client."
+        if from_self
+        else "Ask your contact to turn encryption off for this chat."
+    )
+    return Text(f"This message is encrypted{named}, and the bridge cannot read it. {advice}")
