@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 NETWORKS = ("xmpp",)
 
 
-@click.command()
+@click.command(
+    short_help="Bridge a chat on real servers, and show it.",
+    epilog="Example: dm-bridge demo --check",
+)
 @click.option(
     "--check", is_flag=True, help="Leave when the chat has worked; the last line of output is JSON."
 )

@@ -50,7 +50,6 @@ class Intake:
         self._accept = accept
         self._user_exists = user_exists
         self._protocols = protocols
-        self.pinged = asyncio.Event()
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoint's paths, current and legacy."""
@@ -130,7 +129,6 @@ class Intake:
         return matrix_error(404, "M_NOT_FOUND", "This bridge has no room aliases.")
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:
-        self.pinged.set()
         return web.json_response({})
 
     async def _protocol(self, request: web.Request) -> web.StreamResponse:

@@ -50,7 +50,7 @@ class RemoteMessage:
 class RemoteFailure:
     """The network reports, later, that a message we sent was not delivered.
 
-    ``message``: the id that `Session.send` returned. ``reason``: a sentence for the user.
+    ``message``: the id that `Session.send` returned. ``reason``: a sentence for the user, plain text.
     """
 
     chat: ChatId

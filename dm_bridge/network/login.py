@@ -65,7 +65,8 @@ class LoginProcess(Protocol):
         """Answer the current step with one value for each of its fields.
 
         Raises `UserError` when a value is malformed, `CredentialsError` when the network refuses it,
-        `NetworkError` when the network cannot be asked. After an error the step may be answered again.
+        `NetworkError` when the network cannot be asked. After an error the attempt is over; the bot asks
+        the user to begin another.
         """
         ...
 

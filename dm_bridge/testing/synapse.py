@@ -26,7 +26,7 @@ import yaml
 from dm_bridge.errors import AdminError, HomeserverError
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 
-_REMEDY = "Synapse is not installed. Install it: pip install 'dm-bridge[demo]'"
+_REMEDY = "Synapse is not installed. Install it: pip install matrix-synapse"
 _REQUEST_SECONDS = 30.0
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
 

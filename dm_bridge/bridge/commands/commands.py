@@ -56,7 +56,11 @@ class Commands:
             "login": _Command("login NETWORK", "log in to a network", self._login),
             "logins": _Command("logins", "your logins, and how they are", self._list),
             "logout": _Command("logout [ID]", "log out, and forget the password", self._logout),
-            "start": _Command("start ADDRESS", "open the chat with somebody", self._start),
+            "start": _Command(
+                "start [ID] ADDRESS",
+                "open the chat with somebody (ID: by which login)",
+                self._start,
+            ),
             "ping": _Command("ping", "whether I am there", self._ping),
             "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
         }

@@ -168,7 +168,10 @@ class LoginDialogues:
 
 def _question(dialogue: _Dialogue) -> Reply:
     question = dialogue.question
-    return Reply(_ask(question), asks_secret=question.kind is FieldKind.SECRET)
+    instructions = "" if dialogue.values else dialogue.step.instructions
+    return Reply(
+        f"{instructions} {_ask(question)}".lstrip(), asks_secret=question.kind is FieldKind.SECRET
+    )
 
 
 def _ask(question: LoginField) -> str:

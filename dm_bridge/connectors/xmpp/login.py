@@ -36,7 +36,6 @@ class XmppLogin:
         self._config = config
         self._routes = routes
         self._client: Client | None = None
-        self._cancelled = False
 
     def start(self) -> AskStep:
         return _STEP
