@@ -21,7 +21,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeGuard, assert_never
+from typing import Any, TypeGuard, TypeVar, assert_never
 
 from dm_bridge.ids import MAX_USER_ID_BYTES, RoomId, UserId
 
@@ -37,11 +37,18 @@ _ROOM_ID = re.compile(r"![^\s\0\ud800-\udfff]+")
 _MAX_ROOM_ID_BYTES = 255
 
 
+_Key = TypeVar("_Key", bound=str)
+_Item = TypeVar("_Item", bound=str)
+
+
 class _Rooms(tuple[RoomId, ...]):
     """A list of room ids and nothing else: what strict parsers accept. Recognised once, in `parse`."""
 
     __slots__ = ()
 
+
+_ABSENT: Any = object()
+"""What no document holds: ``None`` it may hold."""
 
 _Frozen = str | int | float | bool | None | tuple["_Frozen", ...] | Mapping[str, "_Frozen"]
 
@@ -141,23 +148,29 @@ class DirectDocument:
         Rooms that stand nowhere are absent. ``rooms``: a collection with a fast ``in``.
         """
         found: dict[str, tuple[str, ...]] = {}
+        if not rooms:
+            return found
         for key, value in self._values.items():
-            if not isinstance(value, tuple):
-                continue
+            if type(value) is not _Rooms:
+                value = (
+                    tuple(item for item in value if isinstance(item, str))
+                    if isinstance(value, tuple)
+                    else ()
+                )
             for item in value:
-                if isinstance(item, str) and item in rooms:
-                    keys = found.get(item, ())
-                    if key not in keys:
-                        found[item] = (*keys, key)
+                if item in rooms:
+                    if item not in found:
+                        found[item] = (key,)
+                    elif key not in found[item]:
+                        found[item] = (*found[item], key)
         return found
 
-    def unsound(self, keys: Iterable[UserId]) -> list[UserId]:
-        """Those of ``keys`` whose value a strict parser refuses: anything but a list of room ids.
+    def unsound(self) -> list[str]:
+        """The keys whose value a strict parser refuses: anything but a list of room ids.
 
         One of them makes such clients ignore the whole document.
         """
-        nothing = _Rooms()
-        return [key for key in keys if not isinstance(self._values.get(key, nothing), _Rooms)]
+        return [key for key, value in self._values.items() if type(value) is not _Rooms]
 
     def same_meaning(self, other: DirectDocument) -> bool:
         """Whether both have the same entries, and the same rest.
@@ -179,13 +192,65 @@ class DirectDocument:
             rest[key] = json.dumps(_thaw(remainder), sort_keys=True)
         return rest
 
-    def add(self, key: UserId, room: RoomId) -> DirectDocument:
-        """`edit` with one entry to ensure."""
-        return self.edit(ensure=[(key, room)])
+    def keys_unlike(self, other: DirectDocument) -> set[str]:
+        """Every key whose value differs between both, and perhaps some whose value does not."""
+        ours, theirs = dict(self._values), dict(other._values)
+        # elsewhere than in lists of rooms, ``==`` says too little: 1 == True
+        unlike = {
+            key
+            for key, value in ours.items()
+            if (their := theirs.get(key, _ABSENT)) is not value
+            and not (type(value) is _Rooms and type(their) is _Rooms and value == their)
+        }
+        if len(theirs) != len(ours) or not unlike.isdisjoint(ours.keys() - theirs.keys()):
+            unlike |= theirs.keys() - ours.keys()
+        return unlike
 
-    def remove(self, key: UserId, room: RoomId) -> DirectDocument:
-        """`edit` with one entry to drop."""
-        return self.edit(drop=[(key, room)])
+    def atoms_of(self, key: str) -> frozenset[tuple[str, str]]:
+        """What stands under ``key``: room ids, and the rest as canonical JSON text, each with the key."""
+        if key not in self._values:
+            return frozenset()
+        value = self._values[key]
+        atoms: set[tuple[str, str]] = set()
+        if isinstance(value, tuple) and is_user_id(key):
+            atoms.update((key, room) for room in _rooms(value))
+            value = tuple(item for item in value if not is_room_id(item))
+            if not value:
+                return frozenset(atoms)
+        atoms.add((key, json.dumps(_thaw(value), sort_keys=True)))
+        return frozenset(atoms)
+
+    def patch(
+        self,
+        add: Collection[tuple[str, str]],
+        remove: Collection[tuple[str, str]],
+        source: DirectDocument,
+    ) -> DirectDocument:
+        """The document with these atoms (`atoms_of`) of ``source`` added, and those removed.
+
+        Gentle, because the keys belong to others: items keep their order, duplicates and junk, and new
+        rooms come last. Where something other than rooms has to be added, the value of ``source`` is
+        taken whole. Rooms cannot be added where no list stands; what stands there stays.
+        """
+        values = dict(self._values)
+        come_to, gone_from = _by_key(add), _by_key(remove)
+        for key in dict.fromkeys((*gone_from, *come_to)):
+            come, gone = come_to.get(key, {}), gone_from.get(key, {})
+            value = values.get(key, ())
+            if not all(item.startswith("!") for item in (*come, *gone)):
+                stayed = _rooms(value) if isinstance(value, tuple) and is_user_id(key) else ()
+                come = dict.fromkeys((*(room for room in stayed if room not in gone), *come))
+                value = source._values.get(key, ())
+            if isinstance(value, tuple):
+                items = [item for item in value if not (isinstance(item, str) and item in gone)]
+                present = {item for item in items if isinstance(item, str)}
+                new = sorted(item for item in come if item.startswith("!") and item not in present)
+                value = (*items, *new)
+            if value == () and "[]" not in come:
+                values.pop(key, None)
+            else:
+                values[key] = _recognise(value)
+        return DirectDocument(MappingProxyType(values))
 
     def edit(self, *, ensure: Iterable[Entry] = (), drop: Iterable[Entry] = ()) -> DirectDocument:
         """The document in which every entry of ``ensure`` stands, and none of ``drop``.
@@ -251,9 +316,9 @@ def _rooms(items: tuple[_Frozen, ...]) -> Iterable[RoomId]:
     return items if isinstance(items, _Rooms) else filter(is_room_id, items)
 
 
-def _by_key(entries: Iterable[Entry]) -> dict[UserId, dict[RoomId, None]]:
-    """Entries grouped by key; the inner dict is a set that keeps its order."""
-    grouped: dict[UserId, dict[RoomId, None]] = {}
+def _by_key(entries: Iterable[tuple[_Key, _Item]]) -> dict[_Key, dict[_Item, None]]:
+    """Entries, or atoms, grouped by key; the inner dict is a set that keeps its order."""
+    grouped: dict[_Key, dict[_Item, None]] = {}
     for key, room in entries:
         grouped.setdefault(key, {})[room] = None
     return grouped

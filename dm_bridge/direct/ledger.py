@@ -6,6 +6,7 @@ and leaves the ledger as it was; there is no other way from one state to another
     =============  =================  =================  ===================
     transition     PENDING            ACTIVE             RETIRED
     =============  =================  =================  ===================
+    manage         error              error              PENDING
     activate       ACTIVE             (nothing)          error
     retire         RETIRED            RETIRED            (nothing)
     opt_out/in     sets, clears       sets, clears       error
@@ -18,14 +19,15 @@ Saying again what is already so changes nothing, because events arrive at least 
 asks for RETIRED because a room that is forgotten earlier leaves its mark behind for ever.
 
 An opt-out is the user's decision that a room is no direct chat. It is not a state: it survives
-activation, upgrades and renames, and only `opt_in` clears it.
+activation, retirement, upgrades and renames, and only `opt_in` clears it.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 
 from dm_bridge.direct.document import Entry, is_room_id, is_user_id
@@ -74,8 +76,12 @@ class ManagedDM:
         """Whether the room should stand under its ghost."""
         return self.state is DMState.ACTIVE and not self.opted_out
 
+    def is_marked_by(self, keys: Collection[str]) -> bool:
+        """Whether one of ``keys`` is the ghost, under its present or an earlier id."""
+        return self.ghost in keys or not self.aliases.isdisjoint(keys)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Ledger:
     """All that is managed for ``account``. Made by `Ledger.of`, changed by the functions below.
 
@@ -98,16 +104,37 @@ class Ledger:
             managed[dm.room] = dm
         return Ledger(account, MappingProxyType(managed), frozenset(never_keys))
 
+    @cached_property
+    def bridge_users(self) -> frozenset[str]:
+        """Every user known not to be a human outside the bridge.
+
+        The account itself, its never-keys, and every ghost and alias in the ledger.
+        """
+        dms = self.managed.values()
+        aliases = (dm.aliases for dm in dms if dm.aliases)
+        return self.never_keys.union({self.account}, (dm.ghost for dm in dms), *aliases)
+
+    def is_bridge_user(self, key: str) -> bool:
+        """Whether ``key`` is a user of the bridge, as far as this ledger knows."""
+        return key in self.bridge_users
+
     def wanted(self) -> frozenset[Entry]:
         """The entries that should stand in the document."""
         return frozenset((dm.ghost, dm.room) for dm in self.managed.values() if dm.wanted)
 
 
 def manage(ledger: Ledger, room: RoomId, ghost: UserId) -> Ledger:
-    """Become responsible for ``room``, PENDING. A room that is managed already is an error."""
-    if room in ledger.managed:
+    """Become responsible for ``room``, PENDING; again, when it was retired: an opt-out stays then.
+
+    A room that is managed and not retired is an error.
+    """
+    known = ledger.managed.get(room)
+    if known is None:
+        return _with(ledger, ManagedDM(room, ghost))
+    if known.state is not DMState.RETIRED:
         raise LedgerError(f"{room} is managed already")
-    return _with(ledger, ManagedDM(room, ghost))
+    aliases = (known.aliases | {known.ghost}) - {ghost}
+    return _with(ledger, ManagedDM(room, ghost, DMState.PENDING, known.opted_out, aliases))
 
 
 def activate(ledger: Ledger, room: RoomId) -> Ledger:
@@ -120,14 +147,14 @@ def retire(ledger: Ledger, room: RoomId) -> Ledger:
     return _with(ledger, replace(_managed(ledger, room), state=DMState.RETIRED))
 
 
-def opt_out(ledger: Ledger, room: RoomId) -> Ledger:
-    """The user has decided that ``room`` is no direct chat."""
-    return _with(ledger, replace(_living(ledger, room), opted_out=True))
+def opt_out(ledger: Ledger, *rooms: RoomId) -> Ledger:
+    """The user has decided that each of ``rooms`` is no direct chat."""
+    return _with(ledger, *(replace(_living(ledger, room), opted_out=True) for room in rooms))
 
 
-def opt_in(ledger: Ledger, room: RoomId) -> Ledger:
-    """The user has taken their decision back."""
-    return _with(ledger, replace(_living(ledger, room), opted_out=False))
+def opt_in(ledger: Ledger, *rooms: RoomId) -> Ledger:
+    """The user has taken their decisions back."""
+    return _with(ledger, *(replace(_living(ledger, room), opted_out=False) for room in rooms))
 
 
 def rename_ghost(ledger: Ledger, old: UserId, new: UserId) -> Ledger:
@@ -148,14 +175,19 @@ def replace_room(ledger: Ledger, old: RoomId, new: RoomId) -> Ledger:
     dm = _living(ledger, old)
     if new in ledger.managed:
         raise LedgerError(f"{new} is managed already")
-    return _with(ledger, replace(dm, state=DMState.RETIRED), replace(dm, room=new))
+    gone = replace(dm, state=DMState.RETIRED, opted_out=False)
+    return _with(ledger, gone, replace(dm, room=new))
 
 
-def forget(ledger: Ledger, room: RoomId) -> Ledger:
-    """Stop being responsible for a RETIRED room, once its mark is gone."""
-    if _managed(ledger, room).state is not DMState.RETIRED:
-        raise LedgerError(f"{room} must be retired before it is forgotten")
-    kept = {key: dm for key, dm in ledger.managed.items() if key != room}
+def forget(ledger: Ledger, *rooms: RoomId) -> Ledger:
+    """Stop being responsible for RETIRED rooms, once their marks are gone."""
+    for room in rooms:
+        if _managed(ledger, room).state is not DMState.RETIRED:
+            raise LedgerError(f"{room} must be retired before it is forgotten")
+    if not rooms:
+        return ledger
+    gone = set(rooms)
+    kept = {key: dm for key, dm in ledger.managed.items() if key not in gone}
     return replace(ledger, managed=MappingProxyType(kept))
 
 
@@ -174,5 +206,7 @@ def _living(ledger: Ledger, room: RoomId) -> ManagedDM:
 
 
 def _with(ledger: Ledger, *dms: ManagedDM) -> Ledger:
+    if not dms:
+        return ledger
     changed = {**ledger.managed, **{dm.room: dm for dm in dms}}
     return replace(ledger, managed=MappingProxyType(changed))

@@ -72,7 +72,6 @@ def test_an_allowed_transition_leads_where_the_table_says(
         (forget, ACTIVE),
         (lambda ledger, room: manage(ledger, room, GHOST), PENDING),
         (lambda ledger, room: manage(ledger, room, GHOST), ACTIVE),
-        (lambda ledger, room: manage(ledger, room, GHOST), RETIRED),
         (lambda ledger, room: replace_room(ledger, room, NEW_ROOM), RETIRED),
         (lambda ledger, room: replace_room(ledger, room, room), ACTIVE),
         (lambda ledger, room: replace_room(ledger, ABSENT, room), ACTIVE),
@@ -171,6 +170,65 @@ def test_a_retired_room_is_forgotten_and_can_be_managed_anew() -> None:
     forgotten = forget(ledger_with(RETIRED), ROOM)
     assert forgotten == Ledger.of(ME)
     assert the_dm(manage(forgotten, ROOM, OTHER)).ghost == OTHER
+
+
+@pytest.mark.parametrize("opted_out", [False, True])
+def test_a_retired_room_that_is_managed_again_waits_for_the_user_and_keeps_their_decision(
+    opted_out: bool,
+) -> None:
+    again = manage(ledger_with(RETIRED, opted_out), ROOM, OTHER)
+    assert the_dm(again) == ManagedDM(ROOM, OTHER, PENDING, opted_out, frozenset({GHOST}))
+
+
+def test_a_retired_room_that_is_managed_again_under_an_earlier_id_has_no_alias_of_itself() -> None:
+    renamed = rename_ghost(ledger_with(ACTIVE), GHOST, NEW_GHOST)
+    again = manage(retire(renamed, ROOM), ROOM, GHOST)
+    assert the_dm(again).aliases == {NEW_GHOST}
+
+
+@pytest.mark.parametrize("transition", [opt_out, opt_in, forget])
+def test_several_rooms_change_at_once_and_none_changes_nothing(transition: Any) -> None:
+    state = RETIRED if transition is forget else ACTIVE
+    rooms = [RoomId(f"!r{n}") for n in range(3)]
+    ledger = Ledger.of(ME, [ManagedDM(room, GHOST, state, transition is opt_in) for room in rooms])
+    together = transition(ledger, *rooms)
+    one_by_one = ledger
+    for room in rooms:
+        one_by_one = transition(one_by_one, room)
+    assert together == one_by_one != ledger
+    assert transition(ledger) == ledger
+
+
+@pytest.mark.parametrize("transition", [opt_out, opt_in, forget])
+def test_of_several_rooms_one_that_may_not_change_keeps_all_as_they_were(transition: Any) -> None:
+    state = RETIRED if transition is forget else ACTIVE
+    ledger = Ledger.of(ME, [ManagedDM(ROOM, GHOST, state)])
+    with pytest.raises(LedgerError):
+        transition(ledger, ROOM, ABSENT)
+    assert the_dm(ledger) == ManagedDM(ROOM, GHOST, state)
+
+
+def test_an_upgrade_takes_the_opt_out_along_and_leaves_none_behind() -> None:
+    after = replace_room(ledger_with(ACTIVE, opted_out=True), ROOM, NEW_ROOM)
+    assert the_dm(after, NEW_ROOM).opted_out
+    assert not the_dm(after).opted_out
+
+
+@pytest.mark.parametrize(
+    ("keys", "marked"),
+    [((GHOST,), True), ((OTHER, NEW_GHOST), True), ((OTHER,), False), ((), False)],
+)
+def test_a_room_is_marked_by_its_ghost_under_any_id_it_ever_had(
+    keys: tuple[UserId, ...], marked: bool
+) -> None:
+    assert ManagedDM(ROOM, GHOST, aliases=frozenset({NEW_GHOST})).is_marked_by(keys) is marked
+
+
+def test_the_users_of_the_bridge_are_the_account_its_never_keys_ghosts_and_their_aliases() -> None:
+    ledger = Ledger.of(ME, [ManagedDM(ROOM, GHOST, aliases=frozenset({NEW_GHOST}))], [OTHER])
+    assert ledger.bridge_users == {ME, OTHER, GHOST, NEW_GHOST}
+    assert ledger.is_bridge_user(NEW_GHOST)
+    assert not ledger.is_bridge_user("@human:example.org")
 
 
 def test_one_room_cannot_be_managed_twice() -> None:

@@ -1,0 +1,115 @@
+"""Which version had a writer in front of them? From it follows what they did.
+
+Nobody says so: a client writes the whole document, made from whatever copy it has. But it makes
+few edits at a time, and none at all is no reason to write. So the version that W was made from is
+taken to be the one with the fewest edits to W, but at least one; of several, the newest. An edit is
+one room added, removed or moved to another key, or one piece of other content changed.
+
+Exactly an older version again, W can be, too, and that is ambiguous. In this order:
+
+1. W is what stood there when we decided on a write that has not been seen since. Then the write
+   did not arrive (`Kind.NOT_WRITTEN`), if our writes are otherwise seen. Where they never are, the
+   silence says nothing. Then W is still more likely a removal made twice than a new one, if one
+   removal leads to W from a version before it: somebody with an old copy made it again.
+2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`).
+3. W is many edits away: the document jumped back (`Kind.JUMPED_BACK`), as after a restored
+   backup. Nobody edited anything. Two edits away, a client with an old copy may have taken back its own
+   last step; that counts for the chats of the bridge only, where a decision of the user is at stake.
+
+The rule that must never break: total and deterministic; what it says a writer did, applied to the
+version it names, gives what they wrote, except for a document that jumped back.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from dm_bridge.direct.change import NO_CHANGE, Change, difference
+from dm_bridge.direct.document import DirectDocument
+from dm_bridge.direct.journal import Journal
+
+FAR = 3
+"""Edits from the head to an exact older version that nobody makes by hand between two looks."""
+
+
+class Kind(enum.Enum):
+    """How a document came about."""
+
+    FIRST = "first"
+    """Nothing was seen before: it is as it is."""
+    SAME = "same"
+    """It says what the head says."""
+    EDIT = "edit"
+    """Made from the head: its writer knew everything."""
+    STALE = "stale"
+    """Made from an older version: what came later was unknown to its writer."""
+    JUMPED_BACK = "jumped_back"
+    """An older version, whole, without anybody's edit."""
+    NOT_WRITTEN = "not_written"
+    """What stood there before our last write, which did not arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """``from_head``: how the head and the document differ. ``did``: what its writer changed.
+
+    ``only_ours``: of what they did, only what concerns chats of the bridge is certain enough.
+    """
+
+    kind: Kind
+    from_head: Change = NO_CHANGE
+    did: Change = NO_CHANGE
+    only_ours: bool = False
+
+
+def find(journal: Journal, document: DirectDocument) -> Origin:
+    """The origin of ``document``, which stands there now."""
+    if journal.head is None:
+        return Origin(Kind.FIRST)
+    from_head = difference(journal.head, document)
+    if not from_head:
+        return Origin(Kind.SAME)
+    if _is_in_doubt(journal, document) and journal.echoes is not False:
+        return Origin(Kind.NOT_WRITTEN, from_head)
+    best = _nearest(journal, from_head)
+    origin = Origin(Kind.STALE if best.age else Kind.EDIT, from_head, best.did)
+    if not best.exact:
+        return origin
+    if best.edits_from_head >= FAR or (best.repeated and _is_in_doubt(journal, document)):
+        return Origin(Kind.JUMPED_BACK, from_head)
+    if best.edits_from_head == 1:
+        return Origin(Kind.EDIT, from_head, from_head)
+    return Origin(Kind.JUMPED_BACK, from_head, best.did, only_ours=True)
+
+
+@dataclass(slots=True)
+class _Nearest:
+    """``exact``: some version is the document itself; ``repeated``: one removal led to it before that."""
+
+    edits_from_head: int
+    did: Change
+    age: int = 0
+    exact: bool = False
+    repeated: bool = False
+
+
+def _nearest(journal: Journal, from_head: Change) -> _Nearest:
+    fewest: int | None = None
+    best: _Nearest | None = None
+    for age, distance in journal.distances(from_head):
+        edits = distance.edits
+        if best is None:
+            best = _Nearest(edits, from_head)
+        if edits == 0:
+            best.exact, best.repeated = True, False
+        elif best.exact and edits == 1 and not distance.added:
+            best.repeated = True
+        if edits and (fewest is None or edits < fewest):
+            fewest, best.age, best.did = edits, age, distance.change
+    assert best is not None, "a journal with a head has a version"
+    return best
+
+
+def _is_in_doubt(journal: Journal, document: DirectDocument) -> bool:
+    return journal.doubt is not None and journal.doubt.same_meaning(document)
