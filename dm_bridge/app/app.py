@@ -17,11 +17,12 @@ import structlog
 from aiohttp import web
 
 from dm_bridge import __version__
+from dm_bridge.app.keeping import Keeping
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.invites import Invites
-from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.lanes import Lanes
+from dm_bridge.bridge.login_marks import LoginMarks
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals, PortalSettings
@@ -31,7 +32,6 @@ from dm_bridge.config import Config
 from dm_bridge.errors import AdminError, BridgeError
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix import handshake
-from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
 from dm_bridge.matrix.transactions import PushedEvent
@@ -39,7 +39,6 @@ from dm_bridge.network.api import Network
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
-from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginStore
@@ -119,35 +118,34 @@ class App:
         self._homeserver = Homeserver(
             config.homeserver.url, appservice.as_token.get_secret_value(), session
         )
-        self._accounts_homeserver = Homeserver(
-            config.homeserver.url, appservice.accounts_token.get_secret_value(), session
-        )
-        accounts = Accounts(
-            self._accounts_homeserver,
-            config.homeserver.domain,
-            lambda user: self._logins.may_act_for(user),
-        )
-        self._accounts = accounts
         self._inbox = InboxStore(database)
         self._outbox = OutboxStore(database)
         portal_store = PortalStore(database)
-        self._keeper = Keeper(
-            self._homeserver,
-            accounts,
-            DirectStore(database),
-            self._namespace.owns,
-            self._never_keys,
-            self.metrics,
-        )
         ghosts = Ghosts(self._homeserver, portal_store, self._namespace)
+        key = SealingKey.load(config.data_dir / "sealing.key")
+        self._keeping = keeping = Keeping(
+            config,
+            database,
+            self._homeserver,
+            session,
+            ghosts,
+            key,
+            self.metrics,
+            self._stack,
+            may_act_for=lambda user: self._logins.may_act_for(user),
+            never_keys=self._never_keys,
+            tell=self._tell,
+        )
+        accounts = keeping.accounts
         portals = Portals(
             self._homeserver,
             accounts,
             ghosts,
-            self._keeper,
+            keeping.keeper,
             portal_store,
-            DirectStore(database),
+            keeping.store,
             PortalSettings(self._bot, config.direct.auto_join, config.direct.mark_ghosts),
+            self._missed,
         )
         networks: dict[NetworkName, Network] = {
             NetworkName(section.name): section.build() for section in config.enabled_networks
@@ -160,11 +158,12 @@ class App:
             networks,
             LoginStore(database),
             self._inbox,
-            SealingKey.load(config.data_dir / "sealing.key"),
+            key,
             self._tell,
             self._wake_chats,
             self._login_changed,
             self.metrics,
+            LoginMarks(keeping.keeper, portals),
         )
         self._invites = Invites(
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
@@ -173,7 +172,7 @@ class App:
             self._homeserver,
             accounts,
             RoomStore(database),
-            Commands(self._logins, portals),
+            Commands(self._logins, portals, tokens=keeping.tokens, direct=keeping.view),
             self._bot,
             self._namespace,
             self._may_use,
@@ -237,6 +236,7 @@ class App:
             {network.name: network.title for network in self._logins.networks},
         )
         intake.add_routes(app)
+        self._keeping.pushes.add_routes(app)
         self._health.add_routes(app, self.metrics.exposition)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
         await runner.setup()
@@ -254,11 +254,18 @@ class App:
     async def _accept(self, events: Sequence[PushedEvent]) -> None:
         """Commit pushed events, but for those of our own ghosts and bot; then wake their rooms."""
         self.metrics.transactions.inc(len(events))
-        rows = [
-            OutboxRow(event.id, event.room, event.sender, event.raw)
-            for event in events
-            if not self._is_ours(event)
-        ]
+        for sender in {event.sender for event in events}:
+            self._keeping.observation.activity(sender)
+        await self._missed(
+            [
+                OutboxRow(event.id, event.room, event.sender, event.raw)
+                for event in events
+                if not self._is_ours(event)
+            ]
+        )
+
+    async def _missed(self, rows: Sequence[OutboxRow]) -> None:
+        """Commit events of the homeserver, and wake the rooms of those that are new."""
         if rows:
             for row in await self._outbox.add(rows):
                 self._to_remote.wake(row.room)
@@ -276,7 +283,7 @@ class App:
         while True:
             try:
                 await handshake.check_identity(self._homeserver, self._bot)
-                problem = await handshake.accounts_problem(self._accounts_homeserver)
+                problem = await handshake.accounts_problem(self._keeping.as_users)
                 break
             except AdminError:
                 raise
@@ -285,19 +292,19 @@ class App:
                 pause = min(LONGEST_PAUSE, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1)  # noqa: S311
                 log.warning("waiting for the homeserver", reason=str(error), again_in=round(pause))
                 await asyncio.sleep(pause)
-        self._accounts.available = problem is None
+        self._keeping.accounts.available = problem is None
         if problem is not None:
             log.error(problem)
 
     async def _begin(self) -> None:
         self._to_matrix.start()
         self._to_remote.start()
-        self._stack.push_async_callback(self._keeper.stop)
+        await self._keeping.begin()
         self._stack.push_async_callback(self._to_matrix.stop)
         self._stack.push_async_callback(self._logins.stop)
         self._stack.push_async_callback(self._to_remote.stop)
         await self._logins.start()
-        await self._keeper.resume()
+        await self._keeping.resume()
         self._wake_chats(set(await self._inbox.chats_waiting()))
         for room in await self._outbox.rooms_waiting():
             self._to_remote.wake(room)

@@ -6,17 +6,17 @@ login on the ghost's network; anybody else gets a reason, and the ghost leaves.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import structlog
 
+from dm_bridge.bridge.allowance import Allowance
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
-from dm_bridge.errors import BridgeError, UserError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverError, UserError, may_pass
 from dm_bridge.ids import ContactId, EventId, NetworkName, PortalKey, RoomId, UserId, digest_id
-from dm_bridge.matrix import rooms
+from dm_bridge.matrix import ghosts, rooms
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.api import Session
@@ -28,29 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 LOOKUPS_A_MINUTE = 60  # ghosts that are brought to life because somebody looked them up
-
-
-class Allowance:
-    """So many of a thing in so many seconds."""
-
-    def __init__(
-        self, many: int, seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._left = float(many)
-        self._many = many
-        self._rate = many / seconds
-        self._clock = clock
-        self._at = clock()
-
-    def allow(self) -> bool:
-        """Whether there is one left; takes it."""
-        now = self._clock()
-        self._left = min(float(self._many), self._left + (now - self._at) * self._rate)
-        self._at = now
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
+REFUSALS_A_MINUTE = 10  # ghosts that are brought to life only to decline an invite
 
 
 class Invites:
@@ -60,7 +38,7 @@ class Invites:
         self,
         homeserver: Homeserver,
         portals: Portals,
-        ghosts: Ghosts,
+        known_ghosts: Ghosts,
         logins: Logins,
         store: PortalStore,
         bot: UserId,
@@ -68,12 +46,13 @@ class Invites:
     ) -> None:
         self._homeserver = homeserver
         self._portals = portals
-        self._ghosts = ghosts
+        self._ghosts = known_ghosts
         self._logins = logins
         self._store = store
         self._bot = bot
         self._may_use = may_use
         self._lookups = Allowance(LOOKUPS_A_MINUTE, 60.0)
+        self._refusals = Allowance(REFUSALS_A_MINUTE, 60.0)
 
     async def ghost_exists(self, user: UserId) -> bool:
         """Bring a ghost to life that somebody looks up; False when it stands for nobody we could reach."""
@@ -105,7 +84,15 @@ class Invites:
                 f"You are not logged in to {network.title}. Write to {self._bot}: login {network_name}",
             )
             return []
-        await self._homeserver.join(room, user=ghost)
+        try:
+            await self._homeserver.join(room, user=ghost)
+        except HomeserverError as error:
+            if may_pass(error):
+                raise
+            log.info("an invite is not there any more", room=room, reason=str(error))
+            return []
+        if await self._replaces(room, ghost):
+            return []
         members = await self._homeserver.members(room, user=ghost, also_gone=True)
         others = {
             user
@@ -126,6 +113,15 @@ class Invites:
         session = self._logins.session(login.id)
         assert session is not None
         return await self._settle(room, ghost, login, session)
+
+    async def _replaces(self, room: RoomId, ghost: UserId) -> bool:
+        """Whether the room has taken the place of one of the ghost's portals."""
+        portal = await self._portals.predecessor(room, ghost)
+        login = None if portal is None else await self._logins.row(portal.key.login)
+        if portal is None or login is None:
+            return False
+        network = self._logins.network_of(login)
+        return await self._portals.follow(portal.key, login, network, room)
 
     async def _settle(
         self, room: RoomId, ghost: UserId, login: LoginRow, session: Session
@@ -148,9 +144,19 @@ class Invites:
         return [OutboxRow(EventId(event["event_id"]), room, login.owner, event) for event in missed]
 
     async def decline(self, room: RoomId, ghost: UserId, reason: str) -> None:
-        """Refuse an invite, with a reason that clients show."""
+        """Refuse an invite, with a reason that clients show.
+
+        A homeserver lets people invite ghosts that nobody has registered; one that does not exist can
+        refuse nothing, so it is brought to life for that, a few in a minute.
+        """
         try:
-            await self._leave(room, ghost, reason)
+            try:
+                await self._leave(room, ghost, reason)
+            except HomeserverError as error:
+                if may_pass(error) or not self._refusals.allow():
+                    raise
+                await ghosts.register(self._homeserver, ghost)
+                await self._leave(room, ghost, reason)
         except BridgeError as error:
             if may_pass(error):
                 raise

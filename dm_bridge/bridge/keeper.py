@@ -1,7 +1,8 @@
 """Keeps m.direct: one task per account that reads fresh, decides, writes and verifies.
 
-The rule that must never break: no write without a fresh read right before it, and none after a
-read that failed. What to write is decided by `dm_bridge.direct`; this is only its hands.
+The rule that must never break: no write without a fresh read right before it, none after a read that
+failed, and none that was not recorded first. What to write is decided by `dm_bridge.direct`; this is
+only its hands.
 """
 
 from __future__ import annotations
@@ -9,88 +10,124 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
+from collections import deque
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
 
-from dm_bridge.direct.document import DirectDocument, Malformed, NotSet
-from dm_bridge.direct.ledger import Ledger
-from dm_bridge.direct.reconcile import Keep, Put, Refuse, reconcile
-from dm_bridge.errors import BridgeError
+from dm_bridge.bridge.documents import Documents
+from dm_bridge.bridge.keeper_work import ARRIVALS, Paces, Work
+from dm_bridge.direct import (
+    DEFAULT_BOUNDS,
+    Bounds,
+    Decision,
+    DirectDocument,
+    Keep,
+    Ledger,
+    Malformed,
+    Mind,
+    NotSet,
+    Put,
+    Reason,
+    Refuse,
+    Source,
+    difference,
+    observe,
+    reconcile,
+)
+from dm_bridge.direct.conflicts import yielded
+from dm_bridge.errors import BridgeError, HomeserverError, StorageError
 from dm_bridge.ids import UserId
-from dm_bridge.matrix.accounts import Accounts, get_direct, put_direct
-from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.database import Database
 from dm_bridge.store.direct import DirectStore
+from dm_bridge.store.journals import Busy, JournalStore, Remembered
 
 log = structlog.get_logger(__name__)
 
-ROUNDS = 3  # write, verify, and again when somebody wrote in between
-REVERSALS = 4  # times that all rounds were in vain, before a write war is given up
 LONGEST_PAUSE = 300.0
+LONGEST_GAP = 60.0
 AT_ONCE = 16
-GAP = 0.2  # seconds in which touches of one account gather into one write
+GAP = 0.2  # seconds after which a round follows another
+CHASES = 3  # times that a document which changed while we decided is decided upon again, at once
 
 NeverKeys = Callable[[UserId], Iterable[UserId]]
-
-
-class _Work:
-    """What is to be done for one account: touches are counted, and so are those dealt with."""
-
-    def __init__(self) -> None:
-        self.task: asyncio.Task[None] | None = None
-        self.touched = 0
-        self.kept = 0
-        self._moved = asyncio.Event()
-
-    def settle(self, touched: int) -> None:
-        """Every touch up to this one has been dealt with."""
-        self.kept = touched
-        self._moved.set()
-        self._moved = asyncio.Event()
-
-    async def reached(self, touched: int) -> None:
-        """Return once that touch has been dealt with."""
-        while self.kept < touched:
-            await self._moved.wait()
+Observed = DirectDocument | Malformed | NotSet
 
 
 class Keeper:
     """Keeps the m.direct of puppeted users, and of ghosts.
 
-    ``owns``: whether an account is a ghost of ours. ``never_keys``: for an account, the users under whom
-    no managed room may stand.
+    ``never_keys``: for an account, the users under whom no managed room may stand. ``wrote``: told of every
+    account that is about to be written. ``clock``: seconds since the epoch.
     """
 
     def __init__(
         self,
-        homeserver: Homeserver,
-        accounts: Accounts,
+        documents: Documents,
+        database: Database,
         store: DirectStore,
-        owns: Callable[[UserId], bool],
+        journals: JournalStore,
         never_keys: NeverKeys,
         metrics: Metrics,
+        bounds: Bounds = DEFAULT_BOUNDS,
+        *,
+        wrote: Callable[[UserId], None] = lambda account: None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._homeserver = homeserver
-        self._accounts = accounts
+        self._documents = documents
+        self._database = database
         self._store = store
-        self._owns = owns
+        self._journals = journals
         self._never_keys = never_keys
         self._metrics = metrics
-        self._work: dict[UserId, _Work] = {}
+        self._bounds = bounds
+        self._wrote = wrote
+        self._clock = clock
+        self._kept: set[UserId] = set()
+        self._seen: dict[UserId, float] = {}
+        self._paces = Paces()
+        self._work: dict[UserId, Work] = {}
         self._stopped = False
         self._slots = asyncio.Semaphore(AT_ONCE)
 
+    # -- what there is to do
+
     def touch(self, account: UserId) -> None:
         """Something that should be marked for ``account`` has changed; look at it soon."""
-        if self._stopped:
-            return
-        work = self._work.get(account)
-        if work is None:
-            work = self._work[account] = _Work()
-            work.task = asyncio.create_task(self._keep(account, work), name=f"keeper: {account}")
-        work.touched += 1
+        self._kept.add(account)
+        if (work := self._wake(account)) is not None:
+            work.touch()
+
+    def urge(self, account: UserId) -> None:
+        """`touch`, and do not wait for trouble to pass: somebody asks, or the trouble is over."""
+        self.touch(account)
+        if (work := self._work.get(account)) is not None:
+            work.urged.set()
+
+    def look(self, account: UserId, source: Source) -> None:
+        """Somebody may have changed the document: read it soon. ``source``: why that is thought."""
+        if (work := self._wake(account)) is not None:
+            work.source, work.must_read = source, True
+
+    def saw(self, account: UserId, content: bytes, source: Source) -> None:
+        """A version of the document came by itself; it is judged soon, in the order of arrival."""
+        if account in self._kept and (work := self._wake(account)) is not None:
+            work.arrived.append((content, source))
+
+    def keeps(self, account: UserId) -> bool:
+        """Whether anything is managed for ``account``."""
+        return account in self._kept
+
+    def last_seen(self, account: UserId) -> float | None:
+        """When we last read or wrote the account's document, in seconds since the epoch.
+
+        Versions that came by themselves do not count.
+        """
+        return self._seen.get(account)
 
     async def settled(self, *accounts: UserId, within: float) -> None:
         """Return once all touches so far have been dealt with, or after ``within`` seconds."""
@@ -99,91 +136,263 @@ class Keeper:
                 for account in accounts:
                     work = self._work.get(account)
                     if work is not None:
-                        await work.reached(work.touched)
+                        await work.reached(work.woken)
 
     async def resume(self) -> None:
         """At start: take up what an earlier run left unwritten."""
+        self._kept.update(await self._store.accounts())
+        self._seen.update(await self._journals.last_seen())
         for account in await self._store.unsettled():
             self.touch(account)
 
     async def stop(self) -> None:
         """Cancel what is under way; it is taken up again at the next start."""
         self._stopped = True
-        tasks = [work.task for work in self._work.values() if work.task is not None]
-        for task in tasks:
+        under_way = {a: work.task for a, work in self._work.items() if work.task is not None}
+        for task in under_way.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*under_way.values(), return_exceptions=True)
+        for account in under_way:
+            await self._release(account)
 
-    async def _keep(self, account: UserId, work: _Work) -> None:
-        failures = reversals = 0
+    def _wake(self, account: UserId) -> Work | None:
+        if self._stopped:
+            return None
+        work = self._work.get(account)
+        if work is None:
+            work = self._work[account] = Work()
+            work.task = asyncio.create_task(self._keep(account, work), name=f"keeper: {account}")
+        work.woken += 1
+        return work
+
+    # -- doing it
+
+    async def _keep(self, account: UserId, work: Work) -> None:
+        failures = rounds = touches = 0
         try:
-            while reversals < REVERSALS and work.kept < work.touched:
-                touched = work.touched
+            while work.kept < work.woken:
+                if touches != work.touches:
+                    await self._paces.gather(account, work)
+                woken, touches = work.woken, work.touches
                 try:
                     async with self._slots:
-                        done = await self._reconcile(account)
+                        done = await self._round(account, work)
                 except BridgeError as error:
-                    failures += 1
-                    backoff = min(LONGEST_PAUSE, 2.0 ** min(failures, 10))
-                    pause = max(error.retry_after or 0.0, backoff)
-                    log.warning("m.direct could not be kept", account=account, reason=str(error))
-                    await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311
+                    failures += not isinstance(error, Busy)
+                    await self._recover(account, work, error, failures)
                     continue
                 failures = 0
+                rounds = 0 if done else rounds + 1
                 if done:
-                    reversals = 0
-                    work.settle(touched)
-                else:
-                    reversals += 1
-                await asyncio.sleep(GAP * 2**reversals)
-            if reversals:
-                log.error(
-                    "another client keeps reverting m.direct; it is left until something changes",
-                    account=account,
-                )
+                    work.settle(woken)
+                    work.urged.clear()
+                # right after a write it is read again; when others write as often, ever more slowly
+                if rounds != 1:
+                    await work.rest(min(LONGEST_GAP, GAP * 2 ** min(rounds, 10)))
+                if work.kept == work.woken:
+                    await self._release(account)
         except Exception:
             log.exception("m.direct could not be kept for a reason of our own", account=account)
         finally:
             del self._work[account]
-            work.settle(work.touched)
+            work.settle(work.woken)
 
-    async def _reconcile(self, account: UserId) -> bool:
-        """Write until a fresh read shows what is wanted. False when others kept writing in between."""
-        if not self._has_access(account):
+    async def _recover(
+        self, account: UserId, work: Work, error: BridgeError, failures: int
+    ) -> None:
+        """Say what the trouble is, and wait until it may have passed."""
+        work.must_read = True
+        if isinstance(error, Busy):
+            pause = error.retry_after or 1.0
+        else:
+            pause = max(error.retry_after or 0.0, min(LONGEST_PAUSE, 2.0 ** min(failures, 10)))
+            log.warning("m.direct could not be kept", account=account, reason=str(error))
+        with contextlib.suppress(StorageError):
+            if isinstance(error, HomeserverError) and self._documents.has_journal(account):
+                await self._journals.trouble(account, str(error))
+        await work.rest(pause * random.uniform(0.5, 1))  # noqa: S311
+        work.urged.clear()
+
+    async def _release(self, account: UserId) -> None:
+        if self._documents.has_journal(account):
+            with contextlib.suppress(StorageError):  # it will run out by itself
+                await self._journals.release(account)
+
+    async def _round(self, account: UserId, work: Work) -> bool:
+        """Read, decide, write. True once a fresh read has shown what is wanted."""
+        arrived, work.arrived = work.arrived, deque(maxlen=ARRIVALS)
+        if not self._documents.has_access(account):
             return True
-        for _ in range(ROUNDS):
-            managed = await self._store.managed(account)
-            ledger = Ledger.of(account, managed, self._never_keys(account))
-            decision = reconcile(ledger, await self._read(account))
-            match decision:
+        if not self._documents.has_journal(account):
+            return await self._round_of_ghost(account)
+        try:
+            return await self._round_of_user(account, work, arrived)
+        except BridgeError:
+            work.arrived = deque((*arrived, *work.arrived), maxlen=ARRIVALS)
+            raise
+
+    async def _round_of_user(
+        self, account: UserId, work: Work, arrived: Iterable[tuple[bytes, Source]]
+    ) -> bool:
+        known = await self._recall(account)
+        versions = [(DirectDocument.parse(content), source) for content, source in arrived]
+        if not work.must_read and all(known.knows(version) for version, _ in versions):
+            return True
+        work.must_read = False
+        source, work.source = work.source, Source.READ
+        observed = await self._read(account)
+        # What came by itself may have come late: homeservers answer /sync from caches, and pushes are tried
+        # again. Where nothing has changed, or what came is a version of old, it says nothing new.
+        if not known.knows(observed):
+            for version, how in versions:
+                if not known.remembers(version):
+                    await self._judge(known, version, how)
+        for _ in range(CHASES):
+            match await self._judge(known, observed, source):
                 case Keep():
-                    await self._store.settle(account, managed)
+                    if not known.ledger.managed:
+                        self._kept.discard(account)
                     return True
                 case Refuse(_, sentence):
                     log.error("m.direct is left alone", account=account, reason=sentence)
                     return True
                 case Put(document, reasons):
-                    await self._write(account, document)
-                    log.info("m.direct written", account=account, changes=len(reasons))
-                    for reason in reasons:
-                        log.debug("m.direct written because", account=account, why=reason.sentence)
-                case _:
+                    before, observed, source = observed, await self._read(account), Source.READ
+                    if _alike(before, observed):
+                        work.must_read = True
+                        await self._write(known, document)
+                        _tell(account, reasons)
+                        return False
+                case decision:
                     assert_never(decision)
+        work.must_read = True
         return False
 
-    def _has_access(self, account: UserId) -> bool:
-        return self._owns(account) or self._accounts.can_act_for(account)
+    async def _recall(self, account: UserId) -> _Known:
+        """Become the account's writer, and remember. Raises `Busy`, `StorageError`."""
+        remembered = await self._journals.claim(account)
+        managed, settled = await self._store.load(account)
+        if managed:
+            self._kept.add(account)
+        ledger = Ledger.of(account, managed, self._never_keys(account))
+        return _Known(account, ledger, remembered, settled)
 
-    async def _read(self, account: UserId) -> DirectDocument | Malformed | NotSet:
-        if self._owns(account):
-            raw = await get_direct(self._homeserver, account)
-        else:
-            raw = await self._accounts.direct(account)
-        return NotSet() if raw is None else DirectDocument.parse(raw)
+    async def _read(self, account: UserId) -> Observed:
+        observed = await self._documents.read(account)
+        self._seen[account] = self._clock()
+        return observed
 
-    async def _write(self, account: UserId, document: DirectDocument) -> None:
+    async def _judge(self, known: _Known, observed: Observed, source: Source) -> Decision:
+        """Decide about one version, and record the decision before anything is done about it."""
+        outcome = observe(
+            Mind(known.ledger, known.remembered.journal),
+            observed,
+            at=self._clock(),
+            source=source,
+            bounds=self._bounds,
+            writing=False,  # it counts as tried once the homeserver has accepted it
+        )
+        journal, ledger = outcome.mind.journal, outcome.mind.ledger
+        match outcome.decision:
+            case Keep():
+                problem: str | None = ""
+            case Refuse(_, sentence):
+                problem = sentence
+            case Put():
+                problem = None  # as it was, until it is written
+        keep = isinstance(outcome.decision, Keep)
+        async with self._database.transaction() as connection:
+            after = await self._journals.record(
+                connection, known.account, known.remembered, journal, source=source, refused=problem
+            )
+            await self._store.decide(connection, known.ledger, ledger)
+            if keep and not (known.settled and ledger is known.ledger):
+                fought = yielded(journal)
+                forgotten = known.ledger.managed.keys() - ledger.managed.keys()
+                gone = (known.ledger.managed[room] for room in forgotten)
+                holds = (*(dm for dm in ledger.managed.values() if dm.room not in fought), *gone)
+                await self._store.settle(known.account, holds, connection)
+        self._journals.recorded(known.account, after)
+        known.remembered, known.ledger = after, ledger
+        return outcome.decision
+
+    async def _write(self, known: _Known, document: DirectDocument) -> None:
+        account = known.account
+        self._wrote(account)
         self._metrics.direct_puts.inc()
-        if self._owns(account):
-            await put_direct(self._homeserver, account, document.to_json())
-        else:
-            await self._accounts.put_direct(account, document.to_json())
+        self._paces.wrote(account)
+        try:
+            await self._documents.write(account, document)
+        except HomeserverError as error:
+            if error.certain:
+                await self._abandon(known)
+            raise
+        self._seen[account] = self._clock()
+        await self._journals.written(account, known.remembered)
+
+    async def _abandon(self, known: _Known) -> None:
+        """The write surely was not made: it never was, so that nobody is thought to have undone it."""
+        async with self._database.transaction() as connection:
+            after = await self._journals.record(
+                connection,
+                known.account,
+                known.remembered,
+                known.remembered.journal.abandon(),
+                source=Source.READ,
+                refused=None,
+            )
+        self._journals.recorded(known.account, after)
+
+    async def _round_of_ghost(self, account: UserId) -> bool:
+        """As for a user, but nobody else writes a ghost's document: no journal, no decisions of theirs."""
+        managed, settled = await self._store.load(account)
+        match reconcile(Ledger.of(account, managed), await self._read(account)):
+            case Keep():
+                if not settled:
+                    await self._store.settle(account, managed)
+                return True
+            case Refuse(_, sentence):
+                log.error("m.direct is left alone", account=account, reason=sentence)
+                return True
+            case Put(document, reasons):
+                self._metrics.direct_puts.inc()
+                await self._documents.write(account, document)
+                _tell(account, reasons)
+                return False
+            case decision:
+                assert_never(decision)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is managed for an account and remembered of its document, as recorded last."""
+
+    account: UserId
+    ledger: Ledger
+    remembered: Remembered
+    settled: bool
+
+    def knows(self, observed: Observed) -> bool:
+        """Whether ``observed`` says what the newest version says that we know of."""
+        head = self.remembered.journal.head
+        return head is not None and _alike(head, observed)
+
+    def remembers(self, observed: Observed) -> bool:
+        """Whether ``observed`` says what any version says that we know of."""
+        journal = self.remembered.journal
+        if journal.head is None or not isinstance(observed, DirectDocument):
+            return False
+        distances = journal.distances(difference(journal.head, observed))
+        return any(distance.edits == 0 for _, distance in distances)
+
+
+def _alike(one: Observed, other: Observed) -> bool:
+    if isinstance(one, DirectDocument) and isinstance(other, DirectDocument):
+        return not difference(one, other)
+    return one == other
+
+
+def _tell(account: UserId, reasons: tuple[Reason, ...]) -> None:
+    log.info("m.direct written", account=account, changes=len(reasons))
+    for reason in reasons:
+        log.debug("m.direct written because", account=account, why=reason.sentence)

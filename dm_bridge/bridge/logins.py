@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import structlog
 
@@ -32,6 +33,22 @@ TellUser = Callable[[UserId, str], Awaitable[None]]
 """Writes a few words of Markdown to a user's management rooms."""
 
 
+class LoginHooks(Protocol):
+    """Who has to know when users log in and out."""
+
+    async def started(self) -> None:
+        """All logins are known; none is connected yet."""
+        ...
+
+    async def logged_in(self, login: LoginRow) -> None:
+        """A login was made, or made again after a logout; it is about to be connected."""
+        ...
+
+    async def logged_out(self, login: LoginRow) -> None:
+        """A login has ended; until this returns, the bridge may still act for its owner."""
+        ...
+
+
 @dataclass
 class _Live:
     row: LoginRow
@@ -43,6 +60,7 @@ class Logins:
     """All logins of one bridge.
 
     ``on_events``: called with the chats in which something new waits. ``tell``: how to reach a user.
+    ``hooks``: whom to tell of logins and logouts.
     """
 
     def __init__(
@@ -55,7 +73,9 @@ class Logins:
         on_events: Callable[[set[PortalKey]], None],
         on_connected: Callable[[LoginId], None],
         metrics: Metrics,
+        hooks: LoginHooks | None = None,
     ) -> None:
+        self._hooks = hooks
         self._networks = networks
         self._store = store
         self._inbox = inbox
@@ -80,6 +100,8 @@ class Logins:
         rows = await self._store.all()
         for row in rows:
             self._live[row.id] = _Live(row, None, _resting(row))
+        if self._hooks is not None:
+            await self._hooks.started()
         await asyncio.gather(*(open_one(row) for row in rows if row.state is LoginState.ACTIVE))
         self._count()
 
@@ -97,6 +119,10 @@ class Logins:
             known = ", ".join(sorted(self._networks)) or "none"
             raise UserError(f"This bridge has no network called {name}. It has: {known}.")
         return network
+
+    def network_of(self, login: LoginRow) -> Network | None:
+        """The network of a login, or None while it is switched off."""
+        return self._networks.get(login.network)
 
     @property
     def networks(self) -> Sequence[Network]:
@@ -154,6 +180,9 @@ class Logins:
             self._live[login] = _Live(row, None, _resting(row))
         if previous is not None:
             await self._close(previous)
+        new = previous is None or previous.row.state is LoginState.LOGGED_OUT
+        if new and self._hooks is not None:
+            await self._hooks.logged_in(row)
         await self._open(row)
         self._count()
         log.info("a user logged in", login=login, network=network, owner=owner)
@@ -162,11 +191,18 @@ class Logins:
     async def logout(self, login: LoginId) -> None:
         """Close the session and forget the credentials; its rooms stay."""
         live = self._live[login]
-        await self._close(live)
-        async with self._changing:
-            await self._set_state(live, LoginState.LOGGED_OUT, "")
-        live.state = SessionState(SessionStatus.LOGGED_OUT)
-        self._count()
+        owner = live.row.owner
+        self.begin(owner)  # what their account still needs is written before access to it ends
+        try:
+            await self._close(live)
+            async with self._changing:
+                await self._set_state(live, LoginState.LOGGED_OUT, "")
+            live.state = SessionState(SessionStatus.LOGGED_OUT)
+            self._count()
+            if self._hooks is not None:
+                await self._hooks.logged_out(live.row)
+        finally:
+            self.end(owner)
         log.info("a user logged out", login=login, owner=live.row.owner)
 
     async def _open(self, row: LoginRow) -> None:

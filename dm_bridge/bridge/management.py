@@ -27,7 +27,7 @@ GREETING = "Hello! I bridge your private chats. Write `help` to see what I can d
 NOT_ALONE = "I talk to one person at a time. Please open a room with just the two of us."
 TOO_LATE = (
     "The login is no longer waiting: it took too long, or I was restarted. I have removed your message, in "
-    "case it was your password. Write `login` to begin again."
+    "case it was your password or token. Please begin again."
 )
 UNREADABLE = (
     "I cannot read this: the room is encrypted, or it was not a text message. "
@@ -140,7 +140,7 @@ class Management:
 
     async def _hide(self, room: RoomId, user: UserId, event: EventId) -> None:
         """Redact a message that held a secret: as the bot where it has the power, else as the user."""
-        reason = "It held a password."
+        reason = "It held a secret."
         try:
             await self._homeserver.redact(
                 room, event, digest_id("redact", event), reason, user=self._bot
@@ -153,7 +153,7 @@ class Management:
         except BridgeError as error:
             log.warning("a message with a secret could not be redacted", reason=str(error))
             await self._say(
-                room, "⚠ I could not remove your password from this room. Please delete that message.",
+                room, "⚠ I could not remove your secret from this room. Please delete that message.",
                 "not redacted", event,
             )  # fmt: skip
 

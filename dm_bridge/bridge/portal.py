@@ -8,28 +8,32 @@ for, and after a crash the ghost's rooms are searched before another is created.
     RESERVED --create--> OPEN(invite) --join--> OPEN(join)
     CREATING --recover--> OPEN(invite), or create        (a crash while creating)
     OPEN(leave) --invite again--> OPEN(invite)           (the user had left)
+    OPEN(replaced) --follow--> OPEN in the new room, or create    (the user upgraded it)
+
+What happens in its room meanwhile is `dm_bridge.bridge.portal_life`; how an upgrade is followed,
+`upgrades`; how a contact gets another address, `contact_moves`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import enum
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import structlog
 
+from dm_bridge.bridge.contact_moves import ContactMoves, Moved
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.keeper import Keeper
-from dm_bridge.direct.ledger import DMState
+from dm_bridge.bridge.marks import Marks
+from dm_bridge.bridge.portal_life import PortalLife, marker
+from dm_bridge.bridge.upgrades import MissedMessages, Upgrades, nothing_missed
 from dm_bridge.errors import BridgeError, HomeserverError
-from dm_bridge.ids import (
-    ContactId,
-    PortalKey,
-    RoomId,
-    UserId,
-    digest_id,
-)
+from dm_bridge.ids import ChatId, ContactId, PortalKey, RoomId, UserId
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -42,6 +46,8 @@ log = structlog.get_logger(__name__)
 
 # Many at once let a homeserver batch its own work; more than this would only wait there.
 MAKING_AT_ONCE = 64
+FOLLOW_PATIENCE = 30.0  # how long a message waits for the ghost to be let into a room's successor
+FOLLOW_PAUSE = 3.0
 MARKED_WITHIN = 5.0  # how long a first message waits for m.direct, so that it arrives in a DM
 
 
@@ -52,19 +58,25 @@ class Step(enum.Enum):
     RECOVER = "recover"
     INVITE = "invite"
     JOIN = "join"
+    FOLLOW = "follow"
     READY = "ready"
 
 
-def next_step(state: PortalState, membership: Membership, *, can_join: bool) -> Step:
+def next_step(
+    state: PortalState, membership: Membership, *, can_join: bool, replaced: bool = False
+) -> Step:
     """The step that brings a message closer to its reader.
 
     ``can_join``: whether the bridge may accept invites for the user (auto-join, with access).
+    ``replaced``: whether the user has upgraded the room, and the ghost is not in the new one yet.
     """
     match state:
         case PortalState.RESERVED:
             return Step.CREATE
         case PortalState.CREATING:
             return Step.RECOVER
+        case PortalState.OPEN if replaced:
+            return Step.FOLLOW
         case PortalState.OPEN:
             match membership:
                 case Membership.LEAVE | Membership.NONE:
@@ -102,7 +114,7 @@ class PortalSettings:
 
 
 class Portals:
-    """Opens portals, and records what happens to their rooms."""
+    """Opens portals, moves and ends them. ``missed``: takes what a user wrote in a new room too early."""
 
     def __init__(
         self,
@@ -113,16 +125,27 @@ class Portals:
         store: PortalStore,
         direct: DirectStore,
         settings: PortalSettings,
+        missed: MissedMessages = nothing_missed,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._homeserver = homeserver
         self._accounts = accounts
         self._ghosts = ghosts
         self._keeper = keeper
-        self._store = store
+        self.store = store
         self._direct = direct
         self._settings = settings
+        self._clock = clock
+        marks = Marks(keeper, direct, ghosts_too=settings.mark_ghosts)
+        self.life = PortalLife(homeserver, accounts, marks, store, ghosts.namespace, settings.bot)
+        self._upgrades = Upgrades(
+            homeserver, accounts, store, direct, self.life, settings.bot, missed
+        )
+        self._moves = ContactMoves(homeserver, ghosts, store, direct, self.life)
         self._making = asyncio.Semaphore(MAKING_AT_ONCE)
         self._locks: dict[PortalKey, tuple[asyncio.Lock, int]] = {}
+
+    # -- opening
 
     async def open(
         self,
@@ -142,11 +165,17 @@ class Portals:
         """
         if row is not None and self._next_step(row, login.owner) is Step.READY:
             return _opened(row, login)
+        async with self._alone_with(key):
+            return await self._open(key, login, network, contact, name, private_name)
+
+    @asynccontextmanager
+    async def _alone_with(self, key: PortalKey) -> AsyncIterator[None]:
+        """Nobody else opens, moves or ends the portal meanwhile."""
         lock, users = self._locks.get(key, (asyncio.Lock(), 0))
         self._locks[key] = (lock, users + 1)
         try:
             async with lock:
-                return await self._open(key, login, network, contact, name, private_name)
+                yield
         finally:
             lock, users = self._locks.pop(key)
             if users > 1:
@@ -162,7 +191,7 @@ class Portals:
         private_name: str | None,
     ) -> OpenPortal:
         ghost = self._ghosts.user_id(network.name, contact)
-        row = await self._store.get(key) or await self._store.reserve(key, contact, ghost)
+        row = await self.store.get(key) or await self.store.reserve(key, contact, ghost)
         while True:
             step = self._next_step(row, login.owner)
             match step:
@@ -174,7 +203,7 @@ class Portals:
                         await self._make_room(row, login, network, step, private_name)
                 case Step.INVITE:
                     assert row.room is not None
-                    await self._invite(row, row.room, login.owner)
+                    await self._invite(row, row.room, login)
                 case Step.JOIN:
                     assert row.room is not None
                     try:
@@ -182,17 +211,20 @@ class Portals:
                     except BridgeError as error:
                         log.warning("a user could not be joined", room=row.room, reason=str(error))
                         return _opened(row, login)
-                    await self.user_joined(row, login.owner)
+                    await self.life.user_joined(row, login)
                     await self._keeper.settled(login.owner, row.ghost, within=MARKED_WITHIN)
+                case Step.FOLLOW:
+                    await self._follow_or_give_up(row, login, network)
                 case _:
                     assert_never(step)
-            again = await self._store.get(key)
+            again = await self.store.get(key)
             assert again is not None
             row = again
 
     def _next_step(self, row: PortalRow, owner: UserId) -> Step:
         can_join = self._settings.auto_join and self._accounts.can_act_for(owner)
-        return next_step(row.state, row.membership, can_join=can_join)
+        replaced = row.successor is not None
+        return next_step(row.state, row.membership, can_join=can_join, replaced=replaced)
 
     async def _make_room(
         self,
@@ -202,18 +234,22 @@ class Portals:
         step: Step,
         private_name: str | None,
     ) -> None:
-        marker = _marker(row)
         room: RoomId | None = None
         if step is Step.RECOVER:
-            room = await rooms.find_room(self._homeserver, row.ghost, marker)
-        if room is None:
-            await self._store.set_creating(row.key)
-            info = self.bridge_info(row, network)
-            room = await rooms.create_direct_room(
-                self._homeserver, row.ghost, login.owner, marker, info
+            room = await rooms.find_room(
+                self._homeserver,
+                row.ghost,
+                marker(row.key),
+                but_not=await self.store.former_rooms(row.key),
             )
-        await self._store.set_open(row.key, room, Membership.INVITE)
-        await self._manage(row, login.owner, room, DMState.PENDING)
+        if room is None:
+            await self.store.set_creating(row.key)
+            info = self.life.bridge_info(row, network)
+            room = await rooms.create_direct_room(
+                self._homeserver, row.ghost, login.owner, marker(row.key), info
+            )
+        await self.store.set_open(row.key, room, Membership.INVITE)
+        await self.life.marks.mark(replace(row, room=room, membership=Membership.INVITE), login)
         log.info("a private chat got its room", login=login.id, room=room)
         if private_name is not None and private_name != row.contact:
             try:
@@ -221,96 +257,42 @@ class Portals:
             except BridgeError as error:  # a nicety, and no reason to keep a message back
                 log.info("a ghost could not be named in a room", room=room, reason=str(error))
 
-    async def _invite(self, row: PortalRow, room: RoomId, owner: UserId) -> None:
+    async def _invite(self, row: PortalRow, room: RoomId, login: LoginRow) -> None:
         try:
-            await rooms.invite_directly(self._homeserver, room, owner, inviter=row.ghost)
-        except HomeserverError as error:
-            if error.status != 403 or not await self.look_again(row, owner):
-                raise
-        else:
-            await self._store.set_membership(row.key, Membership.INVITE)
-
-    async def look_again(self, row: PortalRow, owner: UserId) -> bool:
-        """The homeserver refused something: record who really is in the room. Whether that was news."""
-        assert row.room is not None
-        try:
-            members = await self._homeserver.members(row.room, user=row.ghost)
+            await rooms.invite_directly(self._homeserver, room, login.owner, inviter=row.ghost)
         except HomeserverError as error:
             if error.status != 403:
                 raise
-            members = {}
-        if members.get(row.ghost) != "join":
-            await self.ghost_removed(row)
-            return True
-        match members.get(owner):
-            case "join":
-                found = Membership.JOIN
-            case "invite":
-                found = Membership.INVITE
-            case _:
-                found = Membership.LEAVE
-        if found is row.membership:
-            return False
-        if found is Membership.JOIN:
-            await self.user_joined(row, owner)
+            if not await self.life.look_again(row, login):
+                await self.life.abandon(row)  # the user is banned, or the ghost may invite nobody
         else:
-            await self._store.set_membership(row.key, found)
-        return True
+            await self.store.set_membership(row.key, Membership.INVITE)
+
+    async def _follow_or_give_up(self, row: PortalRow, login: LoginRow, network: Network) -> None:
+        if await self._upgrades.follow(row, login, network):
+            return
+        again = await self.store.get(row.key)
+        if again is None or again.successor is None:
+            return
+        if self._clock() - again.successor_at < FOLLOW_PATIENCE:
+            raise HomeserverError(
+                "The room of this chat was replaced, and the contact is not invited to the new one yet.",
+                retry_after=FOLLOW_PAUSE,
+            )
+        await self.life.abandon(again)
 
     async def adopt(self, row: PortalRow, login: LoginRow, network: Network, room: RoomId) -> None:
         """Make a room that the user created, and in which the ghost is, the room of this portal."""
-        if row.room is not None and row.room != room:
-            await self._retire(row.room)
-        await self._store.set_open(row.key, room, Membership.JOIN)
-        await self._manage(row, login.owner, room, DMState.ACTIVE)
-        self._keeper.touch(login.owner)
-        info = self.bridge_info(row, network)
-        for event_type in rooms.BRIDGE_INFO_TYPES:
-            await self._set_state(
-                row, login.owner, room, event_type, info.state_key, info.content()
-            )
-
-    async def _set_state(
-        self,
-        row: PortalRow,
-        owner: UserId,
-        room: RoomId,
-        event_type: str,
-        key: str,
-        content: Json,
-    ) -> None:
-        """Set state as the ghost or, where only the user may, as them. A nicety: failure is no error."""
-        try:
-            try:
-                await self._homeserver.set_state(room, event_type, key, content, user=row.ghost)
-            except HomeserverError as error:
-                if error.status != 403:
-                    raise
-                await self._accounts.set_state(owner, room, event_type, key, content)
-        except BridgeError as error:
-            log.info("state could not be set", room=room, type=event_type, reason=str(error))
-
-    async def user_joined(self, row: PortalRow, user: UserId) -> None:
-        """The user is in the portal's room now: their DM is active."""
-        assert row.room is not None
-        await self._store.set_membership(row.key, Membership.JOIN)
-        await self._direct.set_state(row.room, DMState.ACTIVE, user)
-        self._keeper.touch(user)
-
-    async def user_left(self, row: PortalRow) -> None:
-        """The user is not in the room any more; the next message invites them again."""
-        await self._store.set_membership(row.key, Membership.LEAVE)
-
-    async def ghost_removed(self, row: PortalRow) -> None:
-        """The ghost cannot write into the room any more; the next message gets another room."""
-        assert row.room is not None
-        await self._store.set_lost(row.key)
-        await self._retire(row.room)
-
-    async def bot_joined(self, row: PortalRow, owner: UserId, *, joined: bool) -> None:
-        """The bot came or went: tell clients whom not to count."""
-        await self._store.set_bot_joined(row.key, joined)
-        await self._tell_functional_members(row, owner, joined, row.own_ghost)
+        async with self._alone_with(row.key):
+            row = await self.store.get(row.key) or row
+            if row.room is not None and row.room != room:
+                await self.life.abandon(row)
+            self.life.changes += 1
+            await self.store.forget_former(room)
+            await self.store.set_open(row.key, room, Membership.JOIN)
+            adopted = replace(row, room=room, membership=Membership.JOIN, crowded=False)
+            await self.life.marks.mark(adopted, login)
+        await self.life.describe(adopted, login.owner, network)
 
     async def ensure_own_ghost(self, portal: OpenPortal, network: Network) -> UserId:
         """Bring the user's own ghost into the room, where the bridge cannot act for the user."""
@@ -321,48 +303,93 @@ class Portals:
             return own
         await rooms.invite_directly(self._homeserver, portal.room, own, inviter=portal.ghost)
         await self._homeserver.join(portal.room, user=own)
-        row = await self._store.get(portal.key)
-        assert row is not None
-        await self._tell_functional_members(row, portal.login.owner, row.bot_joined, own)
-        await self._store.set_own_ghost(portal.key, own)
+        row = await self.store.get(portal.key)
+        if row is not None and row.room == portal.room:
+            await self.life.tell_service_members(row, portal.login, row.bot_joined, own)
+            await self.store.set_own_ghost(portal.key, own)
         return own
 
-    async def _tell_functional_members(
-        self, row: PortalRow, owner: UserId, bot: bool, own_ghost: UserId | None
+    # -- another room
+
+    async def replaced(
+        self, key: PortalKey, login: LoginRow, network: Network | None, tombstone: Json
     ) -> None:
-        assert row.room is not None
-        members = [self._settings.bot] if bot else []
-        if own_ghost is not None:
-            members.append(own_ghost)
-        content: Json = {"service_members": members}
-        await self._set_state(row, owner, row.room, rooms.FUNCTIONAL_MEMBERS, "", content)
+        """The portal's room says that another one replaces it; the portal follows if that is sound."""
+        async with self._alone_with(key):
+            row = await self.store.get(key)
+            if row is not None and row.room == tombstone["room_id"]:
+                await self._upgrades.replaced(row, login, network, tombstone)
 
-    async def _manage(self, row: PortalRow, owner: UserId, room: RoomId, state: DMState) -> None:
-        await self._direct.manage(owner, room, row.ghost, state)
-        if self._settings.mark_ghosts:
-            await self._direct.manage(row.ghost, room, owner, DMState.ACTIVE)
-            self._keeper.touch(row.ghost)
+    async def follow(
+        self, key: PortalKey, login: LoginRow, network: Network | None, room: RoomId
+    ) -> bool:
+        """The ghost may be in ``room``, which may replace the portal's. Whether it is the portal's now."""
+        async with self._alone_with(key):
+            row = await self.store.get(key)
+            if row is None or row.room is None:
+                return False
+            return row.room == room or await self._upgrades.follow(row, login, network, room)
 
-    async def _retire(self, room: RoomId) -> None:
-        for account in await self._direct.set_state(room, DMState.RETIRED):
-            self._keeper.touch(account)
+    async def predecessor(self, room: RoomId, ghost: UserId) -> PortalRow | None:
+        """The portal of ``ghost`` whose room ``room`` claims to replace, or None."""
+        old = await self._upgrades.predecessor(room, ghost)
+        row = None if old is None else await self.store.by_room(old)
+        return row if row is not None and row.ghost == ghost else None
 
-    def bridge_info(self, row: PortalRow, network: Network) -> rooms.BridgeInfo:
-        """What a portal's room says about itself (MSC2346)."""
-        return rooms.BridgeInfo(
-            bot=self._settings.bot,
-            creator=row.ghost,
-            protocol=network.name,
-            protocol_name=network.title,
-            channel=row.key.chat,
-            channel_name=row.contact,
-            channel_url=network.contact_uri(row.contact),
-            state_key=f"org.dm_bridge/{network.name}/{_marker(row)}",
-        )
+    # -- another contact, and the end
 
+    async def move_contact(
+        self,
+        key: PortalKey,
+        login: LoginRow,
+        network: Network,
+        old: ContactId,
+        contact: ContactId,
+        chat: ChatId,
+        name: str | None = None,
+    ) -> Moved:
+        """The contact of ``key``, ``old``, is ``contact`` in ``chat`` from now on, in the same room.
 
-def _marker(row: PortalRow) -> str:
-    return digest_id("portal", row.key.login, row.key.chat)
+        Raises `HomeserverError`, `StorageError`; can then be called again.
+        """
+        new = PortalKey(key.login, chat)
+        async with AsyncExitStack() as locks:
+            for portal in sorted({key, new}, key=lambda one: one.chat):
+                await locks.enter_async_context(self._alone_with(portal))
+            row = await self.store.get(key)
+            if row is not None and row.state is PortalState.CREATING:
+                await self._open(key, login, network, row.contact, None, None)
+            return await self._moves.move(key, login, network, contact, new, old, name)
+
+    @asynccontextmanager
+    async def settled(self, key: PortalKey) -> AsyncIterator[PortalRow | None]:
+        """The portal as it is after whatever is under way; it does not change meanwhile."""
+        async with self._alone_with(key):
+            yield await self.store.get(key)
+
+    async def delete(self, row: PortalRow, login: LoginRow) -> None:
+        """End a chat: its marks go, the bridge leaves its rooms. The next message opens another room.
+
+        Raises `HomeserverError`, `StorageError`; can then be called again.
+        """
+        async with self._alone_with(row.key):
+            current = await self.store.get(row.key)
+            if current is None:
+                return
+            reason = "The chat is no longer bridged."
+            former = await self.store.former_rooms(row.key)
+            for room in [current.room, *former] if current.room is not None else former:
+                self.life.marks.touch(await self._direct.forget(room))
+                own_ghost = current.own_ghost if room == current.room else None
+                bot = self._settings.bot
+                await self.life.leave(room, [bot, own_ghost, current.ghost], reason)
+            self.life.changes += 1
+            await self.store.delete(row.key)
+            log.info("a chat was deleted", login=login.id, room=current.room)
+
+    async def room_of_alias(self, alias: str) -> RoomId | None:
+        """The room that an alias stands for, or None."""
+        return await rooms.room_of_alias(self._homeserver, alias)
 
 
 def _opened(row: PortalRow, login: LoginRow) -> OpenPortal:

@@ -19,11 +19,18 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RoomFacts:
-    """What we know of the room: whose portal it is and with which ghost, or whose management room."""
+    """What we know of the room: whose portal it is and with which ghost, or whose management room.
+
+    ``own_ghost``: the user's own ghost, when it is in the portal. ``crowded``: others are, too.
+    ``former``: the portal has another room by now.
+    """
 
     owner: UserId | None = None
     ghost: UserId | None = None
     manager: UserId | None = None
+    own_ghost: UserId | None = None
+    crowded: bool = False
+    former: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +99,28 @@ class GhostRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnGhostRemoved:
+    """The user's own ghost was removed from a portal's room."""
+
+
+@dataclass(frozen=True, slots=True)
+class OthersMoved:
+    """Somebody who has no part in a portal came into its room, or left it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A portal's room was replaced by another one, says a tombstone."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceMembers:
+    """Somebody wrote which members of a portal's room are not to be counted."""
+
+    content: Json
+
+
+@dataclass(frozen=True, slots=True)
 class ManagerLeft:
     """The user of a management room left it."""
 
@@ -106,6 +135,10 @@ Route = (
     | GhostInvited
     | OwnerMoved
     | GhostRemoved
+    | OwnGhostRemoved
+    | OthersMoved
+    | Replaced
+    | ServiceMembers
     | ManagerLeft
 )
 
@@ -123,6 +156,15 @@ _UNCARRIED = {
 
 def route(event: Json, facts: RoomFacts, *, bot: UserId, namespace: GhostNamespace) -> Route:
     """Decide what ``event`` means. ``event`` has string ``type`` and ``sender``."""
+    decision = _route(event, facts, bot, namespace)
+    if not facts.former or isinstance(decision, Message | Unsendable | Ignore):
+        return decision
+    if decision == OwnerMoved(joined=False):
+        return decision
+    return Ignore("this room was replaced by another one")
+
+
+def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace) -> Route:
     content = event.get("content")
     if not isinstance(content, dict):
         return Ignore("it has no content")
@@ -142,6 +184,12 @@ def route(event: Json, facts: RoomFacts, *, bot: UserId, namespace: GhostNamespa
             if sender == facts.owner:
                 return Unsendable("Stickers cannot be sent to this network yet.")
             return Ignore("it is not by the user of this chat")
+        case "m.room.tombstone" if facts.owner is not None and event.get("state_key") == "":
+            return Replaced()
+        case "io.element.functional_members" if (
+            facts.owner is not None and event.get("state_key") == ""
+        ):
+            return ServiceMembers(content)
         case other:
             return Ignore(f"events of type {str(other)[:80]} are not carried")
 
@@ -168,11 +216,15 @@ def _member(
             return GhostInvited(UserId(target), content.get("is_direct") is True)
         if gone and target == facts.ghost and sender != target:
             return GhostRemoved()
+        if gone and target == facts.own_ghost and sender != target:
+            return OwnGhostRemoved()
         return Ignore("a ghost moved as it should")
     if target == facts.owner:
         return OwnerMoved(joined) if joined or gone else Ignore("the user was invited")
     if target == facts.manager and gone:
         return ManagerLeft()
+    if facts.owner is not None and (gone if facts.crowded else joined):
+        return OthersMoved()
     return Ignore("the membership of somebody else")
 
 

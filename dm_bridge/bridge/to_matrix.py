@@ -16,6 +16,7 @@ from typing import assert_never
 
 import structlog
 
+from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
 from dm_bridge.errors import (
@@ -28,12 +29,13 @@ from dm_bridge.errors import (
 )
 from dm_bridge.ids import EventId, PortalKey, RemoteId, UserId, digest_id, message_id
 from dm_bridge.matrix.accounts import Accounts
-from dm_bridge.matrix.formatting import in_parts, notice, plain, to_content
+from dm_bridge.matrix.formatting import code, in_parts, notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
-from dm_bridge.network.api import Session
-from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage
+from dm_bridge.network.api import Network, Session
+from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxOutcome, InboxRow, InboxStore
+from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxStore
 from dm_bridge.store.portals import PortalStore
 
@@ -121,9 +123,16 @@ class ToMatrix:
         try:
             while rows := await self._inbox.waiting(key, PAGE):
                 portal: OpenPortal | None = None
+                changes = self._portals.life.changes
                 for row in rows:
                     if self._stopping():
                         break
+                    if changes != self._portals.life.changes:  # the room may be another one now
+                        portal, changes = None, self._portals.life.changes
+                    if isinstance(row.event, ContactMoved):
+                        await (
+                            recorder.flush()
+                        )  # what was carried before belongs to the chat that moves
                     portal, outcome = await self._carry(row, portal)
                     self._count(row, outcome)
                     await recorder.add(outcome, at_once=is_own(row.event))
@@ -142,7 +151,10 @@ class ToMatrix:
     ) -> tuple[OpenPortal | None, InboxOutcome]:
         """Carry one event. Errors that may pass are raised; any other ends this row only."""
         try:
-            if isinstance(row.event, RemoteFailure) and not await self._sent(row.key, row.event):
+            event = row.event
+            if isinstance(event, ContactMoved):
+                return None, await self._contact_moved(row, event)
+            if isinstance(event, RemoteFailure) and not await self._sent(row.key, event):
                 return portal, InboxOutcome(
                     row.id, "dropped", reason="it is about no message of ours"
                 )
@@ -153,12 +165,12 @@ class ToMatrix:
                     row.id, "dropped", reason="the login does not exist any more"
                 )
             try:
-                return portal, await self._deliver(portal, row)
+                return portal, await self._deliver(portal, row.id, event)
             except HomeserverError as error:
                 if error.status != 403:
                     raise
                 portal = await self._reopen(portal, row)
-                return portal, await self._deliver(portal, row)
+                return portal, await self._deliver(portal, row.id, event)
         except BridgeError as error:
             if may_pass(error):
                 raise
@@ -190,10 +202,7 @@ class ToMatrix:
         login = await self._logins.row(key.login)
         if login is None:
             return None
-        try:
-            network = self._logins.network(login.network)
-        except UserError as error:  # switched off, for now: its messages wait
-            raise NetworkError(str(error), retry_after=NOT_CONFIGURED) from error
+        network = self._network(login)
         existing = await self._portal_store.get(key)
         if existing is not None:
             contact = existing.contact
@@ -213,25 +222,61 @@ class ToMatrix:
             key, login, network, contact, row=existing, name=name, private_name=private_name
         )
 
+    def _network(self, login: LoginRow) -> Network:
+        try:
+            return self._logins.network(login.network)
+        except UserError as error:  # switched off, for now: its messages wait
+            raise NetworkError(str(error), retry_after=NOT_CONFIGURED) from error
+
+    async def _contact_moved(self, row: InboxRow, event: ContactMoved) -> InboxOutcome:
+        login = await self._logins.row(row.key.login)
+        if login is None:
+            return InboxOutcome(row.id, "dropped", reason="the login does not exist any more")
+        outcome = await self._portals.move_contact(
+            row.key, login, self._network(login), event.old, event.new, event.new_chat, event.name
+        )
+        match outcome:
+            case Moved.DONE:
+                return InboxOutcome(row.id, "delivered")
+            case Moved.UNKNOWN:
+                return InboxOutcome(row.id, "dropped", reason="there is no chat with this contact")
+            case Moved.TAKEN:
+                await self._say_taken(row, event)
+                return InboxOutcome(row.id, "delivered")
+            case _:
+                assert_never(outcome)
+
+    async def _say_taken(self, row: InboxRow, event: ContactMoved) -> None:
+        portal = await self._portal_store.get(row.key)
+        if portal is None or portal.room is None:
+            return
+        text = (
+            f"This contact has a new address: {code(event.new)}. You have a chat with that address already, so "
+            "both chats stay as they are."
+        )
+        await self._portals.life.say(portal, portal.room, text, "contact has a chat", row.id)
+
     async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
         """The homeserver refused a message: look who is in the room, and open the portal again."""
         stored = await self._portal_store.get(portal.key)
         if stored is not None and stored.room == portal.room:
-            await self._portals.look_again(stored, portal.login.owner)
+            await self._portals.life.look_again(stored, portal.login)
         reopened = await self._open(portal.key, row.event)
         assert reopened is not None
         return reopened
 
-    async def _deliver(self, portal: OpenPortal, row: InboxRow) -> InboxOutcome:
-        match row.event:
-            case RemoteMessage() as message:
+    async def _deliver(
+        self, portal: OpenPortal, remote_id: RemoteId, event: RemoteMessage | RemoteFailure
+    ) -> InboxOutcome:
+        match event:
+            case RemoteMessage():
                 return InboxOutcome(
-                    row.id, "delivered", await self._message(portal, message, row.id)
+                    remote_id, "delivered", await self._message(portal, event, remote_id)
                 )
-            case RemoteFailure() as failure:
-                return InboxOutcome(row.id, "delivered", await self._failure(portal, failure))
+            case RemoteFailure():
+                return InboxOutcome(remote_id, "delivered", await self._failure(portal, event))
             case _:
-                assert_never(row.event)
+                assert_never(event)
 
     async def _message(
         self, portal: OpenPortal, message: RemoteMessage, remote_id: RemoteId
@@ -281,11 +326,12 @@ class ToMatrix:
         """
         event = await self._outbox.event_of(key, failure.message)
         portal = None if event is not None else await self._portal_store.get(key)
-        if portal is not None and portal.room is not None:
-            for row in await self._outbox.waiting(portal.room, PAGE):
-                if message_id(row.id) == failure.message:
-                    return row.id
-        return event
+        if portal is None or portal.room is None:
+            return event
+        for row in await self._outbox.waiting(portal.room, PAGE):
+            if message_id(row.id) == failure.message:
+                return row.id
+        return await self._outbox.event_of(key, failure.message)  # recorded in between
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
         content: Json = notice(f"⚠ Your message was not delivered. {plain(failure.reason)}")

@@ -106,17 +106,40 @@ class ToRemote:
         self._metrics.messages.labels("to_remote", "parked").inc()
 
     async def _handle(self, row: OutboxRow) -> None:
-        portal = await self._portal_store.by_room(row.room)
+        portal, former = await self._portal_of(row.room), False
+        if portal is None:
+            portal = await self._portal_store.by_former_room(row.room)
+            former = portal is not None
         login = None if portal is None else await self._logins.row(portal.key.login)
         if portal is not None and login is not None:
-            facts = routing.RoomFacts(owner=login.owner, ghost=portal.ghost)
+            facts = routing.RoomFacts(
+                owner=login.owner,
+                ghost=portal.ghost,
+                own_ghost=portal.own_ghost,
+                crowded=portal.crowded,
+                former=former,
+            )
         else:
             facts = routing.RoomFacts(manager=await self._management.user_of(row.room))
         decision = routing.route(row.event, facts, bot=self._bot, namespace=self._namespace)
         if portal is not None and login is not None:
             await self._in_portal(row, decision, portal, login)
         else:
-            await self._elsewhere(row, decision)
+            await self._elsewhere(row, decision, facts)
+
+    async def _portal_of(self, room: RoomId) -> PortalRow | None:
+        """The portal of a room; also of one that is about to take the place of the portal's."""
+        portal = await self._portal_store.by_room(room)
+        if portal is not None:
+            return portal
+        waiting = await self._portal_store.by_successor(room)
+        login = None if waiting is None else await self._logins.row(waiting.key.login)
+        if waiting is None or login is None:
+            return None
+        network = self._logins.network_of(login)
+        if not await self._portals.follow(waiting.key, login, network, room):
+            return None
+        return await self._portal_store.by_room(room)
 
     async def _in_portal(
         self, row: OutboxRow, decision: routing.Route, portal: PortalRow, login: LoginRow
@@ -136,28 +159,50 @@ class ToRemote:
                 self._metrics.messages.labels("to_remote", "failed").inc()
                 return
             case routing.OwnerMoved(joined):
-                if joined:
-                    await self._portals.user_joined(portal, login.owner)
-                else:
-                    await self._portals.user_left(portal)
+                await self._owner_moved(row, portal, login, joined=joined)
             case routing.GhostRemoved():
-                await self._portals.ghost_removed(portal)
+                await self._portals.life.ghost_removed(portal)
+            case routing.OwnGhostRemoved():
+                await self._portals.life.own_ghost_removed(portal, login)
+            case routing.OthersMoved():
+                await self._portals.life.others_moved(portal, login, row.id)
+            case routing.ServiceMembers(content):
+                await self._portals.life.service_members_changed(portal, login, content)
+            case routing.Replaced():
+                network = self._logins.network_of(login)
+                event = {**row.event, "room_id": row.room}
+                await self._portals.replaced(portal.key, login, network, event)
             case routing.BotInvited():
                 if row.sender == login.owner:
                     await self._homeserver.join(row.room, user=self._bot)
             case routing.BotMoved(joined):
-                await self._portals.bot_joined(portal, login.owner, joined=joined)
+                await self._portals.life.bot_joined(portal, login, joined=joined)
             case routing.GhostInvited(ghost):
-                await self._invites.decline(
-                    row.room, ghost, "This room is a private chat with somebody else."
-                )
+                async with self._portals.settled(portal.key) as now:
+                    if now is None or now.ghost != ghost:
+                        await self._invites.decline(
+                            row.room, ghost, "This room is a private chat with somebody else."
+                        )
             case routing.Ignore() | routing.Command() | routing.ManagerLeft():
                 pass
             case _:
                 assert_never(decision)
         await self._finish(row, decision)
 
-    async def _elsewhere(self, row: OutboxRow, decision: routing.Route) -> None:
+    async def _owner_moved(
+        self, row: OutboxRow, portal: PortalRow, login: LoginRow, *, joined: bool
+    ) -> None:
+        if portal.room != row.room:  # a room that the portal had before, and nobody needs any more
+            await self._portals.life.leave(row.room, [portal.ghost], "The chat goes on elsewhere.")
+            await self._portal_store.forget_former(row.room)
+        elif joined:
+            await self._portals.life.user_joined(portal, login)
+        else:
+            await self._portals.life.user_left(portal)
+
+    async def _elsewhere(
+        self, row: OutboxRow, decision: routing.Route, facts: routing.RoomFacts
+    ) -> None:
         match decision:
             case routing.BotInvited():
                 missed = await self._management.invited(row.room, row.sender)
@@ -170,6 +215,8 @@ class ToRemote:
             case routing.BotMoved(joined):
                 if not joined:
                     await self._management.left(row.room)
+            case routing.GhostInvited(ghost) if facts.manager is not None:
+                await self._invites.decline(row.room, ghost, "This room is for the bridge's bot.")
             case routing.GhostInvited(ghost, direct):
                 missed = await self._invites.ghost_invited(row.room, row.sender, ghost, direct)
                 for message in await self._outbox.add(missed):

@@ -81,6 +81,15 @@ direct:
   auto_join: true
   # Mark chats as direct for the contacts' accounts too.
   mark_ghosts: true
+  # How much is remembered of each user's list of direct chats, to tell decisions from accidents.
+  journal_versions: 200
+  journal_days: 90
+  # How many active accounts are watched at once, where the homeserver's module is not installed, and in
+  # how many hours every account is looked at once.
+  watch_accounts: 200
+  sweep_hours: 24
+  # Client APIs of other homeservers that are not to be discovered, for users who give a token.
+  homeservers: {{}}
 
 logging:
   # debug, info, warning or error

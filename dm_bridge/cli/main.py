@@ -13,6 +13,7 @@ import click
 
 from dm_bridge import __version__
 from dm_bridge.cli.demo import demo
+from dm_bridge.cli.direct import direct
 from dm_bridge.cli.init import init
 from dm_bridge.cli.migrate import migrate
 from dm_bridge.cli.registration import registration
@@ -64,7 +65,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for _command in (init, registration, migrate, run, demo):
+for _command in (init, registration, migrate, run, demo, direct):
     cli.add_command(_command)
 
 

@@ -137,6 +137,25 @@ class DirectConfig(_Section):
 
     auto_join: bool = Field(default=True, description="join users to their chats by themselves")
     mark_ghosts: bool = Field(default=True, description="keep the direct chats of ghosts too")
+    journal_versions: Annotated[int, Field(ge=2, le=10_000)] = Field(
+        default=200, description="how many versions of a user's m.direct are remembered"
+    )
+    journal_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=90, description="for how many days versions of a user's m.direct are remembered"
+    )
+    watch_accounts: Annotated[int, Field(ge=0, le=10_000)] = Field(
+        default=200, description="how many active accounts are watched at once; 0 for none"
+    )
+    sweep_hours: Annotated[float, Field(ge=0.01, le=8760)] = Field(
+        default=24.0, description="in how many hours every account is looked at once"
+    )
+    homeservers: dict[
+        Annotated[str, AfterValidator(values.check_server_name)],
+        Annotated[str, AfterValidator(values.check_homeserver_url)],
+    ] = Field(
+        default={},
+        description="the client APIs of other homeservers that are not to be discovered, by server name",
+    )
 
 
 def _lower(value: object) -> object:

@@ -1,20 +1,35 @@
-"""Acting for real users, with the token of the second registration.
+"""Acting for real users: with the token of the second registration, or with one that they gave.
 
-The rule that must never break: the token acts only for users whom ``may_act_for`` allows, which are
-those with a login here, or in the middle of one. Nothing else holds the token.
+The rule that must never break: the second registration's token acts only for users whom
+``may_act_for`` allows, which are those with a login here, or in the middle of one; a user's token
+acts for that user alone. Nothing else sends with either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import enum
+from collections.abc import Callable, Mapping
 
+import aiohttp
 from mautrix.api import Path, PathBuilder
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId, server_name
-from dm_bridge.matrix.homeserver import Homeserver, Json
+from dm_bridge.matrix.homeserver import ATTEMPT_DEADLINE, TOTAL_DEADLINE, Homeserver, Json
 
 DIRECT = "m.direct"
+PATIENCE_ELSEWHERE = (
+    30.0  # seconds for a request to a homeserver that is not ours, retries included
+)
+_MAX_ID = 255
+
+
+class Access(enum.Enum):
+    """How the bridge acts for a user: by the second registration, by a token they gave, or not at all."""
+
+    MASQUERADE = "masquerade"
+    TOKEN = "token"  # noqa: S105 (a way of access, no secret)
+    NONE = "none"
 
 
 class NoAccess(HomeserverError):
@@ -24,8 +39,61 @@ class NoAccess(HomeserverError):
         super().__init__(f"The bridge has no access to the account {user}.")
 
 
+class TokenHomeserver(Homeserver):
+    """A homeserver as one user reaches it, with their own token.
+
+    ``refused``: called with this object whenever the homeserver says that it does not know the token
+    (``401 M_UNKNOWN_TOKEN``).
+    """
+
+    def __init__(
+        self,
+        owner: UserId,
+        url: str,
+        token: str,
+        session: aiohttp.ClientSession,
+        refused: Callable[[TokenHomeserver], None],
+    ) -> None:
+        super().__init__(url, token, session)
+        self.owner = owner
+        self._refused = refused
+
+    async def request_raw(
+        self,
+        method: str,
+        path: PathBuilder,
+        *,
+        user: UserId | None = None,
+        data: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        deadline: float = TOTAL_DEADLINE,
+        attempt_deadline: float = ATTEMPT_DEADLINE,
+        once: bool = False,
+    ) -> bytes:
+        """As `Homeserver.request_raw`, with less patience; always as the owner, whom ``user`` may name."""
+        if user not in (None, self.owner):
+            raise NoAccess(user or self.owner)
+        try:
+            return await super().request_raw(
+                method,
+                path,
+                data=data,
+                query=query,
+                deadline=min(deadline, PATIENCE_ELSEWHERE),
+                attempt_deadline=min(attempt_deadline, PATIENCE_ELSEWHERE),
+                once=once,
+            )
+        except HomeserverError as error:
+            if error.status == 401 and error.errcode == "M_UNKNOWN_TOKEN":
+                self._refused(self)
+            raise
+
+
 class Accounts:
-    """Real users' accounts. ``homeserver`` carries the token of the second registration."""
+    """Real users' accounts. ``homeserver`` carries the token of the second registration.
+
+    ``available``: whether the homeserver knows that registration.
+    """
 
     def __init__(
         self, homeserver: Homeserver, domain: str, may_act_for: Callable[[UserId], bool]
@@ -33,16 +101,39 @@ class Accounts:
         self._homeserver = homeserver
         self._domain = domain
         self._may_act_for = may_act_for
+        self._tokens: dict[UserId, TokenHomeserver] = {}
         self.available = False
 
+    def access(self, user: UserId) -> Access:
+        """How the bridge would act for ``user`` now; the second registration comes first."""
+        if self.available and server_name(user) == self._domain and self._may_act_for(user):
+            return Access.MASQUERADE
+        return Access.TOKEN if user in self._tokens else Access.NONE
+
     def can_act_for(self, user: UserId) -> bool:
-        """Whether the bridge can act for ``user``: local, allowed, and the registration works."""
-        return self.available and server_name(user) == self._domain and self._may_act_for(user)
+        """Whether the bridge can act for ``user``, one way or the other."""
+        return self.access(user) is not Access.NONE
+
+    def use_token(self, homeserver: TokenHomeserver) -> None:
+        """Act for its owner with their token, in place of an earlier one."""
+        self._tokens[homeserver.owner] = homeserver
+
+    def drop_token(self, user: UserId) -> None:
+        """Use the token of ``user`` no more."""
+        self._tokens.pop(user, None)
+
+    def uses_token(self, homeserver: TokenHomeserver) -> bool:
+        """Whether this very token is the one in use for its owner."""
+        return self._tokens.get(homeserver.owner) is homeserver
 
     def _acting(self, user: UserId) -> Homeserver:
-        if not self.can_act_for(user):
-            raise NoAccess(user)
-        return self._homeserver
+        match self.access(user):
+            case Access.MASQUERADE:
+                return self._homeserver
+            case Access.TOKEN:
+                return self._tokens[user]
+            case Access.NONE:
+                raise NoAccess(user)
 
     async def join(self, user: UserId, room: RoomId) -> None:
         """Accept an invite for the user."""
@@ -56,10 +147,16 @@ class Accounts:
         transaction: str,
         timestamp: float | None = None,
     ) -> EventId:
-        """Send what the user wrote on another device."""
-        return await self._acting(user).send(
+        """Send what the user wrote on another device. ``timestamp`` has no effect with a user's token."""
+        homeserver = self._acting(user)
+        if homeserver is not self._homeserver:
+            timestamp = None
+        event = await homeserver.send(
             room, "m.room.message", content, transaction, user=user, timestamp=timestamp
         )
+        if not _is_event_id(event):
+            raise HomeserverError(f"{homeserver.url} answered with no event id.", certain=False)
+        return event
 
     async def set_state(
         self, user: UserId, room: RoomId, event_type: str, key: str, content: Json
@@ -102,3 +199,14 @@ async def put_direct(homeserver: Homeserver, user: UserId, content: str) -> None
 
 def _direct_path(user: UserId) -> PathBuilder:
     return Path.v3.user[user].account_data[DIRECT]
+
+
+def _is_event_id(event: object) -> bool:
+    """Whether it can be stored as one: homeservers that are not ours may answer with anything."""
+    return (
+        isinstance(event, str)
+        and event.startswith("$")
+        and len(event) <= _MAX_ID
+        and event.isascii()
+        and event.isprintable()
+    )

@@ -6,6 +6,7 @@ for its ``invite`` list only; a later invite is therefore a raw member event, no
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from mautrix.api import Path
@@ -19,6 +20,9 @@ MARKER = "org.dm_bridge.portal"
 
 BRIDGE_INFO_TYPES = ("m.bridge", "uk.half-shot.bridge")
 FUNCTIONAL_MEMBERS = "io.element.functional_members"
+TOMBSTONE = "m.room.tombstone"
+CREATE = "m.room.create"
+POWER_LEVELS = "m.room.power_levels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +77,21 @@ async def create_direct_room(
     return RoomId(answer["room_id"])
 
 
-async def find_room(homeserver: Homeserver, ghost: UserId, marker: str) -> RoomId | None:
-    """The room that ``ghost`` made for ``marker`` and is still in, if there is one.
+async def find_room(
+    homeserver: Homeserver, ghost: UserId, marker: str, but_not: Collection[RoomId] = ()
+) -> RoomId | None:
+    """The room that ``ghost`` made for ``marker``, is still in, and that nothing has replaced.
 
     createRoom takes no transaction id; this is how a room is recognised whose answer was lost.
     """
     answer = await homeserver.request("GET", Path.v3.joined_rooms, user=ghost)
     for room in answer["joined_rooms"]:
+        if room in but_not:
+            continue
         create = await state_of(homeserver, RoomId(room), "m.room.create", user=ghost)
-        if create.get(MARKER) == marker:
+        if create.get(MARKER) == marker and not await state_of(
+            homeserver, RoomId(room), TOMBSTONE, user=ghost
+        ):
             return RoomId(room)
     return None
 
@@ -109,6 +119,47 @@ async def state_of(homeserver: Homeserver, room: RoomId, event_type: str, *, use
         if error.status in (403, 404):
             return {}
         raise
+
+
+async def state_event(
+    homeserver: Homeserver, room: RoomId, event_type: str, *, user: UserId
+) -> Json | None:
+    """A state event with an empty key, sender and all; None when there is none, or none to be seen."""
+    path = Path.v3.rooms[room].state[event_type][""]
+    try:
+        return await homeserver.request("GET", path, user=user, query={"format": "event"})
+    except HomeserverError as error:
+        if error.status in (403, 404):
+            return None
+        raise
+
+
+async def room_of_alias(homeserver: Homeserver, alias: str) -> RoomId | None:
+    """The room that an alias stands for, or None."""
+    try:
+        answer = await homeserver.request("GET", Path.v3.directory.room[alias])
+    except HomeserverError as error:
+        if error.status in (400, 403, 404):
+            return None
+        raise
+    room = answer.get("room_id")
+    return RoomId(room) if isinstance(room, str) else None
+
+
+def service_members(
+    content: Json, present: Collection[UserId], absent: Collection[UserId]
+) -> Json | None:
+    """What ``io.element.functional_members`` should say instead of ``content``; None when it is right.
+
+    ``present`` must be listed, ``absent`` must not; whoever else is listed stays.
+    """
+    listed = content.get("service_members")
+    known = listed if isinstance(listed, list) else []
+    kept = [user for user in known if isinstance(user, str) and user not in absent]
+    members = [*kept, *(user for user in present if user not in kept)]
+    if members == known and (listed is not None or not members):
+        return None
+    return {**content, "service_members": members}
 
 
 async def messages_by(

@@ -1,4 +1,4 @@
-"""What a network session reports: messages, failures of earlier sends, contacts, its own state.
+"""What a network session reports: messages, failures of earlier sends, contacts that moved, its own state.
 
 The rule that must never break: an event carries everything needed to process it later, in another
 process, without asking the session again; it can be stored and read back unchanged.
@@ -58,7 +58,25 @@ class RemoteFailure:
     reason: str
 
 
-RemoteEvent = RemoteMessage | RemoteFailure
+@dataclass(frozen=True, slots=True)
+class ContactMoved:
+    """A contact has another address (a nick change, an account that moved): the chat goes on with it.
+
+    Reported only when the network, or the connector itself, made sure that both are the same person; who
+    takes over an address that became free must not get the chat. ``chat`` and ``old``: as they were until
+    now; ``new_chat`` and ``new``: as they are from now on. ``name``: what the contact calls themselves.
+    ``id``: unique within ``chat``, and the same when the network reports this very move again.
+    """
+
+    chat: ChatId
+    id: RemoteId
+    old: ContactId
+    new: ContactId
+    new_chat: ChatId
+    name: str | None = None
+
+
+RemoteEvent = RemoteMessage | RemoteFailure | ContactMoved
 
 
 class SessionStatus(enum.Enum):

@@ -31,6 +31,14 @@ class Metrics:
         self.direct_puts = Counter(
             "dm_bridge_direct_puts", "Writes of m.direct", registry=self.registry
         )
+        self.direct_watched = Gauge(
+            "dm_bridge_direct_watched", "Accounts whose m.direct is watched", registry=self.registry
+        )
+        self.direct_pushed_since = Gauge(
+            "dm_bridge_direct_pushed_since_seconds",
+            "Since when the homeserver's module is heard; 0: it is not",
+            registry=self.registry,
+        )
         self.transactions = Counter(
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )

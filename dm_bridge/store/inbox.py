@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, digest_id
-from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
 
 MAX_KEY_BYTES = 255
@@ -158,11 +158,15 @@ def _row_id(event: RemoteEvent) -> str:
             return stored_id(event.id)
         case RemoteFailure():
             return "failure:" + digest_id(event.message)
+        case ContactMoved():
+            return "moved:" + digest_id(event.id)
+
+
+_KINDS = {RemoteMessage: "message", RemoteFailure: "failure", ContactMoved: "moved"}
 
 
 def _encode(event: RemoteEvent) -> bytes:
-    kind = "message" if isinstance(event, RemoteMessage) else "failure"
-    fields = {"kind": kind, **asdict(event)}
+    fields = {"kind": _KINDS[type(event)], **asdict(event)}
     try:
         return orjson.dumps(fields)
     except TypeError:  # lone surrogates, which are no text
@@ -172,8 +176,11 @@ def _encode(event: RemoteEvent) -> bytes:
 
 def _decode(raw: bytes) -> RemoteEvent:
     fields: dict[str, Any] = orjson.loads(raw)
-    if fields.pop("kind") == "failure":
+    kind = fields.pop("kind")
+    if kind == "failure":
         return RemoteFailure(ChatId(fields["chat"]), RemoteId(fields["message"]), fields["reason"])
+    if kind == "moved":
+        return ContactMoved(**fields)
     return RemoteMessage(
         chat=ChatId(fields["chat"]),
         id=RemoteId(fields["id"]),

@@ -32,7 +32,12 @@ class Membership(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class PortalRow:
-    """One private chat. ``own_ghost``: the user's own ghost, once it had to join."""
+    """One private chat. ``own_ghost``: the user's own ghost, once it had to join.
+
+    ``crowded``: somebody besides the user, the contact and the bridge is in the room.
+    ``successor``: the room that the user replaced this one with, while the ghost is not in it yet;
+    ``successor_at``: since when, in seconds since the epoch.
+    """
 
     key: PortalKey
     contact: ContactId
@@ -42,6 +47,9 @@ class PortalRow:
     membership: Membership
     bot_joined: bool
     own_ghost: UserId | None
+    crowded: bool = False
+    successor: RoomId | None = None
+    successor_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,13 @@ class GhostRow:
     registered: bool
 
 
-_COLUMNS = "login_id, chat_id, contact, ghost, room_id, state, membership, bot_joined, own_ghost"
+_COLUMNS = """
+    login_id, chat_id, contact, ghost, room_id, state, membership, bot_joined, own_ghost, crowded,
+    successor, coalesce(extract(epoch FROM successor_at), 0)::float8
+"""
+_NO_ROOM = (
+    "state = 'reserved', room_id = NULL, membership = 'none', crowded = false, successor = NULL"
+)
 
 
 class PortalStore:
@@ -100,6 +114,60 @@ class PortalStore:
             )
         return None if row is None else _portal(*row)
 
+    async def by_former_room(self, room: RoomId) -> PortalRow | None:
+        """The portal that had ``room`` before the one it has now, or None."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"""
+                SELECT {_COLUMNS} FROM portal
+                WHERE (login_id, chat_id) = (SELECT login_id, chat_id FROM former_room WHERE room_id = $1)
+                """,
+                room,
+            )
+        return None if row is None else _portal(*row)
+
+    async def by_successor(self, room: RoomId) -> PortalRow | None:
+        """The portal whose room was replaced with ``room``, which it could not enter yet, or None."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(
+                f"SELECT {_COLUMNS} FROM portal WHERE successor = $1", room
+            )
+        return None if row is None else _portal(*row)
+
+    async def of_login(self, login: LoginId) -> list[PortalRow]:
+        """The portals of a login that have a room."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM portal WHERE login_id = $1 AND room_id IS NOT NULL", login
+            )
+        return [_portal(*row) for row in rows]
+
+    async def of_owner(self, owner: UserId) -> list[PortalRow]:
+        """The portals of a user, by whichever login, also one that they have logged out of."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"""
+                SELECT {_COLUMNS} FROM portal
+                WHERE login_id IN (SELECT login_id FROM login WHERE owner = $1)
+                """,
+                owner,
+            )
+        return [_portal(*row) for row in rows]
+
+    async def managed_without_login(self) -> list[RoomId]:
+        """Rooms that are still marked although their user has logged out."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT room_id FROM portal AS p
+                WHERE login_id IN (SELECT login_id FROM login WHERE state = 'logged_out')
+                    AND EXISTS (
+                        SELECT FROM direct_dm AS d WHERE d.room_id = p.room_id AND d.state <> 'retired'
+                    )
+                """
+            )
+        return [RoomId(room) for (room,) in rows]
+
     async def set_creating(self, key: PortalKey) -> None:
         """Record, before asking for a room, that one may come to exist."""
         await self._update(key, "state = 'creating', room_id = NULL")
@@ -108,14 +176,113 @@ class PortalStore:
         """Record the room, and where the login's owner stands in it."""
         await self._update(
             key,
-            "state = 'open', room_id = $3, membership = $4, bot_joined = false, own_ghost = NULL",
+            """
+            state = 'open', room_id = $3, membership = $4, bot_joined = false, own_ghost = NULL,
+            crowded = false, successor = NULL
+            """,
             room,
             membership.value,
         )
 
     async def set_lost(self, key: PortalKey) -> None:
         """Record that the room can no longer be used; the next message opens another."""
-        await self._update(key, "state = 'reserved', room_id = NULL, membership = 'none'")
+        await self._update(key, _NO_ROOM)
+
+    async def set_crowded(self, key: PortalKey, crowded: bool) -> None:
+        """Record whether somebody else is in the room."""
+        await self._update(key, "crowded = $3", crowded)
+
+    async def set_successor(self, key: PortalKey, room: RoomId | None) -> None:
+        """Record which room the user replaced this one with; None: with none that counts."""
+        await self._update(key, "successor = $3, successor_at = now()", room)
+
+    async def replace_room(self, key: PortalKey, old: RoomId, row: PortalRow | None) -> None:
+        """Record that ``old`` was the room, and that the one of ``row`` is it, with who is in there.
+
+        None: that the next message opens one. No effect when ``old`` is not the room (any more).
+        """
+        values: tuple[object, ...] = ()
+        assignments = f"{_NO_ROOM}, bot_joined = false, own_ghost = NULL"
+        if row is not None:
+            assignments = """
+                state = 'open', room_id = $4, membership = $5, bot_joined = $6, own_ghost = $7,
+                crowded = $8, successor = NULL
+            """
+            members = (row.bot_joined, row.own_ghost, row.crowded)
+            values = (row.room, row.membership.value, *members)
+        async with self._database.transaction() as connection:
+            changed = await connection.execute(
+                f"""
+                UPDATE portal SET {assignments}
+                WHERE login_id = $1 AND chat_id = $2 AND room_id = $3
+                """,
+                *(key.login, key.chat, old, *values),
+            )
+            if changed == "UPDATE 1":
+                await connection.execute(
+                    "INSERT INTO former_room VALUES ($3, $1, $2) ON CONFLICT DO NOTHING",
+                    *(key.login, key.chat, old),
+                )
+
+    async def former_rooms(self, key: PortalKey) -> list[RoomId]:
+        """The rooms that the portal had before, as far as they still matter."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT room_id FROM former_room WHERE login_id = $1 AND chat_id = $2",
+                key.login,
+                key.chat,
+            )
+        return [RoomId(room) for (room,) in rows]
+
+    async def forget_former(self, room: RoomId) -> None:
+        """Forget a room that a portal had before."""
+        async with self._database.connection() as connection:
+            await connection.execute("DELETE FROM former_room WHERE room_id = $1", room)
+
+    async def move(self, key: PortalKey, new: PortalKey, contact: ContactId, ghost: UserId) -> bool:
+        """Make the portal of ``key`` the one of ``new``, with what became of its messages.
+
+        False, and no change, when ``new`` has a chat already.
+        """
+        if new == key:
+            await self._update(key, "contact = $3, ghost = $4", contact, ghost)
+            return True
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                "DELETE FROM portal WHERE login_id = $1 AND chat_id = $2 AND state = 'reserved'",
+                new.login,
+                new.chat,
+            )
+            moved = await connection.execute(
+                """
+                UPDATE portal SET chat_id = $3, contact = $4, ghost = $5
+                WHERE login_id = $1 AND chat_id = $2 AND NOT EXISTS (
+                    SELECT FROM portal WHERE login_id = $1 AND chat_id = $3
+                )
+                """,
+                *(key.login, key.chat, new.chat, contact, ghost),
+            )
+            if moved != "UPDATE 1":
+                return False
+            # Our own events come back from the homeserver, and are recognised by these.
+            await connection.execute(
+                """
+                UPDATE inbox AS i SET chat_id = $3
+                WHERE login_id = $1 AND chat_id = $2 AND state <> 'waiting' AND NOT EXISTS (
+                    SELECT FROM inbox
+                    WHERE login_id = $1 AND chat_id = $3 AND remote_id = i.remote_id
+                )
+                """,
+                *(key.login, key.chat, new.chat),
+            )
+        return True
+
+    async def delete(self, key: PortalKey) -> None:
+        """Forget a portal and its rooms."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "DELETE FROM portal WHERE login_id = $1 AND chat_id = $2", key.login, key.chat
+            )
 
     async def set_membership(self, key: PortalKey, membership: Membership) -> None:
         """Record where the login's owner stands in the room."""
@@ -125,8 +292,8 @@ class PortalStore:
         """Record whether the bridge bot is in the room."""
         await self._update(key, "bot_joined = $3", joined)
 
-    async def set_own_ghost(self, key: PortalKey, own_ghost: UserId) -> None:
-        """Record that the user's own ghost is in the room."""
+    async def set_own_ghost(self, key: PortalKey, own_ghost: UserId | None) -> None:
+        """Record that the user's own ghost is in the room; None: that it is not."""
         await self._update(key, "own_ghost = $3", own_ghost)
 
     async def _update(self, key: PortalKey, assignments: str, *values: object) -> None:
@@ -180,6 +347,9 @@ def _portal(
     membership: str,
     bot_joined: bool,
     own_ghost: str | None,
+    crowded: bool,
+    successor: str | None,
+    successor_at: float,
 ) -> PortalRow:
     return PortalRow(
         PortalKey(LoginId(login), ChatId(chat)),
@@ -190,4 +360,7 @@ def _portal(
         Membership(membership),
         bot_joined,
         None if own_ghost is None else UserId(own_ghost),
+        crowded,
+        None if successor is None else RoomId(successor),
+        successor_at,
     )

@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,11 +192,13 @@ class Stack:
         room_version: str = "12",
         config: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
+        synapse_config: Callable[[Bridge], Mapping[str, Any]] | None = None,
     ) -> Stack:
         """Set up a bridge for ``prosody``, which stays the caller's, and start it on a new Synapse.
 
-        ``config`` is merged into the bridge's configuration file. Everything lies in ``directory``.
-        Raises `AdminError`, and leaves nothing running then.
+        ``config`` is merged into the bridge's configuration file. ``synapse_config``, given the configured
+        bridge, makes what replaces top-level keys of ``homeserver.yaml``. Everything lies in
+        ``directory``. Raises `AdminError`, and leaves nothing running then.
         """
         bridge = Bridge(directory, config_path=directory / "config.yaml", environment=environment)
         homeserver_port = free_port()
@@ -222,6 +224,7 @@ class Stack:
                 directory / "registration-accounts.yaml",
             ],
             default_room_version=room_version,
+            config_extra=synapse_config(bridge) if synapse_config is not None else None,
         )
         stack = cls(bridge, synapse, prosody)
         try:

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 import structlog
 
 from dm_bridge import __version__
+from dm_bridge.bridge.access import MatrixTokens
+from dm_bridge.bridge.commands.chats import ChatCommands
+from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.login import LoginDialogues
+from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
@@ -45,12 +49,20 @@ class _Command:
 
 
 class Commands:
-    """Runs commands."""
+    """Runs commands. Without ``tokens`` or ``direct``, those about them are missing."""
 
-    def __init__(self, logins: Logins, portals: Portals) -> None:
+    def __init__(
+        self,
+        logins: Logins,
+        portals: Portals,
+        *,
+        tokens: MatrixTokens | None = None,
+        direct: DirectView | None = None,
+    ) -> None:
         self._logins = logins
         self._portals = portals
         self._dialogues = LoginDialogues(logins)
+        self._all_dialogues: list[LoginDialogues | MatrixLogin] = [self._dialogues]
         self._commands = {
             "help": _Command("help", "what I can do", self._help),
             "login": _Command("login NETWORK", "log in to a network", self._login),
@@ -61,36 +73,79 @@ class Commands:
                 "open the chat with somebody (ID: by which login)",
                 self._start,
             ),
+        }
+        self._add_chats(ChatCommands(logins, portals))
+        if direct is not None:
+            self._add_direct(DirectCommands(direct, lambda: logins.networks))
+        if tokens is not None:
+            self._add_matrix(MatrixLogin(tokens, logins))
+        self._commands |= {
             "ping": _Command("ping", "whether I am there", self._ping),
             "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
         }
 
+    def _add_chats(self, chats: ChatCommands) -> None:
+        self._commands |= {
+            "delete-chat": _Command(
+                "delete-chat CHAT", "stop bridging a chat (CHAT: room or address)", chats.delete
+            ),
+            "moved": _Command(
+                "moved OLD NEW",
+                "a contact has a new address; their chat goes on with it",
+                chats.moved,
+            ),
+        }
+
+    def _add_direct(self, direct: DirectCommands) -> None:
+        async def run(user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+            await direct.run(user, rest, answer)
+
+        self._commands["direct"] = _Command(
+            "direct", "your direct chats, and how I look after them (`direct help`)", run
+        )
+
+    def _add_matrix(self, matrix: MatrixLogin) -> None:
+        self._all_dialogues.append(matrix)
+        self._commands |= {
+            "login-matrix": _Command(
+                "login-matrix",
+                "give me a token for your Matrix account, where I cannot act for it",
+                matrix.login,
+            ),
+            "logout-matrix": _Command(
+                "logout-matrix", "take that token back, and I forget it", matrix.logout
+            ),
+        }
+
+    def _dialogue(self, user: UserId, room: RoomId) -> LoginDialogues | MatrixLogin | None:
+        """What waits for the next message of ``user`` in ``room``."""
+        return next((d for d in self._all_dialogues if d.is_open(room, user)), None)
+
     def is_waiting(self, user: UserId, room: RoomId) -> bool:
         """Whether a login waits for what ``user`` writes next in ``room``."""
-        return self._dialogues.is_open(room, user)
+        return self._dialogue(user, room) is not None
 
     async def forget(self, user: UserId, room: RoomId) -> None:
         """Stop what ``user`` is in the middle of in ``room``."""
-        await self._dialogues.cancel(room, user)
+        for dialogues in self._all_dialogues:
+            await dialogues.cancel(room, user)
 
     async def run(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         """Run what ``user`` wrote in ``room``, and ``answer`` with what they should read."""
         words = text.split()
         name = words[0].lower().strip("!/:.") if words else ""
         command = self._commands.get(name)
+        dialogue = self._dialogue(user, room)
         try:
-            if self._dialogues.is_open(room, user) and text.strip().lower() not in (
-                "cancel",
-                "help",
-            ):
-                await self._dialogues.submit(user, room, text, answer)
+            if dialogue is not None and text.strip().lower() not in ("cancel", "help"):
+                await dialogue.submit(user, room, text, answer)
             elif command is not None:
                 await command.run(user, room, text.strip()[len(words[0]) :].strip(), answer)
             else:
                 await answer(
                     Reply(
                         "I do not know this command. Write `help` to see what I can do.",
-                        hide_request=self._may_hold_password(words),
+                        hide_request=self._may_hold_password(words) or holds_token(text),
                     )
                 )
         except BridgeError as error:
@@ -212,7 +267,8 @@ class Commands:
         await answer(Reply(f"Pong. This is dm_bridge {__version__}. {state}"))
 
     async def _cancel(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
-        if await self._dialogues.cancel(room, user):
+        if (dialogue := self._dialogue(user, room)) is not None:
+            await dialogue.cancel(room, user)
             await answer(Reply("Stopped."))
         else:
             await answer(Reply("There is nothing to stop."))

@@ -1,0 +1,133 @@
+"""Builds what keeps m.direct: access to accounts, the keeper, observation, and the view of it all.
+
+The rule that must never break: the token of the second registration reaches `Accounts` and the watched
+``/sync``, and nothing else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from dm_bridge.bridge.access import MatrixTokens
+from dm_bridge.bridge.direct_view import View
+from dm_bridge.bridge.documents import Documents
+from dm_bridge.bridge.ghosts import Ghosts
+from dm_bridge.bridge.keeper import Keeper
+from dm_bridge.bridge.observation import Observation, ObservationSettings
+from dm_bridge.config import Config
+from dm_bridge.direct import Bounds
+from dm_bridge.ids import UserId
+from dm_bridge.matrix.accounts import Access, Accounts
+from dm_bridge.matrix.direct_push import DirectPushEndpoint
+from dm_bridge.matrix.discovery import Discovery, public_session
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.watch import DirectWatch, watch_session
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.database import Database
+from dm_bridge.store.direct import DirectStore
+from dm_bridge.store.journals import JournalStore
+from dm_bridge.store.sealing import SealingKey
+from dm_bridge.store.tokens import TokenStore
+
+
+class Keeping:
+    """Everything about m.direct. ``stack`` stops it again.
+
+    `begin` when the homeserver was met, `resume` when the logins are there: they are what gives access.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        homeserver: Homeserver,
+        session: aiohttp.ClientSession,
+        ghosts: Ghosts,
+        key: SealingKey,
+        metrics: Metrics,
+        stack: AsyncExitStack,
+        *,
+        may_act_for: Callable[[UserId], bool],
+        never_keys: Callable[[UserId], Iterable[UserId]],
+        tell: Callable[[UserId, str], Awaitable[None]],
+    ) -> None:
+        token = config.appservice.accounts_token.get_secret_value()
+        owns = config.ghosts.owns
+        self._stack = stack
+        self.as_users = Homeserver(config.homeserver.url, token, session)
+        self.accounts = Accounts(self.as_users, config.homeserver.domain, may_act_for)
+        self.store = DirectStore(database)
+        journals = JournalStore(database)
+        self.keeper = Keeper(
+            Documents(homeserver, self.accounts, owns),
+            database,
+            self.store,
+            journals,
+            never_keys,
+            metrics,
+            Bounds(config.direct.journal_versions, config.direct.journal_days * 86400.0),
+            wrote=lambda account: self.observation.wrote(account),
+        )
+        public = public_session()
+        stack.push_async_callback(public.close)
+        self.tokens = MatrixTokens(
+            self.accounts,
+            Discovery(
+                config.homeserver.domain,
+                config.homeserver.url,
+                config.direct.homeservers,
+                named=session,
+                public=public,
+            ),
+            TokenStore(database),
+            key,
+            tell,
+            self.keeper.touch,
+        )
+        watching = watch_session(config.direct.watch_accounts)
+        stack.push_async_callback(watching.close)
+        watcher = Homeserver(config.homeserver.url, token, watching)
+        self.observation = Observation(
+            self.keeper,
+            lambda account: DirectWatch(watcher, account, self._may_watch),
+            self.accounts.access,
+            owns,
+            self.store.accounts,
+            self.keeper.last_seen,
+            ObservationSettings(
+                config.direct.watch_accounts, sweep_hours=config.direct.sweep_hours
+            ),
+        )
+        metrics.direct_watched.set_function(lambda: self.observation.watched)
+        metrics.direct_pushed_since.set_function(lambda: self.observation.pushed_since or 0.0)
+        self.pushes = DirectPushEndpoint(
+            config.appservice.hs_token.get_secret_value(), self.observation.receive
+        )
+        self.view = View(
+            self.keeper,
+            self.store,
+            journals,
+            ghosts.contact,
+            self.accounts.access,
+            lambda account: self.observation.how(account).sentence,
+            time.time,
+        )
+
+    def _may_watch(self, account: UserId) -> bool:
+        return self.accounts.access(account) is Access.MASQUERADE
+
+    async def begin(self) -> None:
+        """Take up the tokens that users gave."""
+        self._stack.push_async_callback(self.keeper.stop)
+        await self.tokens.start()
+        self._stack.push_async_callback(self.tokens.stop)
+
+    async def resume(self) -> None:
+        """Take up what is unwritten, and observation."""
+        await self.keeper.resume()
+        await self.observation.start()
+        self._stack.push_async_callback(self.observation.stop)

@@ -1,0 +1,186 @@
+"""Tokens that users gave for their own accounts: verified, sealed, used, forgotten.
+
+The rule that must never break: a token is kept only for the user it belongs to, who gave it; and in
+clear it is in memory only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+
+import structlog
+from mautrix.api import Path
+
+from dm_bridge.errors import BridgeError, HomeserverError, UserError
+from dm_bridge.ids import UserId
+from dm_bridge.matrix.accounts import Access, Accounts, TokenHomeserver, get_direct
+from dm_bridge.matrix.discovery import ClientApi, Discovery
+from dm_bridge.store.sealing import SealingKey
+from dm_bridge.store.tokens import TokenStore
+
+log = structlog.get_logger(__name__)
+
+_TOKEN = re.compile(r"[\x21-\x7E]{8,4096}\Z")
+LOST = "⚠ The token that you gave me for your Matrix account does not work any more, so I have forgotten it. "
+WAY_BACK = (
+    "Until you give me another one with `login-matrix`, I cannot keep your direct chats in order; what there is "
+    "to do waits until then."
+)
+NOT_NEEDED = "I can act for your account without it, so there is nothing for you to do."
+
+
+class MatrixTokens:
+    """The tokens that users gave.
+
+    ``tell``: how to reach a user. ``on_access``: called when an account can be acted for that could not be.
+    """
+
+    def __init__(
+        self,
+        accounts: Accounts,
+        discovery: Discovery,
+        store: TokenStore,
+        key: SealingKey,
+        tell: Callable[[UserId, str], Awaitable[None]],
+        on_access: Callable[[UserId], None],
+    ) -> None:
+        self._accounts = accounts
+        self._discovery = discovery
+        self._store = store
+        self._key = key
+        self._tell = tell
+        self._on_access = on_access
+        self._sealed: dict[UserId, bytes] = {}  # as stored, for every token that is kept and usable
+        self._changing = asyncio.Lock()  # held while what is stored follows what is used
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Take up the tokens that are stored; one that cannot be used never stops another one."""
+        for row in await self._store.all():
+            try:
+                kept = self._key.unseal(_binding(row.user), row.sealed)
+                api = self._discovery.recall(row.user, kept["homeserver"])
+            except (BridgeError, KeyError) as error:
+                log.error("a user's token cannot be used", user=row.user, reason=str(error))
+                continue
+            self._sealed[row.user] = row.sealed
+            self._accounts.use_token(self._homeserver(row.user, api, kept["token"]))
+
+    async def stop(self) -> None:
+        """End what is under way; a token that was just found to be lost is found so again."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def access(self, user: UserId) -> Access:
+        """How the bridge acts for ``user`` now."""
+        return self._accounts.access(user)
+
+    async def give(self, user: UserId, token: str) -> str:
+        """Verify a token that ``user`` gave, keep it and use it; the URL of their homeserver.
+
+        Raises `UserError` when it is not theirs or does not work, `HomeserverError` when that cannot be
+        found out now.
+        """
+        if _TOKEN.match(token) is None:
+            raise UserError("That is no access token: one is a long word without spaces.")
+        api = await self._discovery.find(user)
+        homeserver = self._homeserver(user, api, token)
+        await _verify(homeserver)
+        sealed = self._key.seal(_binding(user), {"token": token, "homeserver": api.url})
+        async with self._changing:
+            await self._store.keep(user, api.url, sealed)
+            self._sealed[user] = sealed
+            self._accounts.use_token(homeserver)
+        log.info("a user gave a token for their account", user=user, homeserver=api.url)
+        self._on_access(user)
+        return api.url
+
+    async def forget(self, user: UserId) -> bool:
+        """Forget the token of ``user``; whether there was one. It is not logged out."""
+        async with self._changing:
+            gone = await self._store.forget(user)
+            self._sealed.pop(user, None)
+            self._accounts.drop_token(user)
+        if gone:
+            log.info("a user took their token back", user=user)
+        return gone
+
+    def _homeserver(self, user: UserId, api: ClientApi, token: str) -> TokenHomeserver:
+        return TokenHomeserver(user, api.url, token, api.session, self._refused)
+
+    # -- tokens that end
+
+    def _refused(self, homeserver: TokenHomeserver) -> None:
+        if not self._accounts.uses_token(homeserver):
+            return
+        self._accounts.drop_token(homeserver.owner)
+        task = asyncio.create_task(
+            self._lost(homeserver, self._sealed[homeserver.owner]),
+            name=f"token of {homeserver.owner}",
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _lost(self, homeserver: TokenHomeserver, sealed: bytes) -> None:
+        """Ask once more; then use the token again, or tell its owner and forget it."""
+        user = homeserver.owner
+        works = await _still_works(homeserver)
+        async with self._changing:
+            if self._sealed.get(user) != sealed:
+                return  # taken back or replaced in the meantime
+            if works:
+                self._accounts.use_token(homeserver)
+                self._on_access(user)
+                return
+            del self._sealed[user]
+        log.warning("a user's token does not work any more", user=user)
+        try:
+            rest = NOT_NEEDED if self._accounts.can_act_for(user) else WAY_BACK
+            await self._tell(user, LOST + rest)
+            await self._store.forget(user, sealed)
+        except BridgeError as error:  # it is found to be lost again after the next start
+            log.warning("a user could not be told", user=user, reason=str(error))
+
+
+async def _verify(homeserver: TokenHomeserver) -> None:
+    """Make sure that the token is its owner's, and can read their m.direct."""
+    try:
+        answer = await homeserver.request("GET", Path.v3.account.whoami, deadline=10)
+        if answer.get("user_id") != homeserver.owner:
+            raise UserError(
+                "This token belongs to another account than the one you are writing with, so I do not take it."
+            )
+        await get_direct(homeserver, homeserver.owner)
+    except HomeserverError as error:
+        if error.status == 401:
+            raise UserError(
+                "Your homeserver does not know this token. Perhaps it is not whole, or its session was signed out."
+            ) from error
+        if error.status == 403:
+            raise UserError(
+                "Your homeserver does not let this token read your settings."
+            ) from error
+        raise HomeserverError(
+            "Your homeserver does not answer as it should right now. Try again later.",
+            status=error.status,
+            errcode=error.errcode,
+            certain=error.certain,
+            retry_after=error.retry_after,
+        ) from error
+
+
+async def _still_works(homeserver: TokenHomeserver) -> bool:
+    """False when the homeserver says again that it does not know the token; in doubt, True."""
+    try:
+        await homeserver.request("GET", Path.v3.account.whoami, deadline=10)
+    except HomeserverError as error:
+        return not (error.status == 401 and error.errcode == "M_UNKNOWN_TOKEN")
+    return True
+
+
+def _binding(user: UserId) -> str:
+    return f"matrix-token:{user}"

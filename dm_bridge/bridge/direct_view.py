@@ -1,0 +1,145 @@
+"""What people see of their direct chats, and may decide about them: the view behind `direct`.
+
+The rule that must never break: a decision of a person is recorded before anything is written, and goes
+through the keeper like everything else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from dm_bridge.bridge.commands.direct import ChatState, DirectChat, DirectStatus, HistoryLine
+from dm_bridge.bridge.keeper import Keeper
+from dm_bridge.direct import DMState, ManagedDM, Source, Version
+from dm_bridge.direct.change import subjects
+from dm_bridge.direct.conflicts import calmed, yielded
+from dm_bridge.errors import UserError
+from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
+from dm_bridge.matrix.accounts import Access
+from dm_bridge.store.direct import DirectStore
+from dm_bridge.store.journals import JournalStore
+
+PATIENCE = 20.0  # seconds that a repair may take before it goes on by itself
+
+Contact = Callable[[UserId], Awaitable[tuple[NetworkName, ContactId] | None]]
+
+_BY = {
+    Source.PUSHED: "Another client wrote the list.",
+    Source.WATCHED: "Another client wrote the list.",
+    Source.ACTIVITY: "Another client had written the list.",
+    Source.SWEEP: "Another client had written the list.",
+    Source.READ: "Another client had written the list.",
+    Source.WRITTEN: "The bridge wrote the list.",
+}
+
+
+class View:
+    """``contact``: whom a ghost stands for. ``access``, ``observed``: how an account is reached and seen."""
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        store: DirectStore,
+        journals: JournalStore,
+        contact: Contact,
+        access: Callable[[UserId], Access],
+        observed: Callable[[UserId], str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._keeper = keeper
+        self._store = store
+        self._journals = journals
+        self._contact = contact
+        self._access = access
+        self._observed = observed
+        self._clock = clock
+
+    async def status(self, account: UserId) -> DirectStatus:
+        """How the account's direct chats are; empty for an account without any."""
+        journal = await self._journals.read(account)
+        fought = yielded(calmed(journal, self._clock()))
+        entries = frozenset() if journal.head is None else journal.head.entries()
+        seen = await self._journals.seen(account)
+        chats = []
+        for dm in await self._store.managed(account):
+            marked = (dm.ghost, dm.room) in entries
+            chats.append(
+                DirectChat(dm.room, await self._name(dm), _state(dm, dm.room in fought, marked))
+            )
+        access = self._access(account)
+        problem = None if access is Access.NONE else seen.refused or None
+        return DirectStatus(chats, access, self._observed(account), seen.at, problem)
+
+    async def mark(self, account: UserId, room: RoomId) -> None:
+        """The user decides that a managed room is a direct chat."""
+        await self._journals.at_peace(account)
+        await self._opt(account, room, out=False)
+
+    async def unmark(self, account: UserId, room: RoomId) -> None:
+        """The user decides that a managed room is no direct chat."""
+        await self._opt(account, room, out=True)
+
+    async def repair(self, account: UserId) -> str:
+        """Read, decide and write now; a sentence that says what came of it."""
+        if self._access(account) is Access.NONE:
+            raise UserError(
+                "I have no access to your account, so I cannot repair its list of direct chats. "
+                "Write `login-matrix` to give me access."
+            )
+        await self._journals.at_peace(account)
+        before = await self._journals.read(account)
+        self._keeper.urge(account)
+        await self._keeper.settled(account, within=PATIENCE)
+        after = await self._journals.read(account)
+        seen = await self._journals.seen(account)
+        if seen.refused:
+            return seen.refused
+        if after.doubt is not None or seen.at is None:
+            return "I am still at it: the homeserver is slow to answer. Look again with `direct`."
+        new = [v for v in after.versions if v.seq > before.seq and v.source is Source.WRITTEN]
+        if not new:
+            return "I have looked, and everything is as it should be."
+        changed = [(*version.change.added, *version.change.removed) for version in new]
+        changes = sum(len(subjects(atoms)) for atoms in changed)
+        what = "1 thing" if changes == 1 else f"{changes} things"
+        return f"I have put {what} right. `direct history` says what."
+
+    async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
+        """The last ``limit`` changes at most, newest last."""
+        versions = (await self._journals.read(account)).versions[-limit:]
+        return [line_of(version) for version in versions]
+
+    async def _opt(self, account: UserId, room: RoomId, *, out: bool) -> None:
+        if not await self._store.opt(account, room, out):
+            raise UserError("That is none of your bridged chats. Write `direct` to see them.")
+        self._keeper.urge(account)
+        await self._keeper.settled(account, within=PATIENCE)
+
+    async def _name(self, dm: ManagedDM) -> str:
+        contact = await self._contact(dm.ghost)
+        return str(dm.ghost) if contact is None else contact[1]
+
+
+def line_of(version: Version) -> HistoryLine:
+    """A version, in words: who did what, and each chat that it concerns."""
+    sentences = [reason.sentence for reason in version.reasons]
+    if version.source is Source.WRITTEN:
+        return HistoryLine(version.at, _BY[version.source], tuple(sentences))
+    happened = sentences[0] if sentences else _BY[version.source]
+    return HistoryLine(version.at, happened, (*sentences[1:], *_changes(version)))
+
+
+def _changes(version: Version) -> list[str]:
+    added = [f"added: {item} under {key}" for key, item in sorted(version.change.added)]
+    removed = [f"removed: {item} under {key}" for key, item in sorted(version.change.removed)]
+    return added + removed
+
+
+def _state(dm: ManagedDM, fought: bool, marked: bool) -> ChatState:
+    if dm.state is DMState.RETIRED:
+        return ChatState.RETIRED
+    if fought:
+        return ChatState.CONFLICT
+    if dm.opted_out:
+        return ChatState.OPTED_OUT
+    return ChatState.MARKED if dm.wanted and marked else ChatState.PENDING

@@ -1,0 +1,72 @@
+"""Where the m.direct of an account is read and written: as a ghost, or as a user who lets us.
+
+The rule that must never break: an answer that is not surely the document is an error, never a document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from dm_bridge.direct import DirectDocument, Malformed, NotSet
+from dm_bridge.errors import HomeserverError
+from dm_bridge.ids import UserId
+from dm_bridge.matrix.accounts import Accounts, get_direct, put_direct
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.store.journals import LEASE
+
+WRITE_WITHIN = 0.8 * LEASE
+"""Seconds for one write: no other process may write for the account meanwhile."""
+
+
+class Documents:
+    """Reads and writes documents. ``owns``: whether an account is a ghost of ours."""
+
+    def __init__(
+        self, homeserver: Homeserver, accounts: Accounts, owns: Callable[[UserId], bool]
+    ) -> None:
+        self._homeserver = homeserver
+        self._accounts = accounts
+        self._owns = owns
+
+    def has_access(self, account: UserId) -> bool:
+        """Whether the account's document can be read and written now."""
+        return self._owns(account) or self._accounts.can_act_for(account)
+
+    def has_journal(self, account: UserId) -> bool:
+        """Whether others write the document too, so that what they wrote has to be remembered."""
+        return not self._owns(account)
+
+    async def read(self, account: UserId) -> DirectDocument | Malformed | NotSet:
+        """What stands there now. Raises `HomeserverError`."""
+        if self._owns(account):
+            raw = await get_direct(self._homeserver, account)
+        else:
+            raw = await self._accounts.direct(account)
+        return NotSet() if raw is None else DirectDocument.parse(raw)
+
+    async def write(self, account: UserId, document: DirectDocument) -> None:
+        """Replace what stands there. Tried once, for `WRITE_WITHIN` seconds. Raises `HomeserverError`."""
+        text = document.to_json()
+        try:
+            async with asyncio.timeout(WRITE_WITHIN):
+                if self._owns(account):
+                    await put_direct(self._homeserver, account, text)
+                else:
+                    await self._accounts.put_direct(account, text)
+        except TimeoutError as error:
+            raise HomeserverError(
+                f"The homeserver did not answer within {WRITE_WITHIN:.0f} seconds when the list of direct "
+                "chats was written.",
+                certain=False,
+                retry_after=1.0,
+            ) from error
+        except HomeserverError as error:
+            if error.status != 413:
+                raise
+            raise HomeserverError(
+                f"The list of direct chats (m.direct) has grown to {len(text):,} bytes, and that is more than "
+                "the homeserver accepts. Its admin can raise the limit for the size of a request.",
+                status=413,
+                errcode=error.errcode,
+            ) from error
