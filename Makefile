@@ -3,10 +3,10 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help venv demo test lint types contracts check bench lock clean
+.PHONY: help venv demo test lint types contracts check bench direct-report lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 venv: ## install what is missing, and make .venv
 	@tools/setup
@@ -31,6 +31,9 @@ check: lint types contracts test ## all of the above
 
 bench: venv ## the figures in docs/, measured here
 	@exec $(BIN)/python -m benchmarks $(ARGS)
+
+direct-report: venv ## m.direct under every writer, by strategy (ARGS: --histories N --seed S --json)
+	@exec $(BIN)/python -m benchmarks.direct_report $(ARGS)
 
 lock: venv ## resolve requirements/*.txt anew (ARGS=-U: newest releases)
 	@exec $(BIN)/python tools/lock $(ARGS)

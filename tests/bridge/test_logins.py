@@ -26,6 +26,26 @@ OWNER = UserId("@juliet:example.org")
 KEY = SealingKey(bytes(32))
 
 
+class Hooks:
+    """``calls``: what was called, with whether the bridge could act for the owner then."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.calls: list[tuple[str, LoginState | None, bool]] = []
+
+    async def started(self) -> None:
+        self.calls.append(("started", None, False))
+
+    async def logged_in(self, login: LoginRow) -> None:
+        self._note("in", login)
+
+    async def logged_out(self, login: LoginRow) -> None:
+        self._note("out", login)
+
+    def _note(self, what: str, login: LoginRow) -> None:
+        self.calls.append((what, login.state, self._world.logins.may_act_for(login.owner)))
+
+
 class World:
     """Logins over a real store and a fake network."""
 
@@ -37,6 +57,7 @@ class World:
         self.woken: list[set[PortalKey]] = []
         self.connected: list[LoginId] = []
         self.metrics = Metrics()
+        self.hooks = Hooks(self)
         self.logins = self.start_over()
 
     def start_over(self) -> Logins:
@@ -49,6 +70,7 @@ class World:
             self.woken.append,
             self.connected.append,
             self.metrics,
+            self.hooks,
         )
         return self.logins
 
@@ -305,3 +327,47 @@ async def test_logins_are_counted_by_state(world: World) -> None:
     assert 'dm_bridge_logins{network="fake",state="CONNECTED"} 1.0' in lines
     assert 'dm_bridge_logins{network="fake",state="TRANSIENT_DISCONNECT"} 1.0' in lines
     assert not any('state="LOGGED_OUT"' in line for line in lines)
+
+
+async def test_logging_out_is_told_while_the_bridge_may_still_act_for_the_user(
+    world: World,
+) -> None:
+    row = await world.log_in()
+    await world.logins.logout(row.id)
+    assert world.hooks.calls == [
+        ("in", LoginState.ACTIVE, True),
+        ("out", LoginState.LOGGED_OUT, True),
+    ]
+    assert not world.logins.may_act_for(OWNER)
+    assert await world.state(row.id) is LoginState.LOGGED_OUT
+    await world.log_in()
+    await world.log_in(password="another")
+    assert [name for name, _, _ in world.hooks.calls] == ["in", "out", "in"]
+
+
+async def test_a_start_is_told_before_any_session_is_open(world: World) -> None:
+    await world.stored("juliet@example.com")
+    opened: list[int] = []
+
+    async def started() -> None:
+        opened.append(len(world.network.sessions))
+
+    world.hooks.started = started  # type: ignore[method-assign]
+    await world.logins.start()
+    assert opened == [0]
+    assert len(world.network.sessions) == 1
+
+
+async def test_when_telling_of_a_logout_fails_the_user_is_logged_out_all_the_same(
+    world: World,
+) -> None:
+    row = await world.log_in()
+
+    async def fails(login: LoginRow) -> None:
+        raise StorageError("no database")
+
+    world.hooks.logged_out = fails  # type: ignore[method-assign]
+    with pytest.raises(StorageError):
+        await world.logins.logout(row.id)
+    assert await world.state(row.id) is LoginState.LOGGED_OUT
+    assert not world.logins.may_act_for(OWNER)

@@ -38,6 +38,8 @@ def test_every_path_ends_ready_within_three_steps(
 ) -> None:
     for _ in range(4):
         match next_step(state, membership, can_join=can_join):
+            case Step.FOLLOW:
+                raise AssertionError("nothing was replaced")
             case Step.CREATE | Step.RECOVER:
                 state, membership = PortalState.OPEN, Membership.INVITE
             case Step.INVITE:
@@ -47,3 +49,19 @@ def test_every_path_ends_ready_within_three_steps(
             case Step.READY:
                 return
     raise AssertionError("it never becomes ready")
+
+
+@pytest.mark.parametrize("membership", list(Membership))
+@pytest.mark.parametrize("can_join", [True, False])
+def test_a_room_that_was_replaced_is_left_behind_before_anything_else(
+    membership: Membership, can_join: bool
+) -> None:
+    steps = {
+        state: next_step(state, membership, can_join=can_join, replaced=True)
+        for state in PortalState
+    }
+    assert steps == {
+        PortalState.RESERVED: Step.CREATE,
+        PortalState.CREATING: Step.RECOVER,
+        PortalState.OPEN: Step.FOLLOW,
+    }

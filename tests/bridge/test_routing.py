@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -42,6 +43,11 @@ def member(
     return event("m.room.member", sender, {"membership": membership, **content}, state_key=target)
 
 
+def tombstone(replacement: object, sender: str = OWNER) -> dict[str, Any]:
+    content = {"body": "This room has been replaced", "replacement_room": replacement}
+    return event("m.room.tombstone", sender, content, state_key="")
+
+
 def decide(raw: dict[str, Any], facts: RoomFacts) -> routing.Route:
     return route(raw, facts, bot=BOT, namespace=NAMESPACE)
 
@@ -72,6 +78,13 @@ def decide(raw: dict[str, Any], facts: RoomFacts) -> routing.Route:
         (member(BOT, "join", sender=BOT), routing.BotMoved(True)),
         (member(BOT, "leave"), routing.BotMoved(False)),
         (member(BOT, "ban"), routing.BotMoved(False)),
+        (member(STRANGER, "join", sender=STRANGER), routing.OthersMoved()),
+        (tombstone("!new"), routing.Replaced()),
+        (tombstone(["x"], sender=STRANGER), routing.Replaced()),
+        (
+            event("io.element.functional_members", content={"service_members": []}, state_key=""),
+            routing.ServiceMembers({"service_members": []}),
+        ),
     ],
 )
 def test_what_happens_in_a_portal(raw: dict[str, Any], decision: routing.Route) -> None:
@@ -113,7 +126,8 @@ def test_a_message_of_the_owner_without_a_text_is_reported(raw: dict[str, Any]) 
         member(GHOST, "leave", sender=GHOST),
         member(GHOST, "join", sender=GHOST),
         member(GHOST, "invite"),
-        member(STRANGER, "join", sender=STRANGER),
+        member(STRANGER, "invite"),
+        member(STRANGER, "leave", sender=STRANGER),
         member(BOT, "knock"),
         member(OWNER, None),
         member(None, "join"),
@@ -145,6 +159,58 @@ def test_what_happens_where_there_is_no_portal(
     raw: dict[str, Any], decision: routing.Route, facts: RoomFacts
 ) -> None:
     assert decide(raw, facts) == decision
+
+
+@pytest.mark.parametrize("membership", ["leave", "ban"])
+def test_in_a_crowded_portal_it_is_noticed_when_somebody_leaves(membership: str) -> None:
+    crowded = replace(PORTAL, crowded=True)
+    assert decide(member(STRANGER, membership), crowded) == routing.OthersMoved()
+    assert isinstance(decide(member(STRANGER, "join"), crowded), routing.Ignore)
+
+
+def test_the_users_own_ghost_that_somebody_removes_is_noticed() -> None:
+    facts = replace(PORTAL, own_ghost=OTHER_GHOST)
+    assert decide(member(OTHER_GHOST, "leave"), facts) == routing.OwnGhostRemoved()
+    left = decide(member(OTHER_GHOST, "leave", sender=OTHER_GHOST), facts)
+    assert isinstance(left, routing.Ignore)
+
+
+@pytest.mark.parametrize(
+    ("raw", "carried"),
+    [
+        (text("hello"), True),
+        (text("picture.png", "m.image"), True),
+        (member(OWNER, "leave"), True),
+        (member(OWNER, "join"), False),
+        (member(GHOST, "leave"), False),
+        (member(BOT, "invite"), False),
+        (member(OTHER_GHOST, "invite"), False),
+        (member(STRANGER, "join"), False),
+        (tombstone("!third"), False),
+    ],
+)
+def test_of_a_room_that_was_replaced_only_words_still_count(
+    raw: dict[str, Any], carried: bool
+) -> None:
+    former = replace(PORTAL, former=True)
+    decision = decide(raw, former)
+    assert (decision == decide(raw, PORTAL)) is carried
+    assert isinstance(decision, routing.Ignore) is not carried
+
+
+@pytest.mark.parametrize("facts", [MANAGEMENT, UNKNOWN])
+@pytest.mark.parametrize(
+    "raw",
+    [
+        tombstone("!new"),
+        event("io.element.functional_members", content={}, state_key=""),
+        member(STRANGER, "join"),
+    ],
+)
+def test_outside_portals_nobody_follows_a_room_nor_counts_its_members(
+    raw: dict[str, Any], facts: RoomFacts
+) -> None:
+    assert isinstance(decide(raw, facts), routing.Ignore)
 
 
 def test_the_user_of_a_management_room_who_leaves_it_is_noticed() -> None:
@@ -203,12 +269,21 @@ fields = st.fixed_dictionaries(
     st.fixed_dictionaries(
         {
             "type": st.text()
-            | st.sampled_from(["m.room.message", "m.room.member", "m.room.encrypted", "m.sticker"]),
+            | st.sampled_from(
+                [
+                    "m.room.message",
+                    "m.room.member",
+                    "m.room.encrypted",
+                    "m.room.tombstone",
+                    "io.element.functional_members",
+                    "m.sticker",
+                ]
+            ),
             "sender": st.text() | st.sampled_from([OWNER, GHOST, BOT, STRANGER]),
         },
-        optional={"content": fields | json_values, "state_key": json_values},
+        optional={"content": fields | json_values, "state_key": st.just("") | json_values},
     ),
-    st.sampled_from([PORTAL, MANAGEMENT, UNKNOWN]),
+    st.sampled_from([PORTAL, replace(PORTAL, former=True, crowded=True), MANAGEMENT, UNKNOWN]),
 )
 def test_every_event_has_a_decision(raw: dict[str, Any], facts: RoomFacts) -> None:
     decision = decide(raw, facts)

@@ -1,14 +1,40 @@
-"""Carrying events into Matrix: the decisions that need no server."""
+"""Carrying events into Matrix: what is decided about each, and contacts and rooms that move meanwhile."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
+import pytest_asyncio
 
-from dm_bridge.bridge.to_matrix import plausible_time
+from dm_bridge.bridge.to_matrix import ToMatrix, plausible_time
+from dm_bridge.ids import (
+    ChatId,
+    ContactId,
+    EventId,
+    LoginId,
+    NetworkName,
+    PortalKey,
+    RemoteId,
+    RoomId,
+    UserId,
+)
+from dm_bridge.network.api import Network
+from dm_bridge.network.events import ContactMoved
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.logins import LoginRow
+from dm_bridge.store.outbox import OutboxStore
+from dm_bridge.store.portals import Membership
+from tests.store.stored import OWNER, ROMEO, message
+
+from .matrix_rooms import Json
+from .room_world import GHOST, NAMESPACE, ROOM, World, a_world, know_ghost
 
 NOW = 1_800_000_000.0
+MANTUA = ContactId("romeo@mantua.example")
 
 
 @pytest.mark.parametrize("sent_at", [0.0, 1.5, NOW - 1, NOW])
@@ -19,3 +45,117 @@ def test_a_time_in_the_past_is_kept(sent_at: float) -> None:
 @pytest.mark.parametrize("sent_at", [None, -1.0, -(2.0**63), NOW + 1, 2.0**63, math.inf, math.nan])
 def test_any_other_time_counts_as_unknown(sent_at: float | None) -> None:
     assert plausible_time(sent_at, NOW) is None
+
+
+class OneLogin:
+    """The one login of a `World`, without a session."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def row(self, login: LoginId) -> LoginRow:
+        return self._world.login
+
+    def network(self, name: NetworkName) -> Network:
+        return self._world.network
+
+    def session(self, login: LoginId) -> None:
+        return None
+
+
+class Carrier:
+    """A `World`, and what carries messages into it."""
+
+    def __init__(self, world: World, database: Database) -> None:
+        self.world = world
+        self.inbox = InboxStore(database)
+        self.lane = ToMatrix(
+            world.rooms,  # type: ignore[arg-type]
+            world.accounts,  # type: ignore[arg-type]
+            world.portals,
+            OneLogin(world),  # type: ignore[arg-type]
+            self.inbox,
+            OutboxStore(database),
+            world.store,
+            Metrics(),
+        )
+
+    async def carry(self, *events: object, key: PortalKey | None = None) -> None:
+        await self.inbox.add([(self.world.login.id, event) for event in events])  # type: ignore[misc]
+        await self.lane.drain(key or self.world.key)
+        assert await self.inbox.waiting(key or self.world.key, 10) == []
+
+
+@pytest_asyncio.fixture
+async def carrier(database: Database) -> Carrier:
+    world = await a_world(database)
+    await know_ghost(world, MANTUA)
+    return Carrier(world, database)
+
+
+def moved(contact: ContactId = MANTUA) -> ContactMoved:
+    return ContactMoved(ChatId(ROMEO), RemoteId("move"), ROMEO, contact, ChatId(contact))
+
+
+async def test_after_a_contact_moved_the_chat_goes_on_in_the_same_room(carrier: Carrier) -> None:
+    world = carrier.world
+    key = replace(world.key, chat=ChatId(MANTUA))
+    await carrier.carry(message(1, body="before"), moved())
+    await carrier.carry(message(2, MANTUA, body="after"), key=key)
+    said = [
+        event
+        for event in world.rooms.messages[ROOM]
+        if "org.dm_bridge.remote_id" in event["content"]
+    ]
+    senders = [(event["content"]["body"], event["sender"]) for event in said]
+    assert senders == [("before", GHOST), ("after", NAMESPACE.user_id(world.network.name, MANTUA))]
+    assert await carrier.inbox.delivered(key, RemoteId("id-1")) is not None
+
+
+async def test_a_contact_who_moves_to_where_a_chat_is_already_is_reported_and_no_more(
+    carrier: Carrier,
+) -> None:
+    world = carrier.world
+    key = replace(world.key, chat=ChatId(MANTUA))
+    other = RoomId("!other")
+    ghost = NAMESPACE.user_id(world.network.name, MANTUA)
+    world.rooms.create(other, ghost)
+    row = await world.store.reserve(key, MANTUA, ghost)
+    await world.store.set_open(row.key, other, Membership.JOIN)
+    await carrier.carry(moved(), message(1))
+    assert [MANTUA in body for body in world.rooms.bodies(ROOM)] == [True, False]
+    assert world.rooms.bodies(other) == []
+
+
+async def test_a_contact_without_a_chat_may_move_without_a_trace(carrier: Carrier) -> None:
+    world = carrier.world
+    await world.store.delete(world.key)
+    await carrier.carry(moved())
+    assert await world.store.of_owner(OWNER) == []
+
+
+async def test_messages_follow_a_room_that_changes_between_two_of_them(carrier: Carrier) -> None:
+    world, new = carrier.world, RoomId("!second")
+    world.rooms.create(new, OWNER, predecessor={"room_id": ROOM})
+    tombstone = world.rooms.put(ROOM, "m.room.tombstone", "", {"replacement_room": new}, OWNER)
+    send, sent = world.rooms.send, 0
+
+    async def upgraded_in_between(
+        room: RoomId,
+        event_type: str,
+        content: Json,
+        transaction: str,
+        *,
+        user: UserId,
+        timestamp: float | None = None,
+    ) -> EventId:
+        nonlocal sent
+        event = await send(room, event_type, content, transaction, user=user)
+        sent += 1
+        if sent == 2:
+            await world.portals.replaced(world.key, world.login, world.network, tombstone)
+        return event
+
+    world.rooms.send = upgraded_in_between  # type: ignore[method-assign]
+    await carrier.carry(*(message(n, body=f"{n}") for n in range(5)))
+    assert (world.rooms.bodies(ROOM), world.rooms.bodies(new)) == (["0", "1"], ["2", "3", "4"])

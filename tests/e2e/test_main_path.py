@@ -122,6 +122,7 @@ async def test_what_the_user_writes_with_another_client_appears_as_the_user(stac
             await p.alice.send_text(room, "from Matrix")
             await p.juliet.wait_for_text("from Matrix")
             await phone.wait_for_text("from Matrix")
+            await p.alice.wait_for_text("from Matrix", after=mark)
         assert [r.body for r in p.juliet.received] == ["from my phone", "from Matrix"]
         own = [s.body for s in p.alice.seen if s.sender == p.alice.user_id and s.room_id == room]
         assert [body for body in own if body] == ["from my phone", "from Matrix"]

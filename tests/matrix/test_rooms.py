@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import orjson
@@ -51,13 +52,15 @@ async def test_an_uncertain_creation_is_not_repeated(script: Script) -> None:
     assert len(script.seen) == 1
 
 
-def state(creates: dict[str, Any], joined: list[str]) -> Any:
-    """Answers joined_rooms and m.room.create; a number is an error status."""
+def state(creates: dict[str, Any], joined: list[str], tombstones: Collection[str] = ()) -> Any:
+    """Answers joined_rooms, m.room.create and m.room.tombstone; a number is an error status."""
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/joined_rooms"):
             return web.json_response({"joined_rooms": joined})
         room = request.path.split("/rooms/")[1].partition("/")[0]
+        if "/m.room.tombstone" in request.path:
+            return web.json_response({"replacement_room": "!x"} if room in tombstones else {})
         create = creates[room]
         if isinstance(create, int):
             return web.json_response({"errcode": "M_X", "error": "x"}, status=create)
@@ -70,6 +73,19 @@ async def test_the_room_that_was_made_for_a_portal_is_found_by_its_marker(script
     creates = {"!a": {}, "!b": {rooms.MARKER: "other"}, "!c": 403, "!d": {rooms.MARKER: "marker"}}
     script.answers = [state(creates, list(creates))]
     assert await rooms.find_room(script.homeserver, GHOST, "marker") == "!d"
+
+
+async def test_a_room_that_was_replaced_or_given_up_is_not_found_again(script: Script) -> None:
+    script.answers = [
+        state(
+            {"!replaced": {rooms.MARKER: "mine"}, "!mine": {rooms.MARKER: "mine"}},
+            ["!given-up", "!replaced", "!mine"],
+            tombstones={"!replaced"},
+        )
+    ]
+    found = await rooms.find_room(script.homeserver, GHOST, "mine", [RoomId("!given-up")])
+    assert found == "!mine"
+    assert not [seen for seen in script.seen if "given-up" in seen.path]
 
 
 async def test_a_room_that_is_not_there_is_not_found(script: Script) -> None:
@@ -133,3 +149,46 @@ async def test_a_name_for_one_room_is_bounded(script: Script) -> None:
     script.answers = [(200, {"event_id": "$e"})]
     await rooms.set_room_name_of(script.homeserver, ROOM, GHOST, "R" * 10_000)
     assert orjson.loads(script.seen[0].body) == {"membership": "join", "displayname": "R" * 255}
+
+
+async def test_a_state_event_comes_whole_and_is_none_where_it_cannot_be_seen(
+    script: Script,
+) -> None:
+    script.answers = [(200, {"sender": GHOST, "content": {}}), (404, {"errcode": "M_NOT_FOUND"})]
+    event = await rooms.state_event(script.homeserver, ROOM, rooms.CREATE, user=GHOST)
+    assert event == {"sender": GHOST, "content": {}}
+    assert script.seen[0].query == {"user_id": GHOST, "format": "event"}
+    assert await rooms.state_event(script.homeserver, ROOM, rooms.CREATE, user=GHOST) is None
+
+
+async def test_an_alias_is_resolved_or_not_there(script: Script) -> None:
+    script.answers = [(200, {"room_id": ROOM}), (404, {"errcode": "M_NOT_FOUND"})]
+    assert await rooms.room_of_alias(script.homeserver, "#balcony:example.org") == ROOM
+    assert script.seen[0].path.endswith("/directory/room/%23balcony%3Aexample.org")
+    assert await rooms.room_of_alias(script.homeserver, "#balcony:example.org") is None
+
+
+BOT, OWN = UserId("@bot:example.org"), UserId("@own:example.org")
+
+
+@pytest.mark.parametrize(
+    ("content", "present", "absent", "told"),
+    [
+        ({}, [], [], None),
+        ({}, [BOT], [], [BOT]),
+        ({"service_members": [BOT]}, [BOT], [], None),
+        ({"service_members": ["@x:y", BOT]}, [BOT, OWN], [], ["@x:y", BOT, OWN]),
+        ({"service_members": ["@x:y", BOT]}, [], [BOT], ["@x:y"]),
+        ({"service_members": "broken"}, [BOT], [], [BOT]),
+        ({"service_members": [5, None, "@x:y"]}, [BOT], [], ["@x:y", BOT]),
+        ({"service_members": []}, [], [BOT], None),
+    ],
+)
+def test_service_members_are_added_and_removed_and_nobody_elses(
+    content: dict[str, Any], present: list[UserId], absent: list[UserId], told: list[str] | None
+) -> None:
+    content = {**content, "org.example": 1}
+    expected = None if told is None else {**content, "service_members": told}
+    assert rooms.service_members(content, present, absent) == expected
+    if expected is not None:
+        assert rooms.service_members(expected, present, absent) is None

@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dm_bridge.ids import ChatId, ContactId, EventId, RemoteId
-from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import (
+    ContactMoved,
+    RemoteEvent,
+    RemoteFailure,
+    RemoteMessage,
+    Text,
+)
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore, _decode, _encode
 
@@ -140,3 +146,24 @@ async def test_the_same_message_from_two_sides_at_once_is_new_for_one_of_them(
     inbox, login = InboxStore(database), await a_login(database)
     answers = await asyncio.gather(*(inbox.add([(login, message(1))]) for _ in range(8)))
     assert sorted(map(len, answers)) == [0] * 7 + [1]
+
+
+async def test_a_moved_contact_is_read_back_unchanged_and_each_move_counts_once(
+    database: Database,
+) -> None:
+    login = await a_login(database)
+    inbox = InboxStore(database)
+    moves = [
+        ContactMoved(
+            ChatId("romeo@example.net"),
+            RemoteId(f"move-{n}"),
+            ContactId("romeo@example.net"),
+            ContactId("romeo@mantua.example"),
+            ChatId("romeo@mantua.example"),
+            name,
+        )
+        for n, name in enumerate((None, "Romeo"))
+    ]
+    await inbox.add([(login, move) for move in moves])
+    await inbox.add([(login, moves[0])])
+    assert [row.event for row in await inbox.waiting(key_of(login), 10)] == moves

@@ -38,6 +38,10 @@ FILL = (
     SELECT $1, 'chat' || n, 'contact', '@ghost:s', '!room' || n, 'open' FROM generate_series(1, 5000) AS n
     """,
     """
+    INSERT INTO former_room (room_id, login_id, chat_id)
+    SELECT '!former' || n, $1, 'chat' || n FROM generate_series(1, 5000) AS n
+    """,
+    """
     INSERT INTO direct_dm (account, room_id, ghost, state, settled)
     SELECT '@account' || n % 500 || ':s', '!room' || n, '@ghost:s', 'active', n % 1000 <> 0 AND $1 <> ''
     FROM generate_series(1, 20000) AS n
@@ -134,6 +138,15 @@ async def test_what_became_of_a_message_is_found_through_an_index(full: Database
 async def test_the_portal_of_a_room_is_found_through_its_index(full: Database) -> None:
     found = await plan(full, lambda database: PortalStore(database).by_room(ROOM))
     assert indexes(found) == {"portal_room_id_key"}
+
+
+async def test_rooms_before_and_after_the_portals_own_are_found_through_an_index(
+    full: Database,
+) -> None:
+    found = await plan(full, lambda database: PortalStore(database).by_former_room(ROOM))
+    assert indexes(found) <= {"former_room_pkey", "portal_pkey"}
+    found = await plan(full, lambda database: PortalStore(database).by_successor(ROOM))
+    assert indexes(found) == {"portal_successor"}
 
 
 async def test_the_event_of_a_remote_message_is_found_through_its_index(full: Database) -> None:

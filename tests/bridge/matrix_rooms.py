@@ -1,0 +1,169 @@
+"""A homeserver that keeps the state of rooms, and can fail at any call."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+from mautrix.api import PathBuilder
+
+from dm_bridge.errors import HomeserverError
+from dm_bridge.ids import EventId, RoomId, UserId
+
+Json = dict[str, Any]
+T = TypeVar("T")
+
+
+class MatrixRooms:
+    """``fail_at``: the number of the call, from 0, that fails as a connection that breaks; None: none.
+
+    A call that fails so may have had its effect: ``lost_answers`` says whether it had.
+    """
+
+    url = "http://fake"
+
+    def __init__(self) -> None:
+        self.state: dict[RoomId, dict[tuple[str, str], Json]] = {}
+        self.messages: dict[RoomId, list[Json]] = {}
+        self.transactions: dict[str, EventId] = {}
+        self.calls = 0
+        self.fail_at: int | None = None
+        self.lost_answers = False
+        self._numbers = itertools.count(1)
+
+    def create(self, room: RoomId, creator: UserId, **content: object) -> None:
+        """A room, with its creator in it."""
+        self.state[room] = {}
+        self.messages[room] = []
+        self.put(room, "m.room.create", "", {"room_version": "12", **content}, creator)
+        self.put(room, "m.room.member", creator, {"membership": "join"}, creator)
+
+    def put(self, room: RoomId, kind: str, key: str, content: Json, sender: UserId) -> Json:
+        event = {
+            "type": kind,
+            "state_key": key,
+            "content": content,
+            "sender": sender,
+            "room_id": room,
+            "event_id": f"$state-{next(self._numbers)}",
+        }
+        self.state[room][(kind, key)] = event
+        return event
+
+    def membership(self, room: RoomId, user: UserId) -> str:
+        event = self.state[room].get(("m.room.member", user))
+        return "" if event is None else str(event["content"]["membership"])
+
+    def say(self, room: RoomId, user: UserId, body: str) -> Json:
+        """A message that somebody sends by their own means."""
+        event = {
+            "type": "m.room.message",
+            "sender": user,
+            "content": {"msgtype": "m.text", "body": body},
+            "event_id": f"$message-{next(self._numbers)}",
+        }
+        self.messages[room].append(event)
+        return event
+
+    def bodies(self, room: RoomId) -> list[str]:
+        return [event["content"]["body"] for event in self.messages[room]]
+
+    def _begin(self) -> bool:
+        """Count a call; whether its answer is to be lost. Raises when it is to fail without effect."""
+        number, self.calls = self.calls, self.calls + 1
+        if number != self.fail_at:
+            return False
+        if not self.lost_answers:
+            raise _broken()
+        return True
+
+    def _in(self, room: RoomId, user: UserId) -> None:
+        if room not in self.state or self.membership(room, user) != "join":
+            raise HomeserverError("not in the room", status=403, errcode="M_FORBIDDEN")
+
+    async def send(
+        self,
+        room: RoomId,
+        event_type: str,
+        content: Json,
+        transaction: str,
+        *,
+        user: UserId,
+        timestamp: float | None = None,
+    ) -> EventId:
+        lost = self._begin()
+        self._in(room, user)
+        if transaction not in self.transactions:
+            event = self.say(room, user, content["body"])
+            event["content"] = content
+            self.transactions[transaction] = EventId(event["event_id"])
+        return _answer(self.transactions[transaction], lost)
+
+    async def set_state(
+        self, room: RoomId, event_type: str, key: str, content: Json, *, user: UserId
+    ) -> EventId:
+        lost = self._begin()
+        self._in(room, user)
+        return _answer(EventId(self.put(room, event_type, key, content, user)["event_id"]), lost)
+
+    async def join(self, room: RoomId, *, user: UserId) -> None:
+        lost = self._begin()
+        if room not in self.state or self.membership(room, user) not in ("invite", "join"):
+            raise HomeserverError("not invited", status=403, errcode="M_FORBIDDEN")
+        self.put(room, "m.room.member", user, {"membership": "join"}, user)
+        _answer(None, lost)
+
+    async def leave(self, room: RoomId, *, user: UserId, reason: str = "") -> None:
+        lost = self._begin()
+        if self.membership(room, user) not in ("invite", "join"):
+            raise HomeserverError("not in the room", status=403, errcode="M_FORBIDDEN")
+        self.put(room, "m.room.member", user, {"membership": "leave"}, user)
+        _answer(None, lost)
+
+    async def members(
+        self, room: RoomId, *, user: UserId, also_gone: bool = False
+    ) -> dict[UserId, str]:
+        lost = self._begin()
+        self._in(room, user)
+        found = {
+            UserId(key): str(event["content"]["membership"])
+            for (kind, key), event in self.state[room].items()
+            if kind == "m.room.member"
+        }
+        kept = {u: m for u, m in found.items() if also_gone or m in ("join", "invite")}
+        return _answer(kept, lost)
+
+    async def request(
+        self,
+        method: str,
+        path: PathBuilder,
+        *,
+        user: UserId,
+        body: Json | None = None,
+        query: Mapping[str, str] | None = None,
+        **_: object,
+    ) -> Json:
+        """``GET`` of a state event with an empty key, or of a room's messages."""
+        lost = self._begin()
+        parts = [unquote(part) for part in str(path).split("/")]
+        room = RoomId(parts[parts.index("rooms") + 1])
+        self._in(room, user)
+        if parts[-1] == "messages":
+            return _answer({"chunk": list(reversed(self.messages[room]))}, lost)
+        event = self.state[room].get((parts[parts.index("state") + 1], ""))
+        if event is None:
+            raise HomeserverError("no such state", status=404, errcode="M_NOT_FOUND")
+        whole = (query or {}).get("format") == "event"
+        return _answer(dict(event if whole else event["content"]), lost)
+
+
+def _broken() -> HomeserverError:
+    return HomeserverError("the connection broke", certain=False, retry_after=1.0)
+
+
+def _answer(answer: T, lost: bool) -> T:
+    if lost:
+        raise _broken()
+    return answer
