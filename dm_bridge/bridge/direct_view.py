@@ -96,7 +96,8 @@ class View:
             return seen.refused
         if after.doubt is not None or seen.at is None:
             return "I am still at it: the homeserver is slow to answer. Look again with `direct`."
-        new = [v for v in after.versions if v.seq > before.seq and v.source is Source.WRITTEN]
+        known = before.seq - (before.doubt is not None)  # what is in doubt was not made before
+        new = [v for v in after.versions if v.seq > known and v.source is Source.WRITTEN]
         if not new:
             return "I have looked, and everything is as it should be."
         changed = [(*version.change.added, *version.change.removed) for version in new]

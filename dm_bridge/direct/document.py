@@ -172,6 +172,10 @@ class DirectDocument:
         """
         return [key for key, value in self._values.items() if type(value) is not _Rooms]
 
+    def is_spoiled(self, key: str) -> bool:
+        """Whether something stands under ``key`` that is no list at all."""
+        return key in self._values and not isinstance(self._values[key], tuple)
+
     def same_meaning(self, other: DirectDocument) -> bool:
         """Whether both have the same entries, and the same rest.
 
@@ -179,6 +183,10 @@ class DirectDocument:
         meaning. Of the rest, every value counts exactly: ``1``, ``1.0`` and ``true`` differ.
         """
         return self.entries() == other.entries() and self._rest() == other._rest()
+
+    def reads_like(self, other: DirectDocument) -> bool:
+        """Whether both say the same in the same words: but for the order of keys, nothing was touched."""
+        return dict(self._values) == dict(other._values)
 
     def _rest(self) -> dict[str, str]:
         """Per key, as canonical text, what `entries` leaves out."""

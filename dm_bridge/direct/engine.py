@@ -107,8 +107,8 @@ def observe(
 
 
 def _learn(journal: Journal, origin: Origin) -> Journal:
-    """Learn whether writes of ours come back as observations, while one has not."""
-    if journal.doubt is None or journal.echoes:
+    """Learn whether every write of ours comes back as an observation, as long as that is so."""
+    if journal.doubt is None or journal.echoes is False:
         return journal
     if origin.kind is Kind.SAME:
         return replace(journal, echoes=True)

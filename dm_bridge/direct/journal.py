@@ -72,8 +72,8 @@ class Journal:
     """What is remembered of an account's document.
 
     ``doubt``: set while the head is a version of ours that has not been seen since it was decided
-    on: the document that stood there then. ``echoes``: whether writes of ours come back as
-    observations; None while that is not known. ``struggles``: rooms that others keep changing.
+    on: the document that stood there then. ``echoes``: whether every write of ours came
+    back as an observation; None while there was none. ``struggles``: rooms that others keep changing.
     ``attempted``: whether the write in doubt was really tried.
     """
 

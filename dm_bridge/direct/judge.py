@@ -106,7 +106,7 @@ def _decisions(
         keys = frozenset(held.get(room, ()))
         before = (keys - _keys(did.added, room)) | _keys(did.removed, room)
         if dm.wanted and _marks(ledger, before) and not _marks(ledger, keys):
-            if not keys and _lost_its_list(dm, did):
+            if not keys and any(map(observed.is_spoiled, (dm.ghost, *dm.aliases))):
                 undone.add(room)
             else:
                 gone.append(dm)
@@ -143,12 +143,6 @@ def _keys(atoms: frozenset[Atom], room: str) -> frozenset[str]:
 def _marks(ledger: Ledger, keys: frozenset[str]) -> bool:
     """Whether one of ``keys`` is a user of the bridge: under such a room is ours to keep in order."""
     return any(map(ledger.is_bridge_user, keys))
-
-
-def _lost_its_list(dm: ManagedDM, did: Change) -> bool:
-    """Whether the writer put something that is no room in the place of the contact's list."""
-    ours = {dm.ghost, *dm.aliases}
-    return any(key in ours and not item.startswith("!") for key, item in did.added)
 
 
 def _is_rewrite(ledger: Ledger, observed: DirectDocument, did: Change, gone: int) -> bool:

@@ -8,9 +8,10 @@ one room added, removed or moved to another key, or one piece of other content c
 Exactly an older version again, W can be, too, and that is ambiguous. In this order:
 
 1. W is what stood there when we decided on a write that has not been seen since. Then the write
-   did not arrive (`Kind.NOT_WRITTEN`), if our writes are otherwise seen. Where they never are, the
-   silence says nothing. Then W is still more likely a removal made twice than a new one, if one
-   removal leads to W from a version before it: somebody with an old copy made it again.
+   did not arrive (`Kind.NOT_WRITTEN`), if every other write of ours was seen, and if W reads the same
+   to the last empty list: who takes a mark away often leaves one behind. Otherwise the silence says
+   nothing. Then W is still more likely a removal or a move made twice than a new one, if one such leads
+   to W from a version before it: somebody with an old copy made it again.
 2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`).
 3. W is many edits away: the document jumped back (`Kind.JUMPED_BACK`), as after a restored
    backup. Nobody edited anything. Two edits away, a client with an old copy may have taken back its own
@@ -70,7 +71,11 @@ def find(journal: Journal, document: DirectDocument) -> Origin:
     from_head = difference(journal.head, document)
     if not from_head:
         return Origin(Kind.SAME)
-    if _is_in_doubt(journal, document) and journal.echoes is not False:
+    if (
+        _is_in_doubt(journal, document)
+        and journal.echoes is not False
+        and _untouched(journal, document)
+    ):
         return Origin(Kind.NOT_WRITTEN, from_head)
     best = _nearest(journal, from_head)
     origin = Origin(Kind.STALE if best.age else Kind.EDIT, from_head, best.did)
@@ -85,7 +90,7 @@ def find(journal: Journal, document: DirectDocument) -> Origin:
 
 @dataclass(slots=True)
 class _Nearest:
-    """``exact``: some version is the document itself; ``repeated``: one removal led to it before that."""
+    """``exact``: some version is W itself; ``repeated``: one removal or move led to it before that."""
 
     edits_from_head: int
     did: Change
@@ -103,7 +108,7 @@ def _nearest(journal: Journal, from_head: Change) -> _Nearest:
             best = _Nearest(edits, from_head)
         if edits == 0:
             best.exact, best.repeated = True, False
-        elif best.exact and edits == 1 and not distance.added:
+        elif best.exact and edits == 1 and distance.removed:
             best.repeated = True
         if edits and (fewest is None or edits < fewest):
             fewest, best.age, best.did = edits, age, distance.change
@@ -112,4 +117,9 @@ def _nearest(journal: Journal, from_head: Change) -> _Nearest:
 
 
 def _is_in_doubt(journal: Journal, document: DirectDocument) -> bool:
-    return journal.doubt is not None and journal.doubt.same_meaning(document)
+    return journal.doubt is not None and not difference(journal.doubt, document)
+
+
+def _untouched(journal: Journal, document: DirectDocument) -> bool:
+    """Whether not even an empty list was left behind, nor an order changed, by somebody who wrote."""
+    return journal.doubt is not None and journal.doubt.reads_like(document)

@@ -145,6 +145,11 @@ def test_an_opted_out_chat_that_is_marked_again_is_wanted_again(key: str) -> Non
     assert kinds(judgement) == [ReasonKind.USER_MARKED]
 
 
+def test_a_chat_that_is_gone_stays_opted_out_although_somebody_marks_it() -> None:
+    managed = ledger(DMState.RETIRED, opted_out=True)
+    assert opted_out(judged({}, {GHOSTS[0]: [ROOMS[0]]}, managed=managed)) == set(ROOMS)
+
+
 def test_an_opted_out_chat_in_an_old_copy_is_not_marked_again() -> None:
     managed = ledger(opted_out=True)
     steps = [MARKS, {}, {FRIEND: ["!f"]}, {FRIEND: ["!f"], STRANGER: ["!s"]}]

@@ -267,7 +267,7 @@ class Direct(RuleBasedStateMachine):
 
 TestDirect = Direct.TestCase
 TestDirect.settings = settings(
-    max_examples=60,
+    max_examples=200,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -15,6 +15,7 @@ from dm_bridge.ids import ChatId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.outbox import OutboxStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.rooms import RoomStore
@@ -44,6 +45,15 @@ FILL = (
     """
     INSERT INTO direct_dm (account, room_id, ghost, state, settled)
     SELECT '@account' || n % 500 || ':s', '!room' || n, '@ghost:s', 'active', n % 1000 <> 0 AND $1 <> ''
+    FROM generate_series(1, 20000) AS n
+    """,
+    """
+    INSERT INTO direct_account (account, refused)
+    SELECT '@account' || n || ':s', left($1, 0) FROM generate_series(0, 5000) AS n
+    """,
+    """
+    INSERT INTO direct_version (account, seq, at, source, detail)
+    SELECT '@account' || n % 500 || ':s', n, 0, 'read' || left($1, 0), '{"added":[],"removed":[],"reasons":[]}'
     FROM generate_series(1, 20000) AS n
     """,
     """
@@ -105,6 +115,8 @@ def sorts(node: dict[str, Any]) -> bool:
 KEY = PortalKey(LoginId("login"), ChatId("chat1"))
 ROOM = RoomId("!room1")
 ACCOUNT = UserId("@account7:s")
+OTHER = RoomId("!another")
+ONE, TWO = UserId("@ghost:s"), UserId("@renamed:s")
 
 
 async def test_what_waits_in_a_chat_is_found_in_order_through_the_partial_index(
@@ -171,6 +183,37 @@ async def test_the_ledger_of_an_account_is_found_through_its_index(full: Databas
 async def test_unsettled_accounts_are_found_without_reading_settled_ones(full: Database) -> None:
     found = await plan(full, lambda database: DirectStore(database).unsettled())
     assert indexes(found) == {"direct_dm_unsettled"}
+
+
+async def test_an_upgraded_room_and_a_renamed_ghost_are_found_through_an_index(
+    full: Database,
+) -> None:
+    found = await plan(full, lambda database: DirectStore(database).replace_room(ROOM, OTHER))
+    assert "direct_dm_room" in indexes(found)
+    found = await plan(full, lambda database: DirectStore(database).rename_ghost(ROOM, ONE, TWO))
+    assert "direct_dm_room" in indexes(found)
+
+
+async def test_the_users_decision_is_recorded_through_the_key(full: Database) -> None:
+    found = await plan(full, lambda database: DirectStore(database).opt(ACCOUNT, ROOM, True))
+    assert indexes(found) == {"direct_dm_pkey"}
+
+
+async def test_when_an_account_was_seen_is_found_through_its_key(full: Database) -> None:
+    found = await plan(full, lambda database: JournalStore(database).seen(ACCOUNT))
+    assert indexes(found) == {"direct_account_pkey"}
+
+
+async def test_the_versions_of_an_account_are_found_in_order_through_their_key(
+    full: Database,
+) -> None:
+    async with full.connection() as connection:
+        answer = await connection.fetchval(
+            "EXPLAIN (FORMAT JSON) SELECT seq, at, source, detail FROM direct_version "
+            "WHERE account = $1 ORDER BY seq",
+            ACCOUNT,
+        )
+    assert indexes(json.loads(answer)[0]["Plan"]) == {"direct_version_pkey"}
 
 
 async def test_the_management_rooms_of_a_user_are_found_through_an_index(full: Database) -> None:
