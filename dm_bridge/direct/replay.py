@@ -109,8 +109,8 @@ class Replay:
 
 
 def _text(content: Any) -> Any:
-    """What to parse: only an object or JSON text can be a document."""
-    return content if isinstance(content, dict | str) else "[]"
+    """What to parse: an object, or JSON text as bytes. Nothing else can be a document."""
+    return content if isinstance(content, dict | bytes) else "[]"
 
 
 def _source(operation: dict[str, Any]) -> Source:

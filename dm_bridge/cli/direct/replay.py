@@ -15,7 +15,7 @@ import click
 from dm_bridge.direct.replay import Replay
 from dm_bridge.errors import UserError
 
-_KEY_TWICE = '{"": 0, "": 0}'
+_KEY_TWICE = b'{"": 0, "": 0}'
 """Stands for content with a key that appears twice, which no Python value can show."""
 
 
