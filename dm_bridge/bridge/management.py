@@ -153,7 +153,7 @@ class Management:
         except BridgeError as error:
             log.warning("a message with a secret could not be redacted", reason=str(error))
             await self._say(
-                room, "⚠ I could not remove your secret from this room. Please delete that message.",
+                room, "⚠ I could not remove your password or token here. Please delete that message.",
                 "not redacted", event,
             )  # fmt: skip
 

@@ -207,7 +207,7 @@ async def test_a_secret_that_stays_is_admitted(world: World) -> None:
     for homeserver in (world.homeserver, world.accounts_homeserver):
         homeserver.refuses["redact"] = HomeserverError("no power", status=403)
     await hide(world)
-    assert "could not remove your secret" in world.said[0]
+    assert "could not remove your password" in world.said[0]
     assert not any("secret" in text for text in world.said)
 
 
