@@ -86,7 +86,7 @@ class Keeping:
             TokenStore(database),
             key,
             tell,
-            self.keeper.touch,
+            self.keeper.urge,
         )
         watching = watch_session(config.direct.watch_accounts)
         stack.push_async_callback(watching.close)

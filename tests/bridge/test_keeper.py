@@ -128,7 +128,7 @@ async def test_touches_that_keep_coming_are_a_handful_of_writes(
     assert kept.puts <= 3
 
 
-def test_a_thousand_chats_that_come_in_ten_minutes_are_five_writes() -> None:
+def test_a_thousand_chats_that_come_in_six_minutes_are_five_writes() -> None:
     at = writes = 0
     while at < 400:
         writes += 1
