@@ -15,7 +15,7 @@ demo: venv ## bridge a private chat on real servers, and stay up (ARGS=--check: 
 	@exec $(BIN)/dm-bridge demo $(ARGS)
 
 test: venv ## the whole suite, on real servers
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: venv ## ruff: rules and formatting
 	@$(BIN)/ruff check .
