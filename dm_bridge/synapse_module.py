@@ -211,7 +211,7 @@ class DirectObserver:
         self._pumping = False
         self._failures = 0
         self._resting = False
-        self._complained = float("-inf")
+        self._complained: dict[str, float] = {}
         if not _writes_account_data(api):
             return  # another worker does, and only there the callback is called
         api.register_account_data_callbacks(on_account_data_updated=self._changed)
@@ -413,8 +413,8 @@ class DirectObserver:
 
     def _complain(self, sentence: str, *values: object) -> None:
         now = time.monotonic()
-        if now - self._complained >= SILENCE:
-            self._complained = now
+        if now - self._complained.get(sentence, float("-inf")) >= SILENCE:
+            self._complained[sentence] = now
             logger.warning("dm_bridge: " + sentence, *values)
 
 

@@ -6,7 +6,7 @@ through the keeper like everything else.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from dm_bridge.bridge.commands.direct import ChatState, DirectChat, DirectStatus, HistoryLine
 from dm_bridge.bridge.keeper import Keeper
@@ -31,6 +31,14 @@ _BY = {
     Source.READ: "Another client had written the list.",
     Source.WRITTEN: "The bridge wrote the list.",
 }
+
+
+_YOU = (
+    ("by the user", "by you"),
+    ("the user has", "you have"),
+    ("the user does", "you do"),
+    ("until they mark", "until you mark"),
+)
 
 
 class View:
@@ -108,7 +116,12 @@ class View:
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         """The last ``limit`` changes at most, newest last."""
         versions = (await self._journals.read(account)).versions[-limit:]
-        return [line_of(version) for version in versions]
+        names: dict[str, str] = {}
+        for dm in await self._store.managed(account):
+            contact = await self._name(dm)
+            names[dm.room] = f"your chat with {contact}"
+            names.update(dict.fromkeys((dm.ghost, *dm.aliases), contact))
+        return [_to_its_user(line_of(version), names) for version in versions]
 
     async def _opt(self, account: UserId, room: RoomId, *, out: bool) -> None:
         if not await self._store.opt(account, room, out):
@@ -125,9 +138,22 @@ def line_of(version: Version) -> HistoryLine:
     """A version, in words: who did what, and each chat that it concerns."""
     sentences = [reason.sentence for reason in version.reasons]
     if version.source is Source.WRITTEN:
-        return HistoryLine(version.at, _BY[version.source], tuple(sentences))
+        return HistoryLine(
+            version.at, _BY[version.source], tuple(sentences) or tuple(_changes(version))
+        )
     happened = sentences[0] if sentences else _BY[version.source]
     return HistoryLine(version.at, happened, (*sentences[1:], *_changes(version)))
+
+
+def _to_its_user(line: HistoryLine, names: Mapping[str, str]) -> HistoryLine:
+    """A line for the user whose history it is: contacts by name, and the user as "you"."""
+
+    def told(text: str) -> str:
+        for one, other in (*names.items(), *_YOU):
+            text = text.replace(one, other)
+        return text[:1].upper() + text[1:]
+
+    return HistoryLine(line.at, told(line.sentence), tuple(map(told, line.details)))
 
 
 def _changes(version: Version) -> list[str]:

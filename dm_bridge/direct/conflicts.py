@@ -1,11 +1,11 @@
 """When to stop fighting: a room that others keep changing back is left alone for a while.
 
-A struggle is counted whenever a decision puts right what had been right before. Somebody who knew
-our version, or who writes the very same document again, weighs ten times as much as somebody
-with an old copy, who will catch up in the end.
+A struggle is counted whenever a decision puts right what had been right before, and its writer knew
+that, or wrote the very same document again. Somebody with an old copy does not count: every write
+of theirs is something new, is answered by one of ours at most, and they will catch up in the end.
 
-The rule that must never break: against writers who never stop, the number of our writes about
-one room is bounded, by `LIMIT` in any `CALM` seconds.
+The rule that must never break: against writers who keep changing the same thing back, the number of our
+writes about it is bounded, by `LIMIT` until it has been calm for `CALM` seconds.
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from types import MappingProxyType
 from dm_bridge.direct.change import Subject
 from dm_bridge.direct.journal import Journal, Struggle
 
-LIMIT = 50
-KNOWING = 10
-"""Weight of a change by a writer who knew our version: five such, and we yield."""
-STALE = 1
+LIMIT = 5
 CALM = 3600.0
 """Seconds without a struggle after which one is forgotten."""
 
 
 def yielded(journal: Journal) -> frozenset[Subject]:
     """What is not fought over any more, for now. Ask after `calmed`."""
-    return frozenset(what for what, s in journal.struggles.items() if s.strength >= LIMIT)
+    return frozenset(what for what, s in journal.struggles.items() if s.times >= LIMIT)
 
 
 def calmed(journal: Journal, now: float) -> Journal:
@@ -38,12 +35,12 @@ def calmed(journal: Journal, now: float) -> Journal:
     return replace(journal, struggles=MappingProxyType(kept))
 
 
-def struggled(journal: Journal, what: Iterable[Subject], weight: int, now: float) -> Journal:
+def struggled(journal: Journal, what: Iterable[Subject], now: float) -> Journal:
     """Each of ``what`` was changed back by others, and put right again by us."""
     struggles = dict(journal.struggles)
     for one in what:
         before = struggles.get(one)
-        struggles[one] = Struggle((before.strength if before else 0) + weight, now)
+        struggles[one] = Struggle((before.times if before else 0) + 1, now)
     return replace(journal, struggles=MappingProxyType(struggles))
 
 

@@ -21,6 +21,7 @@ from dm_bridge.direct.journal import DEFAULT_BOUNDS, Bounds, Journal, Source
 from dm_bridge.direct.judge import judge
 from dm_bridge.direct.ledger import DMState, Ledger, forget
 from dm_bridge.direct.origin import Kind, Origin, find
+from dm_bridge.direct.reasons import LEFT_ALONE
 from dm_bridge.direct.reconcile import (
     Decision,
     Keep,
@@ -85,7 +86,7 @@ def observe(
     normal = normal_form(judgement.ledger, judgement.document, held, rooms, yielded)
     target = normal.document if isinstance(normal, Put) else judgement.document
     journal = _learn(journal, origin)
-    why = normal.reasons
+    why = tuple(reason for reason in normal.reasons if reason.kind not in LEFT_ALONE)
     if origin.kind is Kind.NOT_WRITTEN:
         why = (*journal.versions[-1].reasons, *why)
         journal = journal.abandon()
@@ -97,9 +98,9 @@ def observe(
         fought = subjects((*changed.added, *changed.removed)) & subjects(
             (*origin.from_head.added, *origin.from_head.removed)
         )
-        weight = conflicts.STALE if origin.kind is Kind.STALE else conflicts.KNOWING
-        if origin.kind is not Kind.NOT_WRITTEN or mind.journal.attempted:
-            journal = conflicts.struggled(journal, fought, weight, at)
+        untried = origin.kind is Kind.NOT_WRITTEN and not mind.journal.attempted
+        if origin.kind is not Kind.STALE and not untried:
+            journal = conflicts.struggled(journal, fought, at)
         journal = journal.intend(target, at, why, document, attempted=writing)
         decision = Put(target, (*judgement.reasons, *normal.reasons))
     ledger = _without_settled(judgement.ledger, document, rooms)

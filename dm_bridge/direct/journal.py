@@ -61,9 +61,9 @@ DEFAULT_BOUNDS = Bounds()
 
 @dataclass(frozen=True, slots=True)
 class Struggle:
-    """How hard a room was fought over of late (`dm_bridge.direct.conflicts`), and when last."""
+    """How often a room was fought over of late (`dm_bridge.direct.conflicts`), and when last."""
 
-    strength: int
+    times: int
     at: float
 
 

@@ -75,7 +75,8 @@ def judge(
         remove = frozenset(atom for atom in remove if subject(atom) not in yielded)
     document = observed.patch(add, remove, journal.head) if add or remove else observed
     put_back = frozenset(map(subject, add | remove))
-    reasons = (*_what_happened(origin, len(put_back), decided), *decided.reasons)
+    chats = sum(what.startswith("!") for what in put_back)
+    reasons = (*_what_happened(origin, chats, decided), *decided.reasons)
     return Judgement(decided.ledger, document, reasons, put_back)
 
 

@@ -10,8 +10,7 @@ Exactly an older version again, W can be, too, and that is ambiguous. In this or
 1. W is what stood there when we decided on a write that has not been seen since. Then the write
    did not arrive (`Kind.NOT_WRITTEN`), if every other write of ours was seen, and if W reads the same
    to the last empty list: who takes a mark away often leaves one behind. Otherwise the silence says
-   nothing. Then W is still more likely a removal or a move made twice than a new one, if one such leads
-   to W from a version before it: somebody with an old copy made it again.
+   nothing.
 2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`).
 3. W is many edits away: the document jumped back (`Kind.JUMPED_BACK`), as after a restored
    backup. Nobody edited anything. Two edits away, a client with an old copy may have taken back its own
@@ -71,17 +70,13 @@ def find(journal: Journal, document: DirectDocument) -> Origin:
     from_head = difference(journal.head, document)
     if not from_head:
         return Origin(Kind.SAME)
-    if (
-        _is_in_doubt(journal, document)
-        and journal.echoes is not False
-        and _untouched(journal, document)
-    ):
+    if journal.echoes is not False and _is_in_doubt(journal, document):
         return Origin(Kind.NOT_WRITTEN, from_head)
     best = _nearest(journal, from_head)
     origin = Origin(Kind.STALE if best.age else Kind.EDIT, from_head, best.did)
     if not best.exact:
         return origin
-    if best.edits_from_head >= FAR or (best.repeated and _is_in_doubt(journal, document)):
+    if best.edits_from_head >= FAR:
         return Origin(Kind.JUMPED_BACK, from_head)
     if best.edits_from_head == 1:
         return Origin(Kind.EDIT, from_head, from_head)
@@ -90,13 +85,12 @@ def find(journal: Journal, document: DirectDocument) -> Origin:
 
 @dataclass(slots=True)
 class _Nearest:
-    """``exact``: some version is W itself; ``repeated``: one removal or move led to it before that."""
+    """``did``: the fewest edits, from the version of that ``age``; ``exact``: some version is W itself."""
 
     edits_from_head: int
     did: Change
     age: int = 0
     exact: bool = False
-    repeated: bool = False
 
 
 def _nearest(journal: Journal, from_head: Change) -> _Nearest:
@@ -107,19 +101,13 @@ def _nearest(journal: Journal, from_head: Change) -> _Nearest:
         if best is None:
             best = _Nearest(edits, from_head)
         if edits == 0:
-            best.exact, best.repeated = True, False
-        elif best.exact and edits == 1 and distance.removed:
-            best.repeated = True
-        if edits and (fewest is None or edits < fewest):
+            best.exact = True
+        elif fewest is None or edits < fewest:
             fewest, best.age, best.did = edits, age, distance.change
     assert best is not None, "a journal with a head has a version"
     return best
 
 
 def _is_in_doubt(journal: Journal, document: DirectDocument) -> bool:
-    return journal.doubt is not None and not difference(journal.doubt, document)
-
-
-def _untouched(journal: Journal, document: DirectDocument) -> bool:
-    """Whether not even an empty list was left behind, nor an order changed, by somebody who wrote."""
+    """Whether this is what stood there before a write of ours that was not seen since, word for word."""
     return journal.doubt is not None and journal.doubt.reads_like(document)

@@ -38,6 +38,10 @@ class ReasonKind(enum.Enum):
     CONFLICT = "conflict"
 
 
+LEFT_ALONE = frozenset({ReasonKind.PENDING, ReasonKind.OPTED_OUT})
+"""Why nothing was done about a room: no part of the history of what was written."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reason:
     """One reason. ``key``: the user id it is about; ``room``: the room; ``count``: how many chats."""
@@ -94,7 +98,7 @@ class Reason:
                     f"{_put_back(self.count)}."
                 )
             case ReasonKind.NOT_WRITTEN:
-                return "The last change did not reach the homeserver; it is made again."
+                return "The last change seems not to have reached the homeserver; it is made again."
             case ReasonKind.REBUILT:
                 return (
                     f"A client rewrote the list without {_chats(self.count)} of the bridge; no one decides that "

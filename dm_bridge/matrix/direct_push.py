@@ -108,7 +108,10 @@ class DirectPushEndpoint:
         if not given:
             return matrix_error(401, "M_UNAUTHORIZED", "The hs_token is missing.")
         if not hmac.compare_digest(given, self._hs_token):
-            log.warning("a push of m.direct with a wrong hs_token was refused")
+            log.warning(
+                "a push of m.direct was refused: its token is not the hs_token; set the module's `token` in "
+                "the homeserver's configuration to appservice.hs_token"
+            )
             return matrix_error(403, "M_FORBIDDEN", "The hs_token is wrong.")
         try:
             push = parse_push(await _body(request))

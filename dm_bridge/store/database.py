@@ -7,6 +7,7 @@ with anything but a `StorageError` (a bug in our SQL excepted).
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -67,12 +68,15 @@ async def _nothing_to_reset(connection: asyncpg.Connection) -> None:
 class Database:
     """A pool of connections. Made by `open`; closed with `close`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, instance: str = "dm_bridge") -> None:
         self._pool = pool
+        self.instance = instance
+        """What the server shows as ``application_name``: this process's own name."""
 
     @classmethod
     async def open(cls, url: str, *, size: int = 10) -> Database:
         """Connect to ``url``. Raises `StorageError` when that is impossible."""
+        instance = f"dm_bridge {secrets.token_hex(8)}"
         try:
             pool = await asyncpg.create_pool(
                 url,
@@ -81,11 +85,11 @@ class Database:
                 timeout=CONNECT_DEADLINE,
                 command_timeout=COMMAND_DEADLINE,
                 reset=_nothing_to_reset,
-                server_settings={"application_name": "dm_bridge"},
+                server_settings={"application_name": instance},
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             raise storage_error(error) from error
-        return cls(pool)
+        return cls(pool, instance)
 
     async def close(self) -> None:
         """Close every connection, within five seconds."""

@@ -58,11 +58,15 @@ class Seen:
 
 
 class JournalStore:
-    """Reads and writes journals, as one writer (``writer``: a name that no other process has)."""
+    """Reads and writes journals, as one writer (``writer``: a name that no other process has).
+
+    A writer that is named after its database connections, as by default, gives way as soon as none of them
+    is left: then the process has died.
+    """
 
     def __init__(self, database: Database, writer: str | None = None) -> None:
         self._database = database
-        self._writer = writer or secrets.token_hex(8)
+        self._writer = writer or f"{database.instance}/{secrets.token_hex(4)}"
         self._cache: OrderedDict[UserId, Remembered] = OrderedDict()
 
     async def claim(self, account: UserId) -> Remembered:
@@ -75,6 +79,9 @@ class JournalStore:
                 ON CONFLICT (account) DO UPDATE
                 SET writer = EXCLUDED.writer, lease_until = EXCLUDED.lease_until
                 WHERE direct_account.lease_until < now() OR direct_account.writer = EXCLUDED.writer
+                    OR (direct_account.writer LIKE 'dm_bridge %/%' AND NOT EXISTS (
+                        SELECT 1 FROM pg_stat_activity
+                        WHERE application_name = split_part(direct_account.writer, '/', 1)))
                 RETURNING revision
                 """,
                 account,
@@ -267,8 +274,7 @@ async def _read(connection: Connection, account: UserId) -> Remembered:
     if row is None:
         return Remembered(Journal(), 0)
     struggles = {
-        what: Struggle(strength, at)
-        for what, (strength, at) in json.loads(row["struggles"]).items()
+        what: Struggle(times, at) for what, (times, at) in json.loads(row["struggles"]).items()
     }
     journal = Journal(
         _document(row["head"]),
@@ -292,7 +298,7 @@ def _text(document: DirectDocument | None) -> bytes | None:
 
 
 def _struggles(struggles: Mapping[str, Struggle]) -> bytes:
-    return json.dumps({what: (s.strength, s.at) for what, s in struggles.items()}).encode()
+    return json.dumps({what: (s.times, s.at) for what, s in struggles.items()}).encode()
 
 
 def _detail(version: Version) -> bytes:

@@ -207,13 +207,13 @@ async def test_history_says_in_words_who_did_what(viewed: Viewed) -> None:
     assert [line.sentence for line in lines] == [
         "The list of direct chats was seen for the first time.",
         "The bridge wrote the list.",
-        f"{ROOM} was unmarked by the user, and stays so until they mark it again.",
+        "Your chat with romeo was unmarked by you, and stays so until you mark it again.",
         "Another client had written the list.",
     ]
     assert len(lines[1].details) == 3
     assert lines[2].details == (
-        "added: !b under @friend:x",
-        f"removed: {ROOM} under {GHOST}",
+        "Added: !b under @friend:x",
+        "Removed: your chat with romeo under romeo",
     )
-    assert lines[3].details == ("added: !c under @new:x",)
+    assert lines[3].details == ("Added: !c under @new:x",)
     assert await viewed.view.history(USER, 1) == lines[-1:]

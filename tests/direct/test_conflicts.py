@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from dm_bridge.direct.conflicts import (
     CALM,
-    KNOWING,
     LIMIT,
-    STALE,
     at_peace,
     calmed,
     struggled,
@@ -17,44 +13,42 @@ from dm_bridge.direct.conflicts import (
 from dm_bridge.direct.journal import Journal
 
 
-def fought(times: int, weight: int, what: str = "!a") -> Journal:
+def fought(times: int, what: str = "!a") -> Journal:
     journal = Journal()
     for at in range(times):
-        journal = struggled(journal, [what], weight, float(at))
+        journal = struggled(journal, [what], float(at))
     return journal
 
 
-@pytest.mark.parametrize(("weight", "patience"), [(KNOWING, 5), (STALE, 50)])
-def test_patience_ends_after_so_many_struggles(weight: int, patience: int) -> None:
-    assert yielded(fought(patience - 1, weight)) == frozenset()
-    assert yielded(fought(patience, weight)) == {"!a"}
-    assert patience * weight == LIMIT
+def test_patience_ends_after_so_many_struggles() -> None:
+    assert yielded(fought(LIMIT - 1)) == frozenset()
+    assert yielded(fought(LIMIT)) == {"!a"}
 
 
 def test_each_room_is_counted_for_itself() -> None:
-    journal = struggled(fought(5, KNOWING), ["!b"], KNOWING, 5.0)
+    journal = struggled(fought(5), ["!b"], 5.0)
     assert yielded(journal) == {"!a"}
 
 
 def test_a_conflict_is_over_when_it_has_been_calm_for_long() -> None:
-    journal = fought(5, KNOWING)
+    journal = fought(5)
     assert yielded(calmed(journal, 4 + CALM - 1)) == {"!a"}
     assert yielded(calmed(journal, 4 + CALM)) == frozenset()
 
 
 def test_the_newest_struggle_decides_how_long_it_lasts() -> None:
-    journal = struggled(fought(4, KNOWING), ["!a"], KNOWING, CALM)
+    journal = struggled(fought(4), ["!a"], CALM)
     assert yielded(calmed(journal, CALM + 10)) == {"!a"}
 
 
 def test_a_clock_that_went_back_ends_every_conflict() -> None:
-    assert yielded(calmed(fought(5, KNOWING), -1.0)) == frozenset()
+    assert yielded(calmed(fought(5), -1.0)) == frozenset()
 
 
 def test_somebody_can_ask_to_try_again() -> None:
-    assert yielded(at_peace(fought(9, KNOWING))) == frozenset()
+    assert yielded(at_peace(fought(9))) == frozenset()
 
 
 def test_a_calm_journal_is_left_as_it_is() -> None:
-    journal = fought(1, STALE)
+    journal = fought(1)
     assert calmed(journal, 1.0) is journal

@@ -180,7 +180,7 @@ def test_what_an_old_copy_did_not_have_comes_back_with_its_count() -> None:
     assert judgement.document.content() == {
         **MARKS, STRANGER: ["!s"], FRIEND: ["!f"], "junk": [None],
     }  # fmt: skip
-    assert [(r.kind, r.count) for r in judgement.reasons] == [(ReasonKind.OLD_COPY, 2)]
+    assert [(r.kind, r.count) for r in judgement.reasons] == [(ReasonKind.OLD_COPY, 1)]
     assert judgement.put_back == {"!f", "=junk"}
 
 

@@ -30,14 +30,14 @@ from dm_bridge.direct import (
     replace_room,
     retire,
 )
-from dm_bridge.direct.conflicts import KNOWING, LIMIT, at_peace, yielded
+from dm_bridge.direct.conflicts import LIMIT, at_peace, yielded
 from dm_bridge.direct.origin import Kind
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.testing.writers import BOT, GHOST_PREFIX, WRITERS, Names, Truth, Writer
 
 ME = UserId("@user:example.org")
 BRIDGES = 2
-PATIENCE = 2 * LIMIT // KNOWING
+PATIENCE = 2 * LIMIT
 """Looks of each bridge after which both must have come to rest, a conflict between them included."""
 
 bridges = st.integers(0, BRIDGES - 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,7 @@ from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 
 Workplace = Callable[[str], Path]
+_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +37,7 @@ async def stack(
     workplace: Workplace,
 ) -> AsyncIterator[Stack]:
     """A running bridge. Shared: make users with names of your own."""
-    directory = workplace(f"stack-v{request.param}")
+    directory = workplace(f"stack-v{request.param}-{next(_numbers)}")
     stack = await Stack.start(
         directory,
         prosody=prosody,

@@ -137,6 +137,23 @@ async def test_a_writer_that_died_is_followed_after_its_lease_and_cannot_come_ba
     await record(other, theirs, with_history(theirs.journal))
 
 
+async def test_a_process_that_died_is_followed_at_once(database_url: str) -> None:
+    first, second = await Database.open(database_url), await Database.open(database_url)
+    dead, alive = JournalStore(first), JournalStore(second)
+    await dead.claim(OWNER)
+    with pytest.raises(Busy):
+        await alive.claim(OWNER)
+    await first.close()
+    async with asyncio.timeout(5):
+        while True:  # PostgreSQL takes a moment to notice
+            try:
+                await alive.claim(OWNER)
+                break
+            except Busy:
+                await asyncio.sleep(0.05)
+    await second.close()
+
+
 async def test_recording_prolongs_the_lease(
     store: JournalStore, other: JournalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -48,7 +48,7 @@ class ChatCommands:
             )
         await answer(
             Reply(
-                f"Your chat with {contact} is no longer bridged: I have left its room, it is no longer among "
+                f"Your chat with {contact} is no longer bridged: I have left its room, I take it out of "
                 f"your direct chats, and what you write there reaches nobody.{left} When {contact} writes again, "
                 f"or you send me `start` and their address, a new room opens."
             )

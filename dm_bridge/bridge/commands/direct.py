@@ -243,7 +243,7 @@ _LATER = "I have no access to your account now; I write it down there when I hav
 
 def _counts(chats: Sequence[DirectChat]) -> str:
     if not chats:
-        return "You have no bridged chats yet."
+        return "You have no bridged chats."
     counts = Counter(chat.state for chat in chats)
     words = {ChatState.CONFLICT: "in conflict"}
     shown = [f"{counts[s]} {words.get(s, s.value)}" for s in reversed(_ORDER) if counts[s]]

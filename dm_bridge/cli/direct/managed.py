@@ -85,7 +85,7 @@ async def _check_known(parts: Offline, account: UserId) -> None:
         name for name in await parts.store.accounts() if not parts.config.ghosts.owns(name)
     )
     if not known:
-        raise UserError(f"Nothing is known of {account}: this bridge has no direct chats yet.")
+        raise UserError(f"Nothing is known of {account}: this bridge has no direct chats.")
     more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
     raise UserError(
         f"Nothing is known of {account}: they have no login here and no chats. There are chats of "

@@ -14,6 +14,7 @@ import click
 
 from dm_bridge.direct.replay import Replay
 from dm_bridge.errors import UserError
+from dm_bridge.ids import UserId
 
 _KEY_TWICE = b'{"": 0, "": 0}'
 """Stands for content with a key that appears twice, which no Python value can show."""
@@ -24,7 +25,14 @@ _KEY_TWICE = b'{"": 0, "": 0}'
     epilog="Example: dm-bridge direct replay trace.jsonl",
 )
 @click.argument("file", type=click.File("rb"), default="-")
-def replay(file: BinaryIO) -> None:
+@click.option(
+    "--never-key",
+    "never_keys",
+    metavar="USER",
+    multiple=True,
+    help="A user of the bridge who is nobody's contact, such as its bot; may be given several times.",
+)
+def replay(file: BinaryIO, never_keys: tuple[str, ...]) -> None:
     """Play the operations in FILE, or on standard input, and answer each `observe`.
 
     One JSON object a line, in both directions; empty lines and lines that begin with # are skipped.
@@ -42,7 +50,7 @@ def replay(file: BinaryIO) -> None:
     "opted_out": [rooms], "reasons": […]}. A `put` counts as written unless the next `observe` shows
     otherwise. It stops at the first line that makes no sense.
     """
-    player = Replay()
+    player = Replay(never_keys=frozenset(map(UserId, never_keys)))
     number = 0
     while line := file.readline():
         number += 1
