@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 from structlog.testing import capture_logs
 
+from dm_bridge.bridge import access as module
 from dm_bridge.bridge.access import NOT_NEEDED, WAY_BACK, MatrixTokens
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import UserId
-from dm_bridge.matrix.accounts import Access, Accounts
+from dm_bridge.matrix.accounts import Access, Accounts, TokenHomeserver
 from dm_bridge.matrix.discovery import Discovery, public_session
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.database import Database
@@ -205,18 +206,25 @@ async def test_a_token_that_is_taken_back_is_forgotten_and_still_works_for_its_o
 
 @pytest.mark.parametrize("masquerading", [False, True])
 async def test_a_token_that_ends_is_forgotten_and_its_owner_is_told_once(
-    world: World, masquerading: bool
+    world: World, masquerading: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    still_works = module._still_works
+
+    async def and_meanwhile(homeserver: TokenHomeserver) -> bool:
+        works = await still_works(homeserver)
+        assert world.tokens.access(user) is Access.NONE
+        if masquerading:
+            world.accounts._domain = world.synapse.domain
+            world.accounts.available = True
+        return works
+
+    monkeypatch.setattr(module, "_still_works", and_meanwhile)
     user, account = await world.user()
     await world.tokens.give(user, account.access_token)
     await world.sign_out(account)
     calls = [world.accounts.direct(user) for _ in range(5)]
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(result, HomeserverError) for result in results)
-    assert world.tokens.access(user) is Access.NONE
-    if masquerading:
-        world.accounts._domain = world.synapse.domain
-        world.accounts.available = True
     await until(lambda: world.told != [])
     await asyncio.sleep(0.1)
     ((whom, text),) = world.told
