@@ -101,7 +101,7 @@ def observe(
         untried = origin.kind is Kind.NOT_WRITTEN and not mind.journal.attempted
         if origin.kind is not Kind.STALE and not untried:
             journal = conflicts.struggled(journal, fought, at)
-        journal = journal.intend(target, at, why, document, attempted=writing)
+        journal = journal.intend(target, at, why, document, attempted=writing, change=changed)
         decision = Put(target, (*judgement.reasons, *normal.reasons))
     ledger = _without_settled(judgement.ledger, document, rooms)
     return Outcome(Mind(ledger, journal.bounded(bounds, at)), decision, origin.kind)

@@ -116,9 +116,12 @@ class Journal:
         doubt: DirectDocument,
         *,
         attempted: bool = True,
+        change: Change | None = None,
     ) -> Journal:
-        """``document`` is to be written over ``doubt``: the new head, for as long as that lasts."""
-        change = difference(doubt, document) if doubt is self.head else None
+        """``document`` is to be written over ``doubt``: the new head, for as long as that lasts.
+
+        ``change``: from the head to it, when that is known already.
+        """
         journal = self.seen(document, at, Source.WRITTEN, reasons, change)
         return replace(journal, doubt=doubt, attempted=attempted)
 
