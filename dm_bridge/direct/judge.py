@@ -161,11 +161,9 @@ def _is_rewrite(ledger: Ledger, observed: DirectDocument, did: Change, gone: int
 
 def _what_happened(origin: Origin, put_back: int, decided: _Decisions) -> tuple[Reason, ...]:
     match origin.kind:
-        case Kind.STALE:
-            return (Reason(ReasonKind.OLD_COPY, count=put_back),)
         case Kind.JUMPED_BACK if not decided.reasons:
             return (Reason(ReasonKind.JUMPED_BACK, count=put_back),)
-        case Kind.JUMPED_BACK:
+        case Kind.STALE | Kind.JUMPED_BACK:
             return (Reason(ReasonKind.OLD_COPY, count=put_back),)
         case Kind.NOT_WRITTEN:
             return (Reason(ReasonKind.NOT_WRITTEN),)
