@@ -178,7 +178,7 @@ class App:
             self._may_use,
             config.homeserver.domain,
         )
-        to_matrix = ToMatrix(
+        self._carrier = to_matrix = ToMatrix(
             self._homeserver,
             accounts,
             portals,
@@ -297,6 +297,8 @@ class App:
             log.error(problem)
 
     async def _begin(self) -> None:
+        waiting = set(await self._inbox.chats_waiting())
+        self._carrier.doubt(waiting)
         self._to_matrix.start()
         self._to_remote.start()
         await self._keeping.begin()
@@ -305,7 +307,7 @@ class App:
         self._stack.push_async_callback(self._to_remote.stop)
         await self._logins.start()
         await self._keeping.resume()
-        self._wake_chats(set(await self._inbox.chats_waiting()))
+        self._wake_chats(waiting)
         for room in await self._outbox.rooms_waiting():
             self._to_remote.wake(room)
         self._in_background(self._ping())

@@ -2,8 +2,8 @@
 
 The rule that must never break: the next message of a chat is sent only after the one before it was
 accepted, and a row is finished only after its event was. Outcomes are recorded a few at a time, while
-the next messages are already on their way; after a crash in between they are sent again, under the
-same transaction ids.
+the next messages are already on their way; after a crash in between, and whenever an answer was lost, the
+room is read back (`sent_before`) before anything is sent again, under the same transaction id.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import assert_never
 
 import structlog
@@ -19,6 +19,7 @@ import structlog
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.bridge.sent_before import PART, REMOTE_ID, SentBefore
 from dm_bridge.errors import (
     BridgeError,
     HomeserverError,
@@ -44,9 +45,6 @@ log = structlog.get_logger(__name__)
 PAGE = 50
 NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched off
 BATCH = 10  # outcomes that are recorded together
-PART = "org.dm_bridge.part"
-REMOTE_ID = "org.dm_bridge.remote_id"
-"""Content key of every event we send for a contact or a user: the message's id on its network."""
 
 
 class _Recorder:
@@ -116,6 +114,11 @@ class ToMatrix:
         self._portal_store = portal_store
         self._metrics = metrics
         self._clock = clock
+        self._sent_before = SentBefore(homeserver, self._recorded)
+
+    def doubt(self, chats: Iterable[PortalKey]) -> None:
+        """An earlier process may have sent what waits in these chats."""
+        self._sent_before.doubt(chats)
 
     async def drain(self, key: PortalKey) -> None:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
@@ -139,6 +142,7 @@ class ToMatrix:
                 await recorder.flush()
                 if self._stopping():
                     return
+            self._sent_before.settle(key)
         finally:
             await recorder.close()
 
@@ -282,6 +286,9 @@ class ToMatrix:
         self, portal: OpenPortal, message: RemoteMessage, remote_id: RemoteId
     ) -> EventId:
         sender = await self._sender(portal, message)
+        before = await self._sent_before.find(
+            portal.key, portal.room, portal.ghost, {sender, portal.ghost, portal.login.owner}
+        )
         first: EventId | None = None
         for number, part in enumerate(in_parts(message.content)):
             content = to_content(part)
@@ -290,7 +297,9 @@ class ToMatrix:
                 content[PART] = number
             names = ("message", portal.key.login, portal.key.chat, remote_id)
             transaction = digest_id(*names, *([str(number)] if number else []))
-            event = await self._send(portal, sender, content, transaction, message.sent_at)
+            event = before.get((sender, remote_id, number)) or await self._send(
+                portal, sender, content, transaction, message.sent_at
+            )
             first = first or event
         assert first is not None
         return first
@@ -313,11 +322,26 @@ class ToMatrix:
         sent_at: float | None,
     ) -> EventId:
         at = plausible_time(sent_at, self._clock())
-        if sender == portal.login.owner:
-            return await self._accounts.send(sender, portal.room, content, transaction, at)
-        return await self._homeserver.send(
-            portal.room, "m.room.message", content, transaction, user=sender, timestamp=at
-        )
+        try:
+            if sender == portal.login.owner:
+                return await self._accounts.send(sender, portal.room, content, transaction, at)
+            return await self._homeserver.send(
+                portal.room,
+                "m.room.message",
+                content,
+                transaction,
+                user=sender,
+                timestamp=at,
+                repeat_unsure=False,
+            )
+        except HomeserverError as error:
+            if not error.certain:
+                self._sent_before.doubt([portal.key])
+            raise
+
+    async def _recorded(self, key: PortalKey, message: RemoteId, event: EventId) -> bool:
+        delivered = await self._inbox.delivered(key, message)
+        return delivered is not None and delivered.event == event
 
     async def _sent(self, key: PortalKey, failure: RemoteFailure) -> EventId | None:
         """Which event a failure is about; None when it is about none that we sent in this chat.

@@ -69,6 +69,7 @@ class TokenHomeserver(Homeserver):
         deadline: float = TOTAL_DEADLINE,
         attempt_deadline: float = ATTEMPT_DEADLINE,
         once: bool = False,
+        repeat_unsure: bool = True,
     ) -> bytes:
         """As `Homeserver.request_raw`, with less patience; always as the owner, whom ``user`` may name."""
         if user not in (None, self.owner):
@@ -82,6 +83,7 @@ class TokenHomeserver(Homeserver):
                 deadline=min(deadline, PATIENCE_ELSEWHERE),
                 attempt_deadline=min(attempt_deadline, PATIENCE_ELSEWHERE),
                 once=once,
+                repeat_unsure=repeat_unsure,
             )
         except HomeserverError as error:
             if error.status == 401 and error.errcode == "M_UNKNOWN_TOKEN":
@@ -147,12 +149,21 @@ class Accounts:
         transaction: str,
         timestamp: float | None = None,
     ) -> EventId:
-        """Send what the user wrote on another device. ``timestamp`` has no effect with a user's token."""
+        """Send what the user wrote on another device. Not repeated when the outcome is unknown.
+
+        ``timestamp`` has no effect with a user's token.
+        """
         homeserver = self._acting(user)
         if homeserver is not self._homeserver:
             timestamp = None
         event = await homeserver.send(
-            room, "m.room.message", content, transaction, user=user, timestamp=timestamp
+            room,
+            "m.room.message",
+            content,
+            transaction,
+            user=user,
+            timestamp=timestamp,
+            repeat_unsure=False,
         )
         if not _is_event_id(event):
             raise HomeserverError(f"{homeserver.url} answered with no event id.", certain=False)

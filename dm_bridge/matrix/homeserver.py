@@ -52,6 +52,7 @@ class Homeserver:
         query: Mapping[str, str] | None = None,
         deadline: float = TOTAL_DEADLINE,
         attempt_deadline: float = ATTEMPT_DEADLINE,
+        repeat_unsure: bool = True,
     ) -> Json:
         """`request_raw` with a JSON object as body; the JSON object of the answer."""
         data = None if method == "GET" else orjson.dumps(body or {})
@@ -63,6 +64,7 @@ class Homeserver:
             query=query,
             deadline=deadline,
             attempt_deadline=attempt_deadline,
+            repeat_unsure=repeat_unsure,
         )
         answer: Json = _parse(raw)
         return answer
@@ -78,12 +80,13 @@ class Homeserver:
         deadline: float = TOTAL_DEADLINE,
         attempt_deadline: float = ATTEMPT_DEADLINE,
         once: bool = False,
+        repeat_unsure: bool = True,
     ) -> bytes:
         """Send a request, as ``user`` when given, and return the answer, a JSON object, as it came.
 
         GET and PUT are repeated after failures that may pass, until ``deadline`` seconds are over, each
-        attempt at most ``attempt_deadline`` seconds; POST only when it surely had no effect; nothing is
-        repeated with ``once``.
+        attempt at most ``attempt_deadline`` seconds; POST only when it surely had no effect, and so are
+        they without ``repeat_unsure``; nothing is repeated with ``once``.
         Raises `HomeserverError`.
         """
         until = time.monotonic() + deadline
@@ -96,7 +99,8 @@ class Homeserver:
             except HomeserverError as error:
                 failures += 1
                 delay = error.retry_after
-                if delay is None or not (error.certain or method in ("GET", "PUT")):
+                repeatable = repeat_unsure and method in ("GET", "PUT")
+                if delay is None or not (error.certain or repeatable):
                     raise
                 if error.status == 429:
                     self._not_before = max(self._not_before, time.monotonic() + delay)
@@ -163,14 +167,19 @@ class Homeserver:
         *,
         user: UserId,
         timestamp: float | None = None,
+        repeat_unsure: bool = True,
     ) -> EventId:
         """Send a message event. ``transaction``: the same for every retry of the same event.
 
         ``timestamp``: seconds since the epoch, when the event is older than now (timestamp massaging).
+        ``repeat_unsure``: the homeserver forgets transactions when it restarts; False for who looks into
+        the room before they try again.
         """
         query = {} if timestamp is None else {"ts": str(int(timestamp * 1000))}
         path = Path.v3.rooms[room].send[event_type][transaction]
-        answer = await self.request("PUT", path, user=user, body=content, query=query)
+        answer = await self.request(
+            "PUT", path, user=user, body=content, query=query, repeat_unsure=repeat_unsure
+        )
         return EventId(answer["event_id"])
 
     async def set_state(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 from urllib.parse import unquote
@@ -92,6 +93,7 @@ class MatrixRooms:
         *,
         user: UserId,
         timestamp: float | None = None,
+        repeat_unsure: bool = True,
     ) -> EventId:
         lost = self._begin()
         self._in(room, user)
@@ -151,12 +153,21 @@ class MatrixRooms:
         room = RoomId(parts[parts.index("rooms") + 1])
         self._in(room, user)
         if parts[-1] == "messages":
-            return _answer({"chunk": list(reversed(self.messages[room]))}, lost)
+            return _answer(_page(self.messages[room], query or {}), lost)
         event = self.state[room].get((parts[parts.index("state") + 1], ""))
         if event is None:
             raise HomeserverError("no such state", status=404, errcode="M_NOT_FOUND")
         whole = (query or {}).get("format") == "event"
         return _answer(dict(event if whole else event["content"]), lost)
+
+
+def _page(events: list[Json], query: Mapping[str, str]) -> Json:
+    """One page of messages, from the newest back."""
+    only = json.loads(query.get("filter", "{}"))
+    kept = [e for e in reversed(events) if e["sender"] in only.get("senders", [e["sender"]])]
+    start = int(query.get("from", "0"))
+    end = start + int(query["limit"])
+    return {"chunk": kept[start:end], **({"end": str(end)} if end < len(kept) else {})}
 
 
 def _broken() -> HomeserverError:

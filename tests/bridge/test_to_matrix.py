@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.to_matrix import ToMatrix, plausible_time
+from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import (
     ChatId,
     ContactId,
@@ -31,7 +33,15 @@ from dm_bridge.store.portals import Membership
 from tests.store.stored import OWNER, ROMEO, message
 
 from .matrix_rooms import Json
-from .room_world import GHOST, NAMESPACE, ROOM, World, a_world, know_ghost
+from .room_world import (
+    GHOST,
+    NAMESPACE,
+    ROOM,
+    World,
+    a_world,
+    broken_at_every_call,
+    know_ghost,
+)
 
 NOW = 1_800_000_000.0
 MANTUA = ContactId("romeo@mantua.example")
@@ -148,6 +158,7 @@ async def test_messages_follow_a_room_that_changes_between_two_of_them(carrier: 
         *,
         user: UserId,
         timestamp: float | None = None,
+        repeat_unsure: bool = True,
     ) -> EventId:
         nonlocal sent
         event = await send(room, event_type, content, transaction, user=user)
@@ -159,3 +170,75 @@ async def test_messages_follow_a_room_that_changes_between_two_of_them(carrier: 
     world.rooms.send = upgraded_in_between  # type: ignore[method-assign]
     await carrier.carry(*(message(n, body=f"{n}") for n in range(5)))
     assert (world.rooms.bodies(ROOM), world.rooms.bodies(new)) == (["0", "1"], ["2", "3", "4"])
+
+
+def carried(world: World) -> list[str]:
+    """The bodies of what was carried into the room."""
+    return [
+        event["content"]["body"]
+        for event in world.rooms.messages[ROOM]
+        if REMOTE_ID in event["content"]
+    ]
+
+
+@pytest.mark.parametrize("lost_answers", [False, True])
+async def test_a_lost_answer_from_a_homeserver_that_forgets_transactions_doubles_nothing(
+    database: Database, lost_answers: bool
+) -> None:
+    async for world in broken_at_every_call(database, lost_answers):
+        carrier = Carrier(world, database)
+        await carrier.inbox.add([(world.login.id, message(n, body=f"{n}")) for n in range(4)])
+        for _ in range(3):
+            try:
+                await carrier.lane.drain(world.key)
+            except HomeserverError:
+                world.rooms.transactions.clear()  # it was restarted
+        assert carried(world) == ["0", "1", "2", "3"]
+        assert await carrier.inbox.waiting(world.key, 10) == []
+
+
+async def test_what_an_earlier_process_sent_and_did_not_record_is_not_sent_again(
+    carrier: Carrier, database: Database
+) -> None:
+    world = carrier.world
+    await carrier.carry(*(message(n, body=f"{n}") for n in range(5)))
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE inbox SET state = 'waiting', event_id = NULL WHERE remote_id > 'id-1'"
+        )
+    for n in range(250):  # what others wrote since, on more than one page
+        world.rooms.say(ROOM, OWNER, f"chatter {n}")
+    world.rooms.transactions.clear()
+    again = Carrier(world, database)
+    again.lane.doubt(await again.inbox.chats_waiting())
+    await again.carry(message(5, body="5"))
+    assert carried(world) == ["0", "1", "2", "3", "4", "5"]
+    delivered = await again.inbox.delivered(world.key, RemoteId("id-4"))
+    assert delivered is not None
+    assert delivered.event == world.rooms.messages[ROOM][4]["event_id"]
+
+
+async def test_a_long_message_of_which_some_parts_arrived_is_completed(
+    carrier: Carrier, database: Database
+) -> None:
+    world = carrier.world
+    await carrier.carry(message(1, body="word " * 30_000))
+    whole = [event["content"]["body"] for event in world.rooms.messages[ROOM]]
+    assert len(whole) > 2
+    del world.rooms.messages[ROOM][2:]
+    async with database.connection() as connection:
+        await connection.execute("UPDATE inbox SET state = 'waiting', event_id = NULL")
+    world.rooms.transactions.clear()
+    again = Carrier(world, database)
+    again.lane.doubt([world.key])
+    await again.carry()
+    assert [event["content"]["body"] for event in world.rooms.messages[ROOM]] == whole
+
+
+async def test_a_copy_that_the_user_forwarded_does_not_count_as_sent(carrier: Carrier) -> None:
+    world = carrier.world
+    copy = world.rooms.say(ROOM, OWNER, "1")
+    copy["content"][REMOTE_ID] = "id-1"
+    carrier.lane.doubt([world.key])
+    await carrier.carry(message(1, body="1"))
+    assert [event["sender"] for event in world.rooms.messages[ROOM]] == [OWNER, GHOST]
