@@ -292,6 +292,7 @@ class Portals:
             await self.store.set_open(row.key, room, Membership.JOIN)
             adopted = replace(row, room=room, membership=Membership.JOIN, crowded=False)
             await self.life.marks.mark(adopted, login)
+        await self._keeper.settled(login.owner, row.ghost, within=MARKED_WITHIN)
         await self.life.describe(adopted, login.owner, network)
 
     async def ensure_own_ghost(self, portal: OpenPortal, network: Network) -> UserId:

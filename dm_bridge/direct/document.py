@@ -176,6 +176,18 @@ class DirectDocument:
         """Whether something stands under ``key`` that is no list at all."""
         return key in self._values and not isinstance(self._values[key], tuple)
 
+    def keeps_empty_lists(self) -> bool:
+        """Whether there is an empty list: then whoever wrote this down does not clear them away."""
+        return () in self._values.values()
+
+    def names(self, key: str) -> bool:
+        """Whether anything stands under ``key``, be it an empty list."""
+        return key in self._values
+
+    def is_emptied(self, key: str) -> bool:
+        """Whether an empty list stands under ``key``."""
+        return self._values.get(key) == ()
+
     def same_meaning(self, other: DirectDocument) -> bool:
         """Whether both have the same entries, and the same rest.
 

@@ -72,7 +72,7 @@ def observe(
     document = DirectDocument() if isinstance(observed, NotSet) else observed
     journal = conflicts.calmed(mind.journal, at)
     yielded = conflicts.yielded(journal)
-    origin = find(journal, document)
+    origin = find(mind.ledger, journal, document)
     judgement = judge(
         mind.ledger,
         journal,

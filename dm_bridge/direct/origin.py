@@ -2,8 +2,9 @@
 
 Nobody says so: a client writes the whole document, made from whatever copy it has. But it makes
 few edits at a time, and none at all is no reason to write. So the version that W was made from is
-taken to be the one with the fewest edits to W, but at least one; of several, the newest. An edit is
-one room added, removed or moved to another key, or one piece of other content changed.
+taken to be the one with the fewest edits to W, but at least one; of several, the newest, unless something
+speaks against that one (`dm_bridge.direct.evidence`). An edit is one room added, removed or moved to another
+key, or one piece of other content changed.
 
 Exactly an older version again, W can be, too, and that is ambiguous. In this order:
 
@@ -11,7 +12,8 @@ Exactly an older version again, W can be, too, and that is ambiguous. In this or
    did not arrive (`Kind.NOT_WRITTEN`), if every other write of ours was seen, and if W reads the same
    to the last empty list: who takes a mark away often leaves one behind. Otherwise the silence says
    nothing.
-2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`).
+2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`), unless an edit
+   of an older version explains it better.
 3. W is many edits away: the document jumped back (`Kind.JUMPED_BACK`), as after a restored
    backup. Nobody edited anything. Two edits away, a client with an old copy may have taken back its own
    last step; that counts for the chats of the bridge only, where a decision of the user is at stake.
@@ -25,9 +27,12 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from dm_bridge.direct import evidence
 from dm_bridge.direct.change import NO_CHANGE, Change, difference
 from dm_bridge.direct.document import DirectDocument
-from dm_bridge.direct.journal import Journal
+from dm_bridge.direct.evidence import Doubt
+from dm_bridge.direct.journal import Distance, Journal
+from dm_bridge.direct.ledger import Ledger
 
 FAR = 3
 """Edits from the head to an exact older version that nobody makes by hand between two looks."""
@@ -63,7 +68,7 @@ class Origin:
     only_ours: bool = False
 
 
-def find(journal: Journal, document: DirectDocument) -> Origin:
+def find(ledger: Ledger, journal: Journal, document: DirectDocument) -> Origin:
     """The origin of ``document``, which stands there now."""
     if journal.head is None:
         return Origin(Kind.FIRST)
@@ -72,40 +77,62 @@ def find(journal: Journal, document: DirectDocument) -> Origin:
         return Origin(Kind.SAME)
     if journal.echoes is not False and _is_in_doubt(journal, document):
         return Origin(Kind.NOT_WRITTEN, from_head)
-    best = _nearest(journal, from_head)
-    origin = Origin(Kind.STALE if best.age else Kind.EDIT, from_head, best.did)
-    if not best.exact:
-        return origin
-    if best.edits_from_head >= FAR:
-        return Origin(Kind.JUMPED_BACK, from_head)
-    if best.edits_from_head == 1:
-        return Origin(Kind.EDIT, from_head, from_head)
-    return Origin(Kind.JUMPED_BACK, from_head, best.did, only_ours=True)
-
-
-@dataclass(slots=True)
-class _Nearest:
-    """``did``: the fewest edits, from the version of that ``age``; ``exact``: some version is W itself."""
-
-    edits_from_head: int
-    did: Change
-    age: int = 0
-    exact: bool = False
-
-
-def _nearest(journal: Journal, from_head: Change) -> _Nearest:
-    fewest: int | None = None
-    best: _Nearest | None = None
+    search = _Search(ledger, journal, document, from_head)
     for age, distance in journal.distances(from_head):
+        search.consider(age, distance)
+    made = Origin(Kind.STALE if search.age else Kind.EDIT, from_head, search.did)
+    if not search.exact:
+        return made
+    if search.edits_from_head >= FAR:
+        return Origin(Kind.JUMPED_BACK, from_head)
+    if search.edits_from_head == 1:
+        return made
+    return Origin(Kind.JUMPED_BACK, from_head, search.did, only_ours=True)
+
+
+class _Search:
+    """For the version that W was made from. ``did``: the fewest edits, from the version of that ``age``;
+    ``exact``: some version is W itself."""
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal, document: DirectDocument, from_head: Change
+    ) -> None:
+        self._ledger = ledger
+        self._journal = journal
+        self._document = document
+        self._fewest = 0
+        self._doubt: Doubt | None = None
+        self.edits_from_head = 0
+        self.did = from_head
+        self.age = 0
+        self.exact = False
+
+    def consider(self, age: int, distance: Distance) -> None:
+        """Another version, older than those before."""
         edits = distance.edits
-        if best is None:
-            best = _Nearest(edits, from_head)
+        if age == 0:
+            self.edits_from_head = edits
         if edits == 0:
-            best.exact = True
-        elif fewest is None or edits < fewest:
-            fewest, best.age, best.did = edits, age, distance.change
-    assert best is not None, "a journal with a head has a version"
-    return best
+            self.exact = True
+        elif not self._fewest or edits < self._fewest:
+            self._fewest, self.age, self.did, self._doubt = edits, age, distance.change, None
+        elif edits == self._fewest < FAR:
+            self._weigh(age, distance.change)
+
+    def _weigh(self, age: int, did: Change) -> None:
+        """``did`` explains W in as many edits as what was found."""
+        if self._doubt is None:
+            self._doubt = self._doubt_of(self.did)
+        if self._doubt is Doubt.NONE or (other := self._doubt_of(did)) >= self._doubt:
+            return
+        if self._doubt is Doubt.UNPROVEN and not evidence.outweighs(
+            self._ledger, did, newest=self.age == 0
+        ):
+            return
+        self.age, self.did, self._doubt = age, did, other
+
+    def _doubt_of(self, did: Change) -> Doubt:
+        return evidence.doubt(self._ledger, self._journal, self._document, did)
 
 
 def _is_in_doubt(journal: Journal, document: DirectDocument) -> bool:

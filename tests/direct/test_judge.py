@@ -50,7 +50,7 @@ def judged(
         journal = journal.seen(parse(content), 0.0, Source.READ)
     observed = parse(history[-1])
     return judge(
-        managed or ledger(), journal, observed, find(journal, observed),
+        managed or ledger(), journal, observed, find(managed or ledger(), journal, observed),
         vanished=vanished, yielded=yielded,
     )  # fmt: skip
 

@@ -9,12 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dm_bridge.direct import origin as origins
 from dm_bridge.direct.change import NO_CHANGE, Change, difference
 from dm_bridge.direct.document import DirectDocument
 from dm_bridge.direct.journal import Journal, Source
-from dm_bridge.direct.origin import FAR, Kind, Origin, find
+from dm_bridge.direct.ledger import DMState, Ledger, ManagedDM
+from dm_bridge.direct.origin import FAR, Kind, Origin
+from dm_bridge.ids import RoomId, UserId
 
 ANNA, BERT, CARL = "@anna:example.org", "@bert:example.org", "@carl:example.org"
+
+GHOST, BOT = "@_dm_juliet:example.org", "@dmbot:example.org"
 
 contents = st.dictionaries(
     st.sampled_from([ANNA, BERT, CARL, "junk"]),
@@ -39,6 +44,13 @@ def seen(*contents: Any) -> Journal:
 def written(journal: Journal, content: Any) -> Journal:
     assert journal.head is not None
     return journal.intend(parse(content), 0.0, (), journal.head)
+
+
+def find(journal: Journal, document: DirectDocument, *managed: str) -> Origin:
+    """The origin of ``document``, where ``managed`` rooms are kept under `GHOST`."""
+    dms = [ManagedDM(RoomId(room), UserId(GHOST), DMState.ACTIVE) for room in managed]
+    ledger = Ledger.of(UserId("@me:example.org"), dms, [UserId(BOT)])
+    return origins.find(ledger, journal, document)
 
 
 def added(key: str, room: str) -> Change:
