@@ -188,6 +188,7 @@ class App:
             portal_store,
             self.metrics,
             lambda: self._to_matrix.stopping,
+            keeping.observation.happened,
         )
         to_remote = ToRemote(
             self._homeserver,

@@ -90,7 +90,7 @@ class Observation:
     def __init__(
         self,
         keeper: Kept,
-        open_watch: Callable[[UserId], Watch],
+        open_watch: Callable[[UserId, Callable[[], bool]], Watch],
         access: Callable[[UserId], Access],
         owns: Callable[[UserId], bool],
         accounts: Callable[[], Awaitable[Collection[UserId]]],
@@ -138,6 +138,10 @@ class Observation:
         self._pushes.kept(account)
         if not self._pushes.covers(account):
             self._watch(account)
+
+    def happened(self, account: UserId, events: int) -> None:
+        """So many events came, or are about to come, in rooms of the account."""
+        self._watchers.happened(account, events)
 
     def receive(self, push: DirectPush) -> PushAnswer | None:
         """For `DirectPushEndpoint`. None until `start`: nobody knows yet which accounts are kept."""

@@ -45,6 +45,7 @@ log = structlog.get_logger(__name__)
 PAGE = 50
 NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched off
 BATCH = 10  # outcomes that are recorded together
+EVENTS_OF_A_ROOM = 12  # that come with a new room, besides its messages
 
 
 class _Recorder:
@@ -89,7 +90,10 @@ class _Recorder:
 
 
 class ToMatrix:
-    """Drains the inbox of one chat at a time."""
+    """Drains the inbox of one chat at a time.
+
+    ``happens``: told of events that are about to come in rooms of an account.
+    """
 
     def __init__(
         self,
@@ -102,9 +106,11 @@ class ToMatrix:
         portal_store: PortalStore,
         metrics: Metrics,
         stopping: Callable[[], bool] = lambda: False,
+        happens: Callable[[UserId, int], None] = lambda account, events: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._stopping = stopping
+        self._happens = happens
         self._homeserver = homeserver
         self._accounts = accounts
         self._portals = portals
@@ -216,6 +222,7 @@ class ToMatrix:
             contact = network.contact_of(key.chat)
         name = private_name = None
         if existing is None or existing.room is None:
+            self._happens(login.owner, EVENTS_OF_A_ROOM)
             session: Session | None = self._logins.session(key.login)
             if session is not None:
                 known = await session.contact(contact)
@@ -285,6 +292,7 @@ class ToMatrix:
     async def _message(
         self, portal: OpenPortal, message: RemoteMessage, remote_id: RemoteId
     ) -> EventId:
+        self._happens(portal.login.owner, 1)
         sender = await self._sender(portal, message)
         before = await self._sent_before.find(
             portal.key, portal.room, portal.ghost, {sender, portal.ghost, portal.login.owner}

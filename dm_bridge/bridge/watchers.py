@@ -1,5 +1,8 @@
 """Which accounts are watched over ``/sync``: those that were active last, and no more than allowed.
 
+A watch costs the homeserver something for every event in the account's rooms. So it is told how much happens
+there, as far as we know, and watches less closely meanwhile (`dm_bridge.matrix.watch`).
+
 The rule that must never break: never more watches at once than ``limit``, and never more started in a
 second than `STARTS` — also not after a restart, when everybody is active.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -27,6 +31,10 @@ HELD = 60.0
 REFUSED = 600.0
 """Seconds for which an account is not tried again that the homeserver did not let us watch."""
 MAX_WAITING = 10_000
+MUCH = 60.0
+"""Events of late in the rooms of one account from which on much happens there."""
+OF_LATE = 60.0
+"""Seconds in which what happened comes to count a third of what it did."""
 TICK = 5.0
 
 
@@ -38,24 +46,46 @@ class Watch(Protocol):
     def __aiter__(self) -> AsyncIterator[bytes]: ...
 
 
+class Traffic:
+    """How much happens in an account's rooms: events, the older the less they count."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._events = 0.0
+        self._at = clock()
+
+    def add(self, events: int) -> None:
+        """So many events came."""
+        self._events, self._at = self._now() + events, self._clock()
+
+    def much(self) -> bool:
+        """Whether there were many of late."""
+        return self._now() >= MUCH
+
+    def _now(self) -> float:
+        return self._events * math.exp((self._at - self._clock()) / OF_LATE)
+
+
 @dataclass(slots=True)
 class _Watched:
     watch: Watch
+    traffic: Traffic
     task: asyncio.Task[None]
     active: float
     began: float
 
 
 class Watchers:
-    """``open_watch`` makes the watch of an account; ``saw`` is given each version it brings.
+    """``open_watch`` makes the watch of an account, and is given what tells it whether much happens there.
 
+    ``saw`` is given each version it brings.
     ``wanted``: whether an account should be watched at all, asked every few seconds. ``linger``: seconds
     that a watch lasts after the account's last activity.
     """
 
     def __init__(
         self,
-        open_watch: Callable[[UserId], Watch],
+        open_watch: Callable[[UserId, Callable[[], bool]], Watch],
         saw: Callable[[UserId, bytes], None],
         wanted: Callable[[UserId], bool],
         *,
@@ -99,6 +129,11 @@ class Watchers:
             del self._waiting[next(iter(self._waiting))]
         self._news.set()
         return len(self._watched) + len(self._waiting) <= self._limit
+
+    def happened(self, account: UserId, events: int) -> None:
+        """So many events came, or are about to come, in rooms of the account."""
+        if (watched := self._watched.get(account)) is not None:
+            watched.traffic.add(events)
 
     def start(self) -> None:
         """Begin to watch those who are noted."""
@@ -170,9 +205,10 @@ class Watchers:
         return True
 
     def _begin(self, account: UserId, active: float) -> None:
-        watch = self._open_watch(account)
+        traffic = Traffic(self._clock)
+        watch = self._open_watch(account, traffic.much)
         task = asyncio.create_task(self._run(account, watch), name=f"watch of m.direct: {account}")
-        self._watched[account] = _Watched(watch, task, active, self._clock())
+        self._watched[account] = _Watched(watch, traffic, task, active, self._clock())
 
     def _end(self, account: UserId) -> None:
         task = self._watched.pop(account).task

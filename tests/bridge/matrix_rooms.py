@@ -147,9 +147,15 @@ class MatrixRooms:
         query: Mapping[str, str] | None = None,
         **_: object,
     ) -> Json:
-        """``GET`` of a state event with an empty key, or of a room's messages."""
+        """createRoom, or ``GET`` of a state event with an empty key, or of a room's messages."""
         lost = self._begin()
         parts = [unquote(part) for part in str(path).split("/")]
+        if parts[-1] == "createRoom":
+            room = RoomId(f"!created-{next(self._numbers)}")
+            self.create(room, user)
+            for invited in (body or {}).get("invite", []):
+                self.put(room, "m.room.member", invited, {"membership": "invite"}, user)
+            return _answer({"room_id": room}, lost)
         room = RoomId(parts[parts.index("rooms") + 1])
         self._in(room, user)
         if parts[-1] == "messages":

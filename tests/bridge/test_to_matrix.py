@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge.sent_before import REMOTE_ID
-from dm_bridge.bridge.to_matrix import ToMatrix, plausible_time
+from dm_bridge.bridge.to_matrix import EVENTS_OF_A_ROOM, ToMatrix, plausible_time
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import (
     ChatId,
@@ -79,6 +79,7 @@ class Carrier:
     def __init__(self, world: World, database: Database) -> None:
         self.world = world
         self.inbox = InboxStore(database)
+        self.happened: list[int] = []
         self.lane = ToMatrix(
             world.rooms,  # type: ignore[arg-type]
             world.accounts,  # type: ignore[arg-type]
@@ -88,6 +89,7 @@ class Carrier:
             OutboxStore(database),
             world.store,
             Metrics(),
+            happens=lambda account, events: self.happened.append(events),
         )
 
     async def carry(self, *events: object, key: PortalKey | None = None) -> None:
@@ -242,3 +244,14 @@ async def test_a_copy_that_the_user_forwarded_does_not_count_as_sent(carrier: Ca
     carrier.lane.doubt([world.key])
     await carrier.carry(message(1, body="1"))
     assert [event["sender"] for event in world.rooms.messages[ROOM]] == [OWNER, GHOST]
+
+
+async def test_what_comes_to_happen_in_a_users_rooms_is_told(carrier: Carrier) -> None:
+    await carrier.carry(message(1), message(2))
+    assert carrier.happened == [1, 1]
+
+
+async def test_a_new_room_counts_as_the_events_that_it_comes_with(carrier: Carrier) -> None:
+    await carrier.world.store.delete(carrier.world.key)
+    await carrier.carry(message(1))
+    assert carrier.happened == [EVENTS_OF_A_ROOM, 1]

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dm_bridge.bridge import watchers as watchers_module
-from dm_bridge.bridge.watchers import HELD, REFUSED, STARTS, Watchers
+from dm_bridge.bridge.watchers import HELD, MUCH, OF_LATE, REFUSED, STARTS, Watchers
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import UserId
 from tests.observed import until
@@ -18,8 +18,9 @@ from tests.observed import until
 class FakeWatch:
     """Brings what is put into it; an exception ends it."""
 
-    def __init__(self, account: UserId, opened: float) -> None:
+    def __init__(self, account: UserId, opened: float, busy: Callable[[], bool]) -> None:
         self.account = account
+        self.busy = busy
         self.opened = opened
         self.live = False
         self.closed = False
@@ -57,8 +58,8 @@ class World:
             clock=lambda: self.now,
         )
 
-    def open(self, account: UserId) -> FakeWatch:
-        watch = FakeWatch(account, asyncio.get_running_loop().time())
+    def open(self, account: UserId, busy: Callable[[], bool]) -> FakeWatch:
+        watch = FakeWatch(account, asyncio.get_running_loop().time(), busy)
         self.opened.append(watch)
         return watch
 
@@ -232,3 +233,26 @@ async def test_an_account_that_grew_quiet_while_it_waited_is_not_watched_any_mor
         here.now += 100
         await here.expect()
         assert [watch.account for watch in here.opened] == [A]
+
+
+async def test_a_watch_knows_whether_much_happened_of_late() -> None:
+    async with world() as here:
+        here.watchers.happened(A, 1000)  # nobody watches: nothing to tell
+        here.watchers.note(A)
+        await here.expect(A)
+        busy = here.last(A).busy
+        assert not busy()
+        here.watchers.happened(A, int(MUCH) - 1)
+        assert not busy()
+        here.watchers.happened(A, 1)
+        assert busy()
+        here.now += OF_LATE
+        assert not busy()
+        for _ in range(300):
+            here.watchers.happened(A, 1)
+            here.now += 0.8
+        assert busy()
+        for _ in range(300):
+            here.watchers.happened(A, 1)
+            here.now += 2.0
+        assert not busy()

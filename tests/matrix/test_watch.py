@@ -176,6 +176,27 @@ async def test_it_asks_for_m_direct_alone_without_showing_the_user_online(script
         assert wanted["presence"] == {"types": []}
 
 
+async def test_while_much_happens_it_looks_now_and_then_and_does_not_wait(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "GLANCE", 0.05)
+    busy = True
+    answers = [answer(f"s{number}", {"n": [number]}) for number in range(1, 5)]
+    script.answers = [*answers, hang]
+    loop = asyncio.get_running_loop()
+    run = Watching(DirectWatch(script.homeserver, USER, lambda _: True, lambda: busy))
+    begin = loop.time()
+    await until(lambda: len(run.seen) == 3)
+    assert loop.time() - begin >= 2 * 0.05
+    assert run.watch.live
+    busy = False
+    await until(lambda: len(script.seen) == 5)
+    await run.stop()
+    asked = [(seen.query.get("since"), seen.query["timeout"]) for seen in script.seen]
+    assert asked[:3] == [(None, "0"), ("s1", "0"), ("s2", "0")]
+    assert asked[4] == ("s4", str(int(watch_module.POLL * 1000)))
+
+
 async def test_failures_are_waited_out_without_losing_the_place(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
