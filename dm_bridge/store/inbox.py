@@ -1,7 +1,8 @@
 """The inbox: what networks brought, in order, until it is in Matrix.
 
 The rule that must never break: a row is written once per (login, chat, remote id), whatever the
-network delivers again, and it leaves the state ``waiting`` exactly once.
+network delivers again, and it leaves the state ``waiting`` exactly once; but an admin may put back what was
+parked, and what was delivered while an admin dropped it is recorded as delivered.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_KEY_BYTES = 255
 class InboxRow:
     """One event that waits. ``id``: unique in its chat; a message's remote id.
 
-    ``received_at``: when it was committed, in seconds since the epoch.
+    ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch.
     """
 
     key: PortalKey
@@ -82,7 +83,8 @@ class InboxStore:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
-                SELECT remote_id, event, extract(epoch FROM received_at)::float8 FROM inbox
+                SELECT remote_id, event, extract(epoch FROM coalesce(requeued_at, received_at))::float8
+                FROM inbox
                 WHERE login_id = $1 AND chat_id = $2 AND state = 'waiting' ORDER BY seq LIMIT $3
                 """,
                 key.login,
@@ -111,7 +113,7 @@ class InboxStore:
                 FROM unnest($3::text[], $4::text[], $5::text[], $6::text[])
                     AS o (remote_id, state, event_id, reason)
                 WHERE i.login_id = $1 AND i.chat_id = $2 AND i.remote_id = o.remote_id
-                    AND i.state = 'waiting'
+                    AND (i.state = 'waiting' OR i.state = 'dropped' AND o.state = 'delivered')
                 """,
                 key.login,
                 key.chat,

@@ -1,7 +1,8 @@
 """The outbox: what the homeserver pushed, in order per room, until it has been dealt with.
 
 The rule that must never break: an event is written once, by event id, whatever the homeserver
-pushes again, and it leaves the state ``waiting`` exactly once.
+pushes again, and it leaves the state ``waiting`` exactly once; but an admin may put back what was put aside,
+and what was delivered while an admin dropped it is recorded as delivered.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dm_bridge.store.database import Database
 class OutboxRow:
     """One pushed event. ``event``: the raw event as the homeserver sent it.
 
-    ``received_at``: when it was committed, in seconds since the epoch; 0 before it was.
+    ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch; 0 before it was.
     """
 
     id: EventId
@@ -63,7 +64,9 @@ class OutboxStore:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
-                SELECT event_id, sender, event, extract(epoch FROM received_at)::float8 FROM outbox
+                SELECT event_id, sender, event,
+                    extract(epoch FROM coalesce(requeued_at, received_at))::float8
+                FROM outbox
                 WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT $2
                 """,
                 room,
@@ -99,7 +102,7 @@ class OutboxStore:
             await connection.execute(
                 """
                 UPDATE outbox SET state = $2, login_id = $3, chat_id = $4, remote_id = $5, reason = $6
-                WHERE event_id = $1 AND state = 'waiting'
+                WHERE event_id = $1 AND (state = 'waiting' OR state = 'dropped' AND $2 = 'delivered')
                 """,
                 row.id,
                 state,

@@ -11,6 +11,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from alembic import command
 
 from dm_bridge.errors import StorageError
 from dm_bridge.store.database import Database
@@ -51,6 +52,26 @@ async def test_migrating_again_changes_nothing(empty_database_url: str) -> None:
     kept = await connection.fetchval("SELECT count(*) FROM management_room")
     await connection.close()
     assert kept == 1
+
+
+async def test_an_existing_schema_is_upgraded_with_all_that_it_holds(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upgrade = command.upgrade
+    with monkeypatch.context() as earlier:
+        earlier.setattr(command, "upgrade", lambda config, _head: upgrade(config, "0003"))
+        await migrate(empty_database_url)
+    await execute(
+        empty_database_url,
+        "INSERT INTO outbox (event_id, room_id, sender, event, state, reason) VALUES "
+        "('$1', '!r', '@u:s', 'x', 'waiting', ''), ('$2', '!r', '@u:s', 'x', 'parked', 'odd')",
+    )
+    assert await migrate(empty_database_url) == ("0003", latest_revision())
+    await check_schema(empty_database_url)
+    connection = await asyncpg.connect(empty_database_url)
+    kept = await connection.fetch("SELECT event_id, state, requeued_at FROM outbox ORDER BY seq")
+    await connection.close()
+    assert [tuple(row) for row in kept] == [("$1", "waiting", None), ("$2", "parked", None)]
 
 
 async def test_programs_that_migrate_at_the_same_time_wait_for_each_other(
