@@ -18,6 +18,7 @@ from aiohttp import web
 
 from dm_bridge import __version__
 from dm_bridge.app.keeping import Keeping
+from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.invites import Invites
@@ -45,6 +46,7 @@ from dm_bridge.store.logins import LoginStore
 from dm_bridge.store.migrate import check_schema, migrate
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalStore
+from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
 
@@ -80,6 +82,7 @@ class App:
                     await stopped
                 log.info("dm_bridge stops")
             finally:
+                self._health.stopping()
                 meet.cancel()
                 stopped.cancel()
                 await asyncio.gather(meet, stopped, return_exceptions=True)
@@ -204,9 +207,21 @@ class App:
             self.metrics,
             lambda: self._to_remote.stopping,
         )
-        self._to_matrix: Lanes[PortalKey] = Lanes("to Matrix", to_matrix.drain)
-        self._to_remote: Lanes[RoomId] = Lanes("to the network", to_remote.drain)
-        self._health = Health(database.healthy)
+        self._to_matrix: Lanes[PortalKey] = Lanes(
+            "to Matrix", to_matrix.drain, self.metrics.pauses.labels("to_matrix").inc
+        )
+        self._to_remote: Lanes[RoomId] = Lanes(
+            "to the network", to_remote.drain, self.metrics.pauses.labels("to_remote").inc
+        )
+        self._health = health = Health(database.healthy)
+        self._queues = QueueWatch(
+            QueueStore(database), self.metrics, self._requeued, self._wake_rooms
+        )
+        metrics = self.metrics
+        metrics.pausing.labels("to_matrix").set_function(lambda: self._to_matrix.pausing)
+        metrics.pausing.labels("to_remote").set_function(lambda: self._to_remote.pausing)
+        metrics.ready.labels("homeserver").set_function(lambda: health.homeserver_ok)
+        metrics.ready.labels("intake").set_function(lambda: health.intake_problem is None)
 
     def _may_use(self, user: UserId) -> bool:
         return self._config.permission_of(user).may_use
@@ -222,6 +237,15 @@ class App:
     def _wake_chats(self, chats: set[PortalKey]) -> None:
         for chat in chats:
             self._to_matrix.wake(chat)
+
+    def _wake_rooms(self, rooms: set[RoomId]) -> None:
+        for room in rooms:
+            self._to_remote.wake(room)
+
+    def _requeued(self, chats: set[PortalKey]) -> None:
+        """What was put back may have been sent in part, before it was put aside."""
+        self._carrier.doubt(chats)
+        self._wake_chats(chats)
 
     def _login_changed(self, _login: LoginId) -> None:
         self._to_remote.nudge()
@@ -250,6 +274,7 @@ class App:
                 f"Nothing can listen on {listen} ({error.strerror}). "
                 "Change appservice.listen, or stop what uses that port."
             ) from error
+        self._in_background(self._queues.count_waiting())
         log.info("listening for the homeserver", listen=str(listen))
 
     async def _accept(self, events: Sequence[PushedEvent]) -> None:
@@ -257,13 +282,17 @@ class App:
         self.metrics.transactions.inc(len(events))
         for sender in {event.sender for event in events}:
             self._keeping.observation.activity(sender)
-        await self._missed(
-            [
-                OutboxRow(event.id, event.room, event.sender, event.raw)
-                for event in events
-                if not self._is_ours(event)
-            ]
-        )
+        rows = [
+            OutboxRow(event.id, event.room, event.sender, event.raw)
+            for event in events
+            if not self._is_ours(event)
+        ]
+        try:
+            await self._missed(rows)
+        except BridgeError as error:
+            self._health.intake(str(error))
+            raise
+        self._health.intake(None)
 
     async def _missed(self, rows: Sequence[OutboxRow]) -> None:
         """Commit events of the homeserver, and wake the rooms of those that are new."""
@@ -309,8 +338,8 @@ class App:
         await self._logins.start()
         await self._keeping.resume()
         self._wake_chats(waiting)
-        for room in await self._outbox.rooms_waiting():
-            self._to_remote.wake(room)
+        self._wake_rooms(set(await self._outbox.rooms_waiting()))
+        self._in_background(self._queues.look_for_requeued())
         self._in_background(self._ping())
         log.info("dm_bridge is running", bot=self._bot)
 

@@ -187,6 +187,13 @@ async def offline(config: Config, account: UserId) -> AsyncIterator[Offline]:
         )
 
 
+@asynccontextmanager
+async def offline_database(config: Config) -> AsyncIterator[Database]:
+    """The database alone. Raises `AdminError`."""
+    async with AsyncExitStack() as stack:
+        yield await _database(config, stack)
+
+
 class _TokenOf(TokenStore):
     """The token of one user."""
 

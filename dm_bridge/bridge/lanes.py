@@ -28,12 +28,20 @@ class Lanes(Generic[K]):
     """Runs ``drain(key)``, which works until nothing is left, whenever a key is woken.
 
     When ``drain`` raises, the lane pauses (``retry_after`` of the error, or exponential with jitter, at
-    most a minute) and runs it again.
+    most a minute) and runs it again. ``on_pause`` is called at each pause.
     """
 
-    def __init__(self, name: str, drain: Callable[[K], Awaitable[None]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        drain: Callable[[K], Awaitable[None]],
+        on_pause: Callable[[], None] = lambda: None,
+    ) -> None:
         self._name = name
         self._drain = drain
+        self._on_pause = on_pause
+        self.pausing = 0
+        """How many lanes pause now."""
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._woken: dict[K, asyncio.Event] = {}
         self._running = False
@@ -107,7 +115,9 @@ class Lanes(Generic[K]):
         if self.stopping:
             return
         log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
+        self._on_pause()
         woken.clear()
+        self.pausing += 1
         try:
             async with asyncio.timeout(pause):
                 await woken.wait()
@@ -115,3 +125,5 @@ class Lanes(Generic[K]):
                     await asyncio.sleep(min(pause, FIRST_PAUSE))
         except TimeoutError:
             pass
+        finally:
+            self.pausing -= 1

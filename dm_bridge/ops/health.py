@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+REMEMBERED = 60.0
+"""For how many seconds a failed intake counts: where what is not ready cannot be reached (Kubernetes), the
+homeserver must be able to try again, or it would never be ready again."""
+
 
 class Health:
-    """Live: the process answers. Ready: the database answers, and the homeserver reaches us."""
+    """Live: the process answers.
 
-    def __init__(self, database_ok: Callable[[], Awaitable[bool]]) -> None:
+    Ready: the database answers, the homeserver reaches us, what it pushed last was taken in, and we do not stop.
+    """
+
+    def __init__(
+        self,
+        database_ok: Callable[[], Awaitable[bool]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._database_ok = database_ok
+        self._clock = clock
+        self._intake_problem: str | None = None
+        self._intake_at = 0.0
+        self._stopping = False
         self._homeserver_problem: str | None = "The homeserver has not been reached yet."
 
     @property
@@ -22,6 +38,23 @@ class Health:
     def homeserver(self, problem: str | None) -> None:
         """Tell what is wrong between the homeserver and us; None when nothing is."""
         self._homeserver_problem = problem
+
+    def intake(self, problem: str | None) -> None:
+        """Tell why events that the homeserver pushed were not taken in; None when they were."""
+        self._intake_problem, self._intake_at = problem, self._clock()
+
+    @property
+    def intake_problem(self) -> str | None:
+        """Why pushed events are not taken in."""
+        if self._stopping:
+            return "The bridge is stopping."
+        if self._intake_problem is None or self._clock() - self._intake_at > REMEMBERED:
+            return None
+        return f"What the homeserver pushed was not taken in: {self._intake_problem}"
+
+    def stopping(self) -> None:
+        """From now on, not ready."""
+        self._stopping = True
 
     def add_routes(self, app: web.Application, exposition: Callable[[], bytes]) -> None:
         """Add the three paths."""
@@ -34,6 +67,9 @@ class Health:
             problems = [] if database else ["The database does not answer."]
             if self._homeserver_problem is not None:
                 problems.append(self._homeserver_problem)
+            intake = self.intake_problem
+            if intake is not None:
+                problems.append(intake)
             body = {"status": "not ready" if problems else "ready", "problems": problems}
             return web.json_response(body, status=503 if problems else 200)
 

@@ -25,6 +25,41 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        self.queue_rows = Gauge(
+            "dm_bridge_queue_rows",
+            "Rows of the queues that wait or are parked, when last counted",
+            ("direction", "state"),
+            registry=self.registry,
+        )
+        self.queue_oldest = Gauge(
+            "dm_bridge_queue_oldest_seconds",
+            "Age of the oldest row that waits or is parked, when last counted; 0: none",
+            ("direction", "state"),
+            registry=self.registry,
+        )
+        self.queue_counted = Gauge(
+            "dm_bridge_queue_counted_at_seconds",
+            "When the queues were last counted, since the epoch; 0: not yet",
+            registry=self.registry,
+        )
+        self.pauses = Counter(
+            "dm_bridge_lane_pauses",
+            "Times that a chat paused after trouble, to be tried again",
+            ("direction",),
+            registry=self.registry,
+        )
+        self.pausing = Gauge(
+            "dm_bridge_lanes_pausing",
+            "Chats that pause after trouble, now",
+            ("direction",),
+            registry=self.registry,
+        )
+        self.ready = Gauge(
+            "dm_bridge_ready",
+            "What /health/ready says of each part: 1 for well, 0 for trouble",
+            ("part",),
+            registry=self.registry,
+        )
         self.logins = Gauge(
             "dm_bridge_logins", "Logins by state", ("network", "state"), registry=self.registry
         )
@@ -42,6 +77,12 @@ class Metrics:
         self.transactions = Counter(
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )
+
+        for direction in ("to_matrix", "to_remote"):
+            self.pauses.labels(direction)
+            self.latency.labels(direction)
+            for outcome in ("delivered", "parked"):
+                self.messages.labels(direction, outcome)
 
     def exposition(self) -> bytes:
         """The text format."""

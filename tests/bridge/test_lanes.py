@@ -242,3 +242,24 @@ async def test_stopping_ends_a_pause_at_once(monkeypatch: pytest.MonkeyPatch) ->
     async with asyncio.timeout(1):
         await lanes.stop()
     assert work.runs == ["a"]
+
+
+async def test_pauses_are_counted_and_so_are_the_lanes_that_pause_now() -> None:
+    pauses = 0
+
+    def paused() -> None:
+        nonlocal pauses
+        pauses += 1
+
+    async def twice_in_vain(key: str, run: int) -> None:
+        if run <= 2:
+            raise HomeserverError("Not now.", retry_after=0.05)
+
+    lanes: Lanes[str] = Lanes("test", Work(twice_in_vain).drain, paused)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: lanes.pausing == 1)
+    await until(lambda: pauses == 2)
+    await until(lambda: lanes.pausing == 0)
+    await lanes.stop()
+    assert pauses == 2

@@ -77,3 +77,34 @@ async def test_metrics_come_in_the_text_format(probe: Probe) -> None:
     answer = await probe.client.get("/metrics")
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert "dm_bridge_direct_puts_total 1.0" in (await answer.text()).splitlines()
+
+
+async def test_an_intake_that_failed_counts_until_it_works_again_or_for_a_minute() -> None:
+    now = 1000.0
+    health = Health(Answer().ok, lambda: now)
+    said = [health.intake_problem]
+    health.intake("PostgreSQL is away.")
+    said.append(health.intake_problem)
+    health.intake(None)
+    said.append(health.intake_problem)
+    health.intake("PostgreSQL is away.")
+    now += 59
+    said.append(health.intake_problem)
+    now += 2
+    said.append(health.intake_problem)
+    problem = "What the homeserver pushed was not taken in: PostgreSQL is away."
+    assert said == [None, problem, None, problem, None]
+
+
+async def test_it_is_not_ready_while_intake_fails_or_it_stops(probe: Probe) -> None:
+    probe.health.homeserver(None)
+    probe.health.intake("PostgreSQL is away.")
+    answer = await probe.client.get("/health/ready")
+    assert answer.status == 503
+    probe.health.intake(None)
+    assert (await probe.client.get("/health/ready")).status == 200
+    probe.health.stopping()
+    answer = await probe.client.get("/health/ready")
+    assert answer.status == 503
+    assert (await answer.json())["problems"] == ["The bridge is stopping."]
+    assert (await probe.client.get("/health/live")).status == 200
