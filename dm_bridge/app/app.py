@@ -207,16 +207,14 @@ class App:
             self.metrics,
             lambda: self._to_remote.stopping,
         )
-        self._to_matrix: Lanes[PortalKey] = Lanes(
-            "to Matrix", to_matrix.drain, self.metrics.pauses.labels("to_matrix").inc
-        )
-        self._to_remote: Lanes[RoomId] = Lanes(
-            "to the network", to_remote.drain, self.metrics.pauses.labels("to_remote").inc
-        )
-        self._health = health = Health(database.healthy)
-        self._queues = QueueWatch(
+        self._queues = queues = QueueWatch(
             QueueStore(database), self.metrics, self._requeued, self._wake_rooms
         )
+        self._to_matrix: Lanes[PortalKey] = Lanes("to Matrix", to_matrix.drain, queues.paused_chat)
+        self._to_remote: Lanes[RoomId] = Lanes(
+            "to the network", to_remote.drain, queues.paused_room
+        )
+        self._health = health = Health(database.healthy)
         metrics = self.metrics
         metrics.pausing.labels("to_matrix").set_function(lambda: self._to_matrix.pausing)
         metrics.pausing.labels("to_remote").set_function(lambda: self._to_remote.pausing)
@@ -287,12 +285,8 @@ class App:
             for event in events
             if not self._is_ours(event)
         ]
-        try:
+        with self._health.taking_in(self.metrics.intake_failures.inc):
             await self._missed(rows)
-        except BridgeError as error:
-            self._health.intake(str(error))
-            raise
-        self._health.intake(None)
 
     async def _missed(self, rows: Sequence[OutboxRow]) -> None:
         """Commit events of the homeserver, and wake the rooms of those that are new."""

@@ -1,4 +1,4 @@
-"""Looks at the queues from time to time: for what an admin put back, and to count what waits.
+"""Looks at the queues from time to time, for what an admin put back, and to count what waits; notes why it does.
 
 The rule that must never break: looking stays cheap. What was put back is found in an index that is as good as
 always empty, and counting takes at most a twentieth of the time.
@@ -7,16 +7,17 @@ always empty, and counting takes at most a twentieth of the time.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 import structlog
 
-from dm_bridge.errors import BridgeError
+from dm_bridge.errors import BridgeError, StorageError
 from dm_bridge.ids import PortalKey, RoomId
 from dm_bridge.ops.metrics import Metrics
-from dm_bridge.store.queue import QueueStore
+from dm_bridge.store.queue import Direction, QueueStore
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +53,18 @@ class QueueWatch:
     async def count_waiting(self) -> None:
         """Until cancelled, keep the figures of the queues."""
         await _for_ever(self.count, until_next_count)
+
+    async def paused_chat(self, key: PortalKey, reason: str) -> None:
+        """Count that a chat pauses, and note why, for ``dm-bridge queue`` to tell."""
+        self._metrics.pauses.labels(Direction.TO_MATRIX.value).inc()
+        with contextlib.suppress(StorageError):  # then it is only in the log
+            await self._store.note_chat(key, reason)
+
+    async def paused_room(self, room: RoomId, reason: str) -> None:
+        """As `paused_chat`, for a room."""
+        self._metrics.pauses.labels(Direction.TO_REMOTE.value).inc()
+        with contextlib.suppress(StorageError):
+            await self._store.note_room(room, reason)
 
     async def look(self) -> None:
         """Look once. Raises `StorageError`."""

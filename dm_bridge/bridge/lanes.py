@@ -28,14 +28,14 @@ class Lanes(Generic[K]):
     """Runs ``drain(key)``, which works until nothing is left, whenever a key is woken.
 
     When ``drain`` raises, the lane pauses (``retry_after`` of the error, or exponential with jitter, at
-    most a minute) and runs it again. ``on_pause`` is called at each pause.
+    most a minute) and runs it again. ``on_pause(key, reason)`` is run at each pause; it does not raise.
     """
 
     def __init__(
         self,
         name: str,
         drain: Callable[[K], Awaitable[None]],
-        on_pause: Callable[[], None] = lambda: None,
+        on_pause: Callable[[K, str], Awaitable[None]] | None = None,
     ) -> None:
         self._name = name
         self._drain = drain
@@ -94,12 +94,12 @@ class Lanes(Generic[K]):
                     failures = 0
                 except BridgeError as error:
                     failures += 1
-                    await self._pause(woken, error.retry_after, failures, str(error))
+                    await self._pause(key, error.retry_after, failures, str(error))
                     continue
                 except Exception:
                     failures += 1
                     log.exception("a lane met an error of our own", lane=self._name)
-                    await self._pause(woken, None, failures, "an error of our own")
+                    await self._pause(key, None, failures, "an error of our own")
                     continue
                 if not woken.is_set():
                     return
@@ -107,19 +107,19 @@ class Lanes(Generic[K]):
             del self._tasks[key]
             del self._woken[key]
 
-    async def _pause(
-        self, woken: asyncio.Event, retry_after: float | None, failures: int, reason: str
-    ) -> None:
+    async def _pause(self, key: K, retry_after: float | None, failures: int, reason: str) -> None:
         backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
         pause = max(retry_after or 0.0, backoff * random.uniform(0.5, 1))  # noqa: S311
         if self.stopping:
             return
         log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
-        self._on_pause()
+        woken = self._woken[key]
         woken.clear()
         self.pausing += 1
         try:
             async with asyncio.timeout(pause):
+                if self._on_pause is not None:
+                    await self._on_pause(key, reason)
                 await woken.wait()
                 if not self.stopping:
                     await asyncio.sleep(min(pause, FIRST_PAUSE))

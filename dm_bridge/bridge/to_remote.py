@@ -103,7 +103,7 @@ class ToRemote:
                 certain=False,
             )
         await self._outbox.finish(row, "parked", reason=reason)
-        self._metrics.messages.labels("to_remote", "parked").inc()
+        self._count(row, "parked")
 
     async def _handle(self, row: OutboxRow) -> None:
         portal, former = await self._portal_of(row.room), False
@@ -156,7 +156,7 @@ class ToRemote:
             case routing.Unsendable(sentence):
                 await self._undelivered(row, portal, sentence)
                 await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
-                self._metrics.messages.labels("to_remote", "failed").inc()
+                self._count(row, "failed")
                 return
             case routing.OwnerMoved(joined):
                 await self._owner_moved(row, portal, login, joined=joined)
@@ -253,7 +253,7 @@ class ToRemote:
             sentence = refusal or "Your login is not connected. Ask the bridge's bot: `logins`"
             await self._undelivered(row, portal, sentence)
             await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
-            self._metrics.messages.labels("to_remote", "failed").inc()
+            self._count(row, "failed")
             return
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text)
         try:
@@ -266,10 +266,13 @@ class ToRemote:
             state = "failed" if error.certain else "uncertain"
             await self._undelivered(row, portal, plain(str(error)), certain=error.certain)
             await self._outbox.finish(row, state, portal=portal.key, reason=str(error))
-            self._metrics.messages.labels("to_remote", state).inc()
+            self._count(row, state)
             return
         await self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
-        self._metrics.messages.labels("to_remote", "delivered").inc()
+        self._count(row, "delivered")
+
+    def _count(self, row: OutboxRow, outcome: str) -> None:
+        self._metrics.messages.labels("to_remote", outcome).inc()
         self._metrics.latency.labels("to_remote").observe(max(0.0, self._clock() - row.received_at))
 
     def _refusal(self, login: LoginRow) -> str | None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 
 from aiohttp import web
+
+from dm_bridge.errors import BridgeError
 
 REMEMBERED = 60.0
 """For how many seconds a failed intake counts: where what is not ready cannot be reached (Kubernetes), the
@@ -42,6 +45,18 @@ class Health:
     def intake(self, problem: str | None) -> None:
         """Tell why events that the homeserver pushed were not taken in; None when they were."""
         self._intake_problem, self._intake_at = problem, self._clock()
+
+    @contextmanager
+    def taking_in(self, on_failure: Callable[[], None]) -> Iterator[None]:
+        """Around an intake: tell how it went; ``on_failure`` is called when it fails."""
+        try:
+            yield
+        except Exception as error:
+            expected = isinstance(error, BridgeError)
+            self.intake(str(error) if expected else "an error of our own; the log has the details.")
+            on_failure()
+            raise
+        self.intake(None)
 
     @property
     def intake_problem(self) -> str | None:

@@ -6,6 +6,11 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
 
+_OUTCOMES = {
+    "to_matrix": ("delivered", "dropped", "parked"),
+    "to_remote": ("delivered", "failed", "uncertain", "parked"),
+}
+
 
 class Metrics:
     """One registry per bridge; nothing is global."""
@@ -74,14 +79,22 @@ class Metrics:
             "Since when the homeserver's module is heard; 0: it is not",
             registry=self.registry,
         )
+        self.intake_failures = Counter(
+            "dm_bridge_intake_failures",
+            "Transactions of the homeserver that were not taken in; it pushes them again",
+            registry=self.registry,
+        )
         self.transactions = Counter(
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )
 
-        for direction in ("to_matrix", "to_remote"):
+        for (
+            direction,
+            outcomes,
+        ) in _OUTCOMES.items():  # a figure that appears late hides its first step
             self.pauses.labels(direction)
             self.latency.labels(direction)
-            for outcome in ("delivered", "parked"):
+            for outcome in outcomes:
                 self.messages.labels(direction, outcome)
 
     def exposition(self) -> bytes:

@@ -17,6 +17,7 @@ import orjson
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, digest_id
 from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
+from dm_bridge.store.reasons import storable
 
 MAX_KEY_BYTES = 255
 
@@ -120,7 +121,7 @@ class InboxStore:
                 [outcome.id for outcome in outcomes],
                 [outcome.state for outcome in outcomes],
                 [outcome.event for outcome in outcomes],
-                [outcome.reason for outcome in outcomes],
+                [storable(outcome.reason) for outcome in outcomes],
             )
 
     async def delivered(self, key: PortalKey, message: RemoteId) -> Delivered | None:

@@ -15,6 +15,7 @@ import orjson
 
 from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.store.database import Database
+from dm_bridge.store.reasons import storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class OutboxStore:
                 None if portal is None else portal.login,
                 None if portal is None else portal.chat,
                 remote,
-                reason,
+                storable(reason),
             )
 
     async def event_of(self, portal: PortalKey, remote: RemoteId) -> EventId | None:

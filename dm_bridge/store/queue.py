@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from dm_bridge.ids import ChatId, LoginId, PortalKey, RoomId
+from dm_bridge.store.reasons import storable
 
 if TYPE_CHECKING:  # commands name our types before they need a database
     from dm_bridge.store.database import Database
@@ -184,7 +185,7 @@ class QueueStore:
             seqs,
             "SET state = 'dropped', reason = $2",
             "state = 'waiting'" if waiting else "state IN ('parked', 'failed', 'uncertain')",
-            f"{DROPPED}: {reason}" if reason else DROPPED,
+            storable(f"{DROPPED}: {reason}" if reason else DROPPED),
         )
 
     async def _change(
@@ -199,6 +200,34 @@ class QueueStore:
                 *values,
             )
         return {seq for (seq,) in rows}
+
+    async def note_chat(self, key: PortalKey, reason: str) -> None:
+        """Say with the first row that waits in a chat why it does; until it has an outcome."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE inbox SET reason = $3 WHERE reason <> $3 AND state = 'waiting' AND seq = (
+                    SELECT seq FROM inbox WHERE login_id = $1 AND chat_id = $2 AND state = 'waiting'
+                    ORDER BY seq LIMIT 1
+                ) AND login_id = $1 AND chat_id = $2
+                """,
+                key.login,
+                key.chat,
+                storable(reason),
+            )
+
+    async def note_room(self, room: RoomId, reason: str) -> None:
+        """Say with the first row that waits in a room why it does; until it has an outcome."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE outbox SET reason = $2 WHERE reason <> $2 AND state = 'waiting' AND seq = (
+                    SELECT seq FROM outbox WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT 1
+                ) AND room_id = $1
+                """,
+                room,
+                storable(reason),
+            )
 
     async def requeued_chats(self) -> dict[PortalKey, float]:
         """The chats in which something waits that was put back, and when the last of it was."""

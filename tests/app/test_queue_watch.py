@@ -181,3 +181,23 @@ async def test_a_running_watch_keeps_counting(
         await watched.inbox.add([(watched.login, message(1))])
         figure = ("dm_bridge_queue_rows", {"direction": "to_matrix", "state": "waiting"})
         await until(lambda: watched.metrics.registry.get_sample_value(*figure) == 1)
+
+
+async def test_a_pause_is_counted_and_its_reason_noted_also_when_it_cannot_be(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await watched.inbox.add([(watched.login, message(1))])
+    await watched.watch.paused_chat(key_of(watched.login), "The homeserver is away.")
+    await watched.watch.paused_room(ROOM, "The network is away.")
+    (row,) = await watched.store.rows(Direction.TO_MATRIX, "waiting", 10)
+    assert row.reason == "The homeserver is away."
+
+    async def failing(*_: object) -> None:
+        raise StorageError("PostgreSQL is away.")
+
+    monkeypatch.setattr(watched.store, "note_chat", failing)
+    monkeypatch.setattr(watched.store, "note_room", failing)
+    await watched.watch.paused_chat(key_of(watched.login), "PostgreSQL is away.")
+    await watched.watch.paused_room(ROOM, "PostgreSQL is away.")
+    for direction in ("to_matrix", "to_remote"):
+        assert watched.figure("dm_bridge_lane_pauses_total", direction=direction) == 2

@@ -244,22 +244,39 @@ async def test_stopping_ends_a_pause_at_once(monkeypatch: pytest.MonkeyPatch) ->
     assert work.runs == ["a"]
 
 
-async def test_pauses_are_counted_and_so_are_the_lanes_that_pause_now() -> None:
-    pauses = 0
+async def test_pauses_are_told_with_their_reason_and_the_lanes_that_pause_now_are_counted() -> None:
+    pauses: list[tuple[str, str]] = []
 
-    def paused() -> None:
-        nonlocal pauses
-        pauses += 1
+    async def paused(key: str, reason: str) -> None:
+        pauses.append((key, reason))
 
     async def twice_in_vain(key: str, run: int) -> None:
-        if run <= 2:
+        if run == 1:
             raise HomeserverError("Not now.", retry_after=0.05)
+        if run == 2:
+            raise RuntimeError("odd")
 
     lanes: Lanes[str] = Lanes("test", Work(twice_in_vain).drain, paused)
     lanes.start()
     lanes.wake("a")
     await until(lambda: lanes.pausing == 1)
-    await until(lambda: pauses == 2)
+    await until(lambda: len(pauses) == 2)
     await until(lambda: lanes.pausing == 0)
     await lanes.stop()
-    assert pauses == 2
+    assert pauses == [("a", "Not now."), ("a", "an error of our own")]
+
+
+async def test_telling_of_a_pause_does_not_make_it_longer() -> None:
+    async def for_ever(_key: str, _reason: str) -> None:
+        await asyncio.Event().wait()
+
+    async def once_in_vain(_key: str, run: int) -> None:
+        if run == 1:
+            raise HomeserverError("Not now.", retry_after=0.05)
+
+    work = Work(once_in_vain)
+    lanes: Lanes[str] = Lanes("test", work.drain, for_ever)
+    lanes.start()
+    lanes.wake("a")
+    await until(lambda: work.runs == ["a", "a"])
+    await lanes.stop()

@@ -20,6 +20,7 @@ from dm_bridge.network.events import RemoteMessage, Text
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
+from dm_bridge.store.queue import QueueStore
 from dm_bridge.testing.processes import free_port
 from tests.cli.conftest import Command
 from tests.store.stored import OWNER, a_login
@@ -86,6 +87,7 @@ async def queue(database_url: str, database: Database, command: Command, made: P
     await outbox.finish(rows[0], "parked", reason="The homeserver refused it (403).")
     await outbox.finish(rows[1], "failed", reason="The contact's server does not answer.")
     await outbox.finish(rows[2], "uncertain", reason="The connection was lost.")
+    await QueueStore(database).note_room(ROOM, "The network is away.")
     queue = Queue(command, made, login, database)
     assert await queue.states() == BEFORE
     return queue
@@ -117,6 +119,7 @@ async def test_list_tells_what_is_parked_and_what_waits_in_both_directions(queue
     ]
     assert "event m.room.message m.text: The homeserver refused it (403)." in listed.stdout
     assert "an error of the bridge itself, UnicodeEncodeError" in listed.stdout
+    assert "event m.room.message m.text: The network is away." in listed.stdout
     assert "\x1b" not in listed.stdout
     assert "\u202e" not in listed.stdout
     assert await queue.states() == BEFORE

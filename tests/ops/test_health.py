@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from dm_bridge.errors import StorageError
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
 
@@ -108,3 +110,29 @@ async def test_it_is_not_ready_while_intake_fails_or_it_stops(probe: Probe) -> N
     assert answer.status == 503
     assert (await answer.json())["problems"] == ["The bridge is stopping."]
     assert (await probe.client.get("/health/live")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (StorageError("PostgreSQL is away."), "PostgreSQL is away."),
+        (RuntimeError("a secret"), "an error of our own; the log has the details."),
+    ],
+)
+async def test_an_intake_that_fails_is_told_and_counted(error: Exception, said: str) -> None:
+    health = Health(Answer().ok)
+    failures: list[str | None] = []
+
+    def failed() -> None:
+        failures.append(health.intake_problem)
+
+    with health.taking_in(failed):
+        pass
+    assert failures == []
+    with pytest.raises(type(error)), health.taking_in(failed):
+        raise error
+    assert failures == [f"What the homeserver pushed was not taken in: {said}"]
+    with health.taking_in(failed):
+        pass
+    assert health.intake_problem is None
+    assert len(failures) == 1

@@ -254,3 +254,15 @@ async def test_what_is_parked_is_listed_and_changed_through_its_index(full: Data
         assert index in {part.get("Index Name") for part in nodes(found)}
         found = await plan(full, lambda d, q=direction, s=seqs: QueueStore(d).requeue(q, s))  # type: ignore[misc]
         assert indexes(found) == {index}
+
+
+async def test_why_something_waits_is_noted_through_the_index_of_what_waits(
+    full: Database,
+) -> None:
+    (chat, *_) = await InboxStore(full).chats_waiting()
+    found = await plan(full, lambda database: QueueStore(database).note_chat(chat, "away"))
+    assert indexes(found) <= {"inbox_waiting", "inbox_pkey"}
+    found = await plan(
+        full, lambda database: QueueStore(database).note_room(RoomId("!room8"), "away")
+    )
+    assert indexes(found) <= {"outbox_waiting", "outbox_pkey"}

@@ -214,3 +214,31 @@ async def test_where_something_was_put_back_is_told_until_it_is_done(database: D
     await outbox.finish(event(1), "delivered")
     assert await store.requeued_chats() == {}
     assert await store.requeued_rooms() == {}
+
+
+async def test_why_something_waits_is_noted_with_the_first_until_it_has_an_outcome(
+    database: Database,
+) -> None:
+    login = await received(database, 1, 2)
+    store, outbox = QueueStore(database), OutboxStore(database)
+    await outbox.add([event(1), event(2)])
+    await store.note_chat(key_of(login), "The homeserver is away.")
+    await store.note_room(ROOM, "The network is away.")
+    for direction, reason in ((IN, "The homeserver is away."), (OUT, "The network is away.")):
+        assert [row.reason for row in await listed(database, direction, "waiting")] == [reason, ""]
+    first = (await listed(database, IN, "waiting"))[0]
+    outcome = InboxOutcome(RemoteId("id-1"), "delivered", EventId("$e"))
+    await InboxStore(database).finish(key_of(login), [outcome])
+    await outbox.finish(event(1), "delivered")
+    found = await store.find(IN, first.seq)
+    assert found is not None
+    assert found.reason == ""
+    assert [row.reason for row in await listed(database, OUT, "waiting")] == [""]
+
+
+async def test_nothing_is_noted_where_nothing_waits(database: Database) -> None:
+    login = await received(database, 1)
+    await park(database, login, 1)
+    await QueueStore(database).note_chat(key_of(login), "The homeserver is away.")
+    await QueueStore(database).note_room(ROOM, "The network is away.")
+    assert [row.reason for row in await listed(database, IN, "parked")] == ["it is odd"]

@@ -126,8 +126,8 @@ def _advice(row: QueueRow) -> list[str]:
             turn = f"{row.before:,} before it in its chat wait as well." if row.before else ""
             return [
                 turn or "It is the next of its chat.",
-                "While the bridge runs it is tried again and again; the bridge's log says why it waits "
-                "(“a lane pauses”).",
+                "While the bridge runs it is tried again and again. When there is a reason above, it is why that "
+                "did not go well last; the bridge's log says more (“a lane pauses”).",
             ]
         case "parked" | "failed":
             return [
