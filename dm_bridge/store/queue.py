@@ -143,14 +143,21 @@ class QueueStore:
         return depths
 
     async def rows(
-        self, direction: Direction, state: str, limit: int, *, after: int = 0
+        self,
+        direction: Direction,
+        state: str,
+        limit: int,
+        *,
+        after: int = 0,
+        latest_first: bool = False,
     ) -> list[QueueRow]:
         """The first rows in a state that needs somebody, by their place, from behind ``after`` on."""
         assert state in direction.states
         select = _SELECT[direction].format(before="0::bigint AS before")
+        order = "DESC" if latest_first else "ASC"
         async with self._database.connection() as connection:
             found = await connection.fetch(
-                f"{select} WHERE q.state = '{state}' AND q.seq > $1 ORDER BY q.seq LIMIT $2",
+                f"{select} WHERE q.state = '{state}' AND q.seq > $1 ORDER BY q.seq {order} LIMIT $2",
                 after,
                 limit,
             )

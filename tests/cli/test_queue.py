@@ -206,6 +206,7 @@ async def test_retry_all_puts_back_what_is_parked_and_nothing_else(queue: Queue)
     done = await queue.run("retry", "--all")
     assert done.exit_code == 0, done.output
     assert "2 put back: in:1, out:1." in done.stdout
+    assert done.stderr.startswith("out:1 may have been delivered before")
     assert await queue.states() == {**BEFORE, "in:1": "waiting", "out:1": "waiting"}
     waiting = await InboxStore(queue.database).waiting(PortalKey(queue.login, EVIL), 10)
     assert [row.id for row in waiting] == ["id-1", "id-2"]
@@ -237,6 +238,16 @@ async def test_what_cannot_be_put_back_is_named_with_the_reason(queue: Queue) ->
     assert "in:3 was left as it is: it is delivered already." in done.stderr
     assert "in:99 was left as it is: there is no such row." in done.stderr
     assert await queue.states() == {**BEFORE, "in:1": "waiting"}
+
+
+async def test_of_what_failed_the_latest_is_listed_first(queue: Queue) -> None:
+    outbox = OutboxStore(queue.database)
+    await outbox.add([pushed(5)])
+    for number in (4, 5):
+        await outbox.finish(pushed(number), "failed", reason="refused")
+    listed = await queue.json("list", "--state", "failed", "-n", "2")
+    assert [row["id"] for row in listed["rows"]] == ["out:5", "out:4"]
+    assert listed["more"] is True
 
 
 async def test_drop_gives_up_with_the_reason(queue: Queue) -> None:

@@ -12,12 +12,14 @@ from typing import Any
 
 import aiohttp
 import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
 
 from dm_bridge.store.database import Database
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 from tests.e2e.pairs import pair
+from tests.ops.expressions import Selector, expressions
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -115,7 +117,8 @@ async def test_the_figures_of_a_running_bridge_tell_its_queues(stack: Stack) -> 
         aiohttp.ClientSession() as session,
         session.get(f"{stack.bridge.url}/metrics") as response,
     ):
-        shown = (await response.text()).splitlines()
+        text = await response.text()
+    shown = text.splitlines()
     for line in (
         'dm_bridge_ready{part="database"} 1.0',
         'dm_bridge_ready{part="homeserver"} 1.0',
@@ -124,4 +127,15 @@ async def test_the_figures_of_a_running_bridge_tell_its_queues(stack: Stack) -> 
         'dm_bridge_lane_pauses_total{direction="to_remote"} 0.0',
     ):
         assert line in shown
-    assert any(line.startswith("dm_bridge_queue_rows{") for line in shown)
+    samples = [
+        sample for family in text_string_to_metric_families(text) for sample in family.samples
+    ]
+    for expression in expressions():
+        for selector in expression.selectors:
+            if selector.name not in ("up", "dm_bridge_logins"):  # there may be no login now
+                matchers = tuple(each for each in selector.matchers if each[0] != "job")
+                wanted = Selector(selector.name, matchers)
+                assert any(
+                    sample.name == wanted.name and wanted.selects(sample.labels)
+                    for sample in samples
+                ), f"{expression.where} reads what is not there: {wanted}"

@@ -1,7 +1,7 @@
 """``dm-bridge queue retry`` and ``drop``: put back what was put aside, or give it up.
 
-The rule that must never break: what may have been delivered is tried again only when it was named; and
-nothing that was delivered is touched.
+The rule that must never break: nothing that was delivered is touched; and where something may have been, whoever
+tries it again is told so.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dm_bridge.cli.queue.rows import (
     DIRECTIONS,
     ROW_ID,
     RowId,
+    may_arrive_twice,
     queue_options,
     run_with_database,
 )
@@ -84,8 +85,10 @@ def retry(
     if in_json:
         _echo_json("retried", outcome)
     else:
-        for row_id in outcome.uncertain:
-            warn(f"{row_id} may have been delivered before: the contact may get it twice.")
+        if outcome.uncertain:
+            warn(
+                f"{_named(outcome.uncertain)} may have been delivered before: the contact may get it twice."
+            )
         _say_changed("put back", outcome)
         if outcome.changed:
             say(
@@ -118,8 +121,8 @@ def drop(
 ) -> None:
     """Mark the rows ID, or all that is parked, as dropped. They are not carried any more; this cannot be undone.
 
-    It asks first. What waits is dropped only by its id. A bridge that is just carrying it may deliver it all the
-    same; then it counts as delivered.
+    It asks first. Nobody else is told. What waits is dropped only by its id. A bridge that is just carrying it may
+    deliver it all the same; then it counts as delivered.
     """
     _check_usage(row_ids, everything, direction)
     if len(reason) > _LONGEST_REASON or not reason.isprintable():
@@ -194,6 +197,9 @@ async def _everything(
             after = rows[-1].seq
             changed = await change(queue, [row.seq for row in rows])
             outcome.changed += [row.id for row in rows if row.seq in changed]
+            outcome.uncertain += [
+                row.id for row in rows if row.seq in changed and may_arrive_twice(row)
+            ]
     return outcome
 
 
@@ -217,7 +223,7 @@ async def _each(
             done = row.state in ASIDE and await store.requeue(queue, [seq])
         if done:
             outcome.changed.append(name)
-            if row.state == "uncertain" and reason is None:
+            if may_arrive_twice(row):
                 outcome.uncertain.append(name)
         elif row.state == "waiting" and reason is None:
             outcome.left[name] = "it waits already"
@@ -236,11 +242,15 @@ def _echo_json(name: str, outcome: _Outcome) -> None:
     click.echo(json.dumps(answer))
 
 
+def _named(row_ids: list[str]) -> str:
+    more = len(row_ids) - NAMED
+    return ", ".join(row_ids[:NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def _say_changed(what: str, outcome: _Outcome) -> None:
     number = len(outcome.changed)
     if number:
-        more = f" and {number - NAMED:,} more" if number > NAMED else ""
-        say(f"{number:,} {what}: {', '.join(outcome.changed[:NAMED])}{more}.")
+        say(f"{number:,} {what}: {_named(outcome.changed)}.")
     elif not outcome.left:
         say("Nothing is parked.")
     for row_id, why in outcome.left.items():

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 EXIT_PARKED = 3
 SHOWN = 50
 _ORDER = ("parked", "uncertain", "failed", "waiting")
+_HISTORY = ("uncertain", "failed")
+"""These only become more: the latest are what somebody asks about."""
 
 
 @click.command(
@@ -59,7 +61,8 @@ _ORDER = ("parked", "uncertain", "failed", "waiting")
     type=click.IntRange(1, 10_000),
     default=SHOWN,
     show_default=True,
-    help="How many rows to list at most; what is parked comes first, then the oldest.",
+    help="How many rows to list at most; what is parked comes first. Of what is parked or waits, the oldest; "
+    "of what failed or is uncertain, the latest.",
 )
 @click.pass_context
 def list_rows(
@@ -80,7 +83,9 @@ def list_rows(
         for state in wanted:
             for queue in directions:
                 if state in queue.states and len(rows) <= limit:
-                    rows += await store.rows(queue, state, limit + 1 - len(rows))
+                    rows += await store.rows(
+                        queue, state, limit + 1 - len(rows), latest_first=state in _HISTORY
+                    )
         return await store.depths(), rows
 
     depths, rows = run_with_database(config_path, look)

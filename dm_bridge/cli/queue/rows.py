@@ -109,6 +109,16 @@ def kind_of(row: QueueRow) -> str:
     return f"event {' '.join(names)}"[:_LONGEST_TYPE]
 
 
+def may_arrive_twice(row: QueueRow) -> bool:
+    """Whether it is a message to the network that may have been delivered before it was put aside."""
+    if row.direction is Direction.TO_MATRIX or row.state not in ("uncertain", "parked"):
+        return False
+    try:
+        return bool(json.loads(row.raw).get("type") == "m.room.message")
+    except ValueError:
+        return False
+
+
 def as_json(row: QueueRow) -> dict[str, Any]:
     """A row as a JSON object, without what people wrote."""
     return {

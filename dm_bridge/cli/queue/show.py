@@ -18,6 +18,7 @@ from dm_bridge.cli.queue.rows import (
     RowId,
     as_json,
     kind_of,
+    may_arrive_twice,
     queue_options,
     reason_of,
     run_with_database,
@@ -129,15 +130,15 @@ def _advice(row: QueueRow) -> list[str]:
                 "While the bridge runs it is tried again and again. When there is a reason above, it is why that "
                 "did not go well last; the bridge's log says more (“a lane pauses”).",
             ]
-        case "parked" | "failed":
-            return [
-                f"When the reason is gone: dm-bridge queue retry {row.id}. To give up: "
-                f"dm-bridge queue drop {row.id}"
-            ]
-        case "uncertain":
-            return [
+        case "parked" | "failed" | "uncertain":
+            warning = (
                 "It may have been delivered: ask its author before it is tried again, or the contact may "
                 "get it twice."
+            )
+            return [
+                *([warning] if may_arrive_twice(row) else []),
+                f"When the reason is gone: dm-bridge queue retry {row.id}. To give up: "
+                f"dm-bridge queue drop {row.id}",
             ]
         case _:
             return []
