@@ -253,7 +253,7 @@ class DirectDocument:
         taken whole. Rooms cannot be added where no list stands; what stands there stays.
         """
         values = dict(self._values)
-        come_to, gone_from = _by_key(add), _by_key(remove)
+        come_to, gone_from = _by_key(sorted(add)), _by_key(sorted(remove))
         for key in dict.fromkeys((*gone_from, *come_to)):
             come, gone = come_to.get(key, {}), gone_from.get(key, {})
             value = values.get(key, ())

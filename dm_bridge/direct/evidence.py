@@ -11,6 +11,8 @@ things than the number of edits tell whether it is so:
   that alike is likelier than that a chat was unmarked right after it was marked. So is, of writers with
   old copies, that they put a chat under the bridge's bot, as some clients do of themselves when they join.
 * Who takes a room away again, and nothing else, after it was put back, means it.
+* Who takes away all that stands under one contact, or moves it to another, does one thing, however many rooms
+  that are.
 
 The rule that must never break: this chooses among explanations that are as short as each other, and never
 makes one up.
@@ -45,7 +47,7 @@ def doubt(ledger: Ledger, journal: Journal, document: DirectDocument, did: Chang
         return Doubt.NONE
     if not all(document.names(key) for key, _ in gone) and document.keeps_empty_lists():
         return Doubt.REFUTED
-    ours = [key for key, room in gone if _is_wanted(ledger, room)]
+    ours = [key for key, room in gone if ledger.wants(room)]
     return Doubt.UNPROVEN if ours and not any(map(document.is_emptied, ours)) else Doubt.NONE
 
 
@@ -61,6 +63,16 @@ def outweighs(ledger: Ledger, did: Change, *, newest: bool) -> bool:
     return not newest and _is_join_mark(ledger, did)
 
 
+def is_one_contact(ledger: Ledger, document: DirectDocument, did: Change) -> bool:
+    """Whether ``did`` made ``document`` by taking away, or moving, all of one contact outside the bridge."""
+    atoms = (*did.added, *did.removed)
+    if any(not room.startswith("!") or room in ledger.managed for _, room in atoms):
+        return False
+    sources, targets = {key for key, _ in did.removed}, {key for key, _ in did.added}
+    moved = {room for _, room in did.added} <= {room for _, room in did.removed}
+    return len(sources) == 1 and len(targets) <= 1 and moved and not document.atoms_of(*sources)
+
+
 def _insisted(journal: Journal, gone: frozenset[Atom]) -> bool:
     """Whether somebody took just that away before."""
     return any(
@@ -68,11 +80,6 @@ def _insisted(journal: Journal, gone: frozenset[Atom]) -> bool:
         for version in journal.versions
         if version.source is not Source.WRITTEN
     )
-
-
-def _is_wanted(ledger: Ledger, room: str) -> bool:
-    dm = ledger.managed.get(RoomId(room))
-    return dm is not None and dm.wanted
 
 
 def _is_join_mark(ledger: Ledger, did: Change) -> bool:

@@ -8,10 +8,11 @@ Of the rooms that the bridge keeps marked:
 
 * taken away: the user's decision, an opt-out. But not if most went at once: that was a client that
   rewrote the list, or a wipe, and is undone for our rooms. Nor if the list of the contact was replaced by
-  something that is no list, nor if the whole document went missing.
+  something that is no list: then the list comes back. Nor if the whole document went missing.
 * moved from its contact to a human outside the bridge: the user's decision as well.
 * put under another user of the bridge, or under several keys: no decision. `reconcile` tidies up.
-* marked again by somebody who did not see it marked: an opt-out is taken back.
+* marked again by somebody who did not see it marked: an opt-out is taken back. But not if the homeserver
+  did it, when the room was upgraded.
 
 The rule that must never break: an opt-out comes from an edit, and goes with an edit; never from
 staleness, never from a write of our own.
@@ -70,13 +71,18 @@ def judge(
     did = Change(did.added, frozenset(a for a in did.removed if a[1] not in decided.undone))
     add = {a for a in origin.from_head.removed - did.removed if not decided.settles(a)}
     remove = origin.from_head.added - did.added
+    lists = {key for key, room in add if observed.is_spoiled(key) and ledger.wants(room)}
+    if lists:  # all that stood there comes back, not our rooms alone
+        add |= {atom for atom in origin.from_head.removed if atom[0] in lists}
+        remove |= {atom for atom in origin.from_head.added if atom[0] in lists}
     if yielded:
         add = {atom for atom in add if subject(atom) not in yielded}
         remove = frozenset(atom for atom in remove if subject(atom) not in yielded)
     document = observed.patch(add, remove, journal.head) if add or remove else observed
     put_back = frozenset(map(subject, add | remove))
     chats = sum(what.startswith("!") for what in put_back)
-    reasons = (*_what_happened(origin, chats, decided), *decided.reasons)
+    repaired = (Reason(ReasonKind.REPAIRED_KEY, key) for key in sorted(lists))
+    reasons = (*_what_happened(origin, chats, decided), *decided.reasons, *repaired)
     return Judgement(decided.ledger, document, reasons, put_back)
 
 
@@ -116,6 +122,7 @@ def _decisions(
             and dm.state is not DMState.RETIRED
             and not dm.is_marked_by(before)
             and dm.is_marked_by(keys)
+            and not _is_server_copy(ledger, observed, keys)
         ):
             back.append(dm)
     reasons: list[Reason] = []
@@ -135,6 +142,16 @@ def _decisions(
             reasons.append(Reason(ReasonKind.REKEYED, key=key, room=dm.room))
     unmarked = frozenset(dm.room for dm in gone)
     return _Decisions(ledger, tuple(reasons), unmarked, frozenset(undone))
+
+
+def _is_server_copy(ledger: Ledger, observed: DirectDocument, keys: frozenset[str]) -> bool:
+    """Whether a room that is no longer bridged stands under one of ``keys`` too.
+
+    Then it was upgraded, and the homeserver put the new room beside the old one, as Synapse does in every
+    list in which it finds the old one. Nobody has marked anything.
+    """
+    retired = {dm.room for dm in ledger.managed.values() if dm.state is DMState.RETIRED}
+    return any(not keys.isdisjoint(under) for under in observed.keys_of(retired).values())
 
 
 def _keys(atoms: frozenset[Atom], room: str) -> frozenset[str]:

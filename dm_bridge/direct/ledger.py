@@ -11,7 +11,7 @@ and leaves the ledger as it was; there is no other way from one state to another
     retire         RETIRED            RETIRED            (nothing)
     opt_out/in     sets, clears       sets, clears       error
     rename_ghost   the old id becomes an alias, in every state
-    replace_room   old one RETIRED, new one takes over   error
+    replace_room   old one RETIRED, new one takes over   decision goes over
     forget         error              error              gone
     =============  =================  =================  ===================
 
@@ -118,6 +118,11 @@ class Ledger:
         """Whether ``key`` is a user of the bridge, as far as this ledger knows."""
         return key in self.bridge_users
 
+    def wants(self, room: str) -> bool:
+        """Whether ``room`` should stand under its ghost."""
+        dm = self.managed.get(RoomId(room))
+        return dm is not None and dm.wanted
+
     def wanted(self) -> frozenset[Entry]:
         """The entries that should stand in the document."""
         return frozenset((dm.ghost, dm.room) for dm in self.managed.values() if dm.wanted)
@@ -171,12 +176,27 @@ def rename_ghost(ledger: Ledger, old: UserId, new: UserId) -> Ledger:
 
 
 def replace_room(ledger: Ledger, old: RoomId, new: RoomId) -> Ledger:
-    """``old`` was upgraded to ``new``, which takes over ghost, state, opt-out and aliases."""
-    dm = _living(ledger, old)
-    if new in ledger.managed:
-        raise LedgerError(f"{new} is managed already")
+    """``old`` was upgraded to ``new``, which takes over ghost, state, opt-out and aliases.
+
+    ``new`` may be managed already: it keeps what it knows, and a decision about either is one about it. Of a
+    RETIRED room only a decision is left to take over.
+    """
+    dm = _managed(ledger, old)
+    known = ledger.managed.get(new)
+    if old == new:
+        raise LedgerError(f"{old} cannot take its own place")
+    if dm.state is DMState.RETIRED and not dm.opted_out:
+        raise LedgerError(f"{old} is retired")
     gone = replace(dm, state=DMState.RETIRED, opted_out=False)
-    return _with(ledger, gone, replace(dm, room=new))
+    heir = replace(dm, room=new)
+    if known is not None:
+        heir = replace(
+            heir,
+            state=known.state if dm.state is DMState.RETIRED else dm.state,
+            opted_out=dm.opted_out or known.opted_out,
+            aliases=(dm.aliases | known.aliases | {known.ghost}) - {dm.ghost},
+        )
+    return _with(ledger, gone, heir)
 
 
 def forget(ledger: Ledger, *rooms: RoomId) -> Ledger:

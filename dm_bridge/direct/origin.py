@@ -14,9 +14,11 @@ Exactly an older version again, W can be, too, and that is ambiguous. In this or
    nothing.
 2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`), unless an edit
    of an older version explains it better.
-3. W is many edits away: the document jumped back (`Kind.JUMPED_BACK`), as after a restored
-   backup. Nobody edited anything. Two edits away, a client with an old copy may have taken back its own
-   last step; that counts for the chats of the bridge only, where a decision of the user is at stake.
+3. All of one contact outside the bridge, and nothing else, was taken away or moved: somebody did that
+   (`Kind.EDIT`).
+4. W is further away: the document jumped back (`Kind.JUMPED_BACK`), as after a restored backup. Nobody
+   edited anything. Two edits away, a client with an old copy may have taken back its own last step; that counts
+   for the chats of the bridge only, where a decision of the user is at stake.
 
 The rule that must never break: total and deterministic; what it says a writer did, applied to the
 version it names, gives what they wrote, except for a document that jumped back.
@@ -83,15 +85,17 @@ def find(ledger: Ledger, journal: Journal, document: DirectDocument) -> Origin:
     made = Origin(Kind.STALE if search.age else Kind.EDIT, from_head, search.did)
     if not search.exact:
         return made
-    if search.edits_from_head >= FAR:
-        return Origin(Kind.JUMPED_BACK, from_head)
     if search.edits_from_head == 1:
         return made
-    return Origin(Kind.JUMPED_BACK, from_head, search.did, only_ours=True)
+    if evidence.is_one_contact(ledger, document, from_head):
+        return Origin(Kind.EDIT, from_head, from_head)
+    if search.edits_from_head < FAR and search.fewest == 1:
+        return Origin(Kind.JUMPED_BACK, from_head, search.did, only_ours=True)
+    return Origin(Kind.JUMPED_BACK, from_head)
 
 
 class _Search:
-    """For the version that W was made from. ``did``: the fewest edits, from the version of that ``age``;
+    """For the version that W was made from. ``did``: the ``fewest`` edits, from the version of that ``age``;
     ``exact``: some version is W itself."""
 
     def __init__(
@@ -100,7 +104,7 @@ class _Search:
         self._ledger = ledger
         self._journal = journal
         self._document = document
-        self._fewest = 0
+        self.fewest = 0
         self._doubt: Doubt | None = None
         self.edits_from_head = 0
         self.did = from_head
@@ -114,9 +118,9 @@ class _Search:
             self.edits_from_head = edits
         if edits == 0:
             self.exact = True
-        elif not self._fewest or edits < self._fewest:
-            self._fewest, self.age, self.did, self._doubt = edits, age, distance.change, None
-        elif edits == self._fewest < FAR:
+        elif not self.fewest or edits < self.fewest:
+            self.fewest, self.age, self.did, self._doubt = edits, age, distance.change, None
+        elif edits == self.fewest < FAR:
             self._weigh(age, distance.change)
 
     def _weigh(self, age: int, did: Change) -> None:

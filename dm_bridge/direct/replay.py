@@ -144,7 +144,8 @@ def _rename(ledger: Ledger, old: str, new: str) -> Ledger:
 
 
 def _replace(ledger: Ledger, old: str, new: str) -> Ledger:
-    if not _lives(ledger, old) or new in ledger.managed:
+    dm = ledger.managed.get(RoomId(old))
+    if dm is None or old == new or not (_lives(ledger, old) or dm.opted_out):
         return ledger
     return transitions.replace_room(ledger, RoomId(old), RoomId(new))
 

@@ -308,17 +308,22 @@ class PortalStore:
     async def ghost(self, network: NetworkName, contact: ContactId, user_id: UserId) -> GhostRow:
         """The ghost of a contact, recorded now if it was not."""
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(
+            # Without a target: of two that come at once, the second may meet the first by its user id.
+            await connection.execute(
                 """
                 INSERT INTO ghost (network, contact, user_id) VALUES ($1, $2, $3)
-                ON CONFLICT (network, contact) DO UPDATE SET contact = ghost.contact
-                RETURNING user_id, name, registered
+                ON CONFLICT DO NOTHING
                 """,
                 network,
                 contact,
                 user_id,
             )
-        assert row is not None
+            row = await connection.fetchrow(
+                "SELECT user_id, name, registered FROM ghost WHERE network = $1 AND contact = $2",
+                network,
+                contact,
+            )
+        assert row is not None, "no two contacts have one user id"
         return GhostRow(network, contact, UserId(row[0]), row[1], row[2])
 
     async def ghost_contact(self, user_id: UserId) -> ContactId | None:

@@ -327,17 +327,79 @@ def test_15_an_upgraded_room_takes_the_place_of_the_old_one(copied_by_server: bo
     assert account.content == {ROMEO: ["!upgraded"], NURSE: ["!nurse"]}
 
 
-@pytest.mark.parametrize("copied_by_server", [False, True])
-def test_15_a_decision_follows_the_upgrade(copied_by_server: bool) -> None:
+def test_15_a_decision_follows_the_upgrade() -> None:
     account = two_chats()
     account.do("opt_out", room="!romeo")
     assert account.content == {NURSE: ["!nurse"]}
     account.do("replace", room="!romeo", to="!upgraded")
-    if copied_by_server:
-        account.write({**account.copy(), BOT: ["!upgraded"]})
     assert account.answer["opted_out"] == ["!upgraded"]
-    assert account.content is not None
-    assert account.content.get(ROMEO) is None
+    assert account.content == {NURSE: ["!nurse"]}
+
+
+@pytest.mark.parametrize("seen_before", [False, True])
+def test_15_a_mark_that_the_server_copied_takes_no_decision_back(seen_before: bool) -> None:
+    account = two_chats({FRIEND: ["!f"]})
+    marked = account.copy()
+    account.do("opt_out", room="!romeo")
+    if not seen_before:
+        account.replay.play({"op": "replace", "room": "!romeo", "to": "!upgraded"})
+    account.write({**marked, ROMEO: ["!romeo", "!upgraded"]})  # our write had not arrived
+    if seen_before:
+        account.do("replace", room="!romeo", to="!upgraded")
+    assert account.answer["opted_out"] == ["!upgraded"]
+    assert account.content == {FRIEND: ["!f"], NURSE: ["!nurse"]}
+
+
+def test_15_an_upgrade_to_a_room_that_is_bridged_already_unites_both() -> None:
+    account = two_chats()
+    account.write({NURSE: ["!nurse"]})
+    assert account.answer["opted_out"] == ["!romeo"]
+    account.manage(upgraded=ROMEO)
+    account.do("replace", room="!romeo", to="!upgraded")
+    assert account.content == {NURSE: ["!nurse"]}
+    assert account.answer["opted_out"] == ["!upgraded"]
+
+
+def test_15_a_decision_about_a_room_that_is_no_longer_bridged_follows_its_upgrade() -> None:
+    account = two_chats()
+    account.do("opt_out", room="!romeo")
+    account.do("retire", room="!romeo")
+    account.do("replace", room="!romeo", to="!upgraded")
+    account.manage(upgraded=ROMEO)
+    assert account.content == {NURSE: ["!nurse"]}
+    assert account.answer["opted_out"] == ["!upgraded"]
+
+
+def test_15_the_list_from_before_an_upgrade_decides_nothing() -> None:
+    account = two_chats()
+    old = account.copy()
+    account.do("replace", room="!romeo", to="!upgraded")
+    account.write(old)
+    assert account.content == {ROMEO: ["!upgraded"], NURSE: ["!nurse"]}
+    assert account.answer["opted_out"] == []
+
+
+def test_05_who_takes_all_of_a_contact_away_at_once_means_it() -> None:
+    account = two_chats()
+    before = account.copy()
+    account.write({**before, FRIEND: ["!f"]})
+    account.write({**before, FRIEND: ["!f", "!g", "!h"]})
+    account.write({**before, FRIEND: []})
+    assert account.content == {**before, FRIEND: []}
+    account.write({**before, FRIEND: ["!f", "!g"]})
+    account.write({**before, STRANGER: ["!f", "!g"]})
+    account.write({**before, FRIEND: ["!f", "!g"]})
+    assert account.content == {**before, FRIEND: ["!f", "!g"]}
+
+
+def test_31_the_list_from_before_several_new_chats_decides_nothing() -> None:
+    account = two_chats({FRIEND: ["!f"]})
+    backup = account.copy()
+    account.manage(third="@_dm_third:x", fourth="@_dm_fourth:x")
+    marked = account.copy()
+    account.write(backup)
+    assert account.content == marked
+    assert account.answer["opted_out"] == []
 
 
 def test_16_what_is_no_longer_bridged_takes_its_own_marks_and_no_others() -> None:

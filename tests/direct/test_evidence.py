@@ -132,3 +132,11 @@ def test_a_list_in_place_of_what_was_none_is_one_edit_with_what_stands_in_it() -
     assert account.marks()
     assert account.marks("!another:example.org")
     assert not account.opted_out()
+
+
+def test_a_list_that_was_replaced_by_something_else_comes_back_with_what_others_put_there() -> None:
+    account = Account({FRIEND: ["!r"]}).chat()
+    account.stands({**account.content, GHOST: [CHAT, "!another:example.org"]})
+    account.stands({FRIEND: ["!r"], GHOST: "spoiled"})
+    assert account.content == {FRIEND: ["!r"], GHOST: [CHAT, "!another:example.org"]}
+    assert not account.opted_out()

@@ -75,6 +75,7 @@ def test_an_allowed_transition_leads_where_the_table_says(
         (lambda ledger, room: replace_room(ledger, room, NEW_ROOM), RETIRED),
         (lambda ledger, room: replace_room(ledger, room, room), ACTIVE),
         (lambda ledger, room: replace_room(ledger, ABSENT, room), ACTIVE),
+        (lambda ledger, room: replace_room(ledger, room, room), RETIRED),
         (lambda ledger, _: rename_ghost(ledger, OTHER, NEW_GHOST), ACTIVE),
         (lambda ledger, _: rename_ghost(ledger, GHOST, UserId("nobody")), ACTIVE),
         (lambda ledger, room: replace_room(ledger, room, RoomId("nowhere")), ACTIVE),
@@ -211,6 +212,28 @@ def test_of_several_rooms_one_that_may_not_change_keeps_all_as_they_were(transit
 def test_an_upgrade_takes_the_opt_out_along_and_leaves_none_behind() -> None:
     after = replace_room(ledger_with(ACTIVE, opted_out=True), ROOM, NEW_ROOM)
     assert the_dm(after, NEW_ROOM).opted_out
+    assert not the_dm(after).opted_out
+
+
+@pytest.mark.parametrize("state", [PENDING, ACTIVE])
+@pytest.mark.parametrize("decided", [(False, False), (True, False), (False, True)])
+def test_an_upgrade_to_a_managed_room_unites_what_was_decided(
+    state: DMState, decided: tuple[bool, bool]
+) -> None:
+    old = ManagedDM(ROOM, GHOST, ACTIVE, decided[0], frozenset({NEW_GHOST}))
+    before = Ledger.of(ME, [old, ManagedDM(NEW_ROOM, OTHER, state, decided[1])])
+    after = replace_room(before, ROOM, NEW_ROOM)
+    aliases = frozenset({NEW_GHOST, OTHER})
+    assert the_dm(after, NEW_ROOM) == ManagedDM(NEW_ROOM, GHOST, ACTIVE, any(decided), aliases)
+    assert the_dm(after) == ManagedDM(ROOM, GHOST, RETIRED, False, frozenset({NEW_GHOST}))
+
+
+@pytest.mark.parametrize("state", [None, PENDING, ACTIVE])
+def test_of_a_retired_room_an_upgrade_takes_over_the_decision_alone(state: DMState | None) -> None:
+    known = [] if state is None else [ManagedDM(NEW_ROOM, GHOST, state)]
+    before = Ledger.of(ME, [ManagedDM(ROOM, GHOST, RETIRED, opted_out=True), *known])
+    after = replace_room(before, ROOM, NEW_ROOM)
+    assert the_dm(after, NEW_ROOM) == ManagedDM(NEW_ROOM, GHOST, state or RETIRED, opted_out=True)
     assert not the_dm(after).opted_out
 
 
