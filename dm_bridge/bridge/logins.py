@@ -173,7 +173,8 @@ class Logins:
         """Keep a login that succeeded, and connect it. The same account again replaces its session."""
         login = await self._store.reserve(owner, network, done.remote, done.name)
         async with self._changing:
-            await self._store.activate(login, self._key.seal(login, done.credentials))
+            sealed = self._key.seal(login, done.credentials)
+            await self._store.activate(login, sealed, done.position)
             row = await self._store.get(login)
             assert row is not None
             previous = self._live.get(login)
@@ -211,8 +212,11 @@ class Logins:
             assert row.sealed is not None
             credentials = self._key.unseal(row.id, row.sealed)
             network = self.network(row.network)
-            sink = _Sink(self, live)
-            live.session = network.open_session(Login(row.id, row.remote, credentials), sink)
+            position = await self._store.position(row.id)
+            sink = _Sink(self, live, position)
+            live.session = network.open_session(
+                Login(row.id, row.remote, credentials, position), sink
+            )
             await live.session.connect()
         except BridgeError as error:
             live.state = SessionState(SessionStatus.UNKNOWN_ERROR, str(error))
@@ -244,6 +248,14 @@ class Logins:
         """Commit what a session brought, and wake those who carry it on."""
         chats = await self._inbox.add([(login, event) for event in events])
         self._on_events(chats)
+
+    async def delivered_at(
+        self, login: LoginId, events: Sequence[RemoteEvent], before: str | None, position: str
+    ) -> bool:
+        """The same, and move the login's position; returns whether it was where the session left it."""
+        chats, moved = await self._inbox.add_at(login, events, before, position)
+        self._on_events(chats)
+        return moved
 
     def reported(self, live: _Live, state: SessionState) -> None:
         """A session says where it stands; one that was closed or replaced is not listened to."""
@@ -307,14 +319,29 @@ def _resting(row: LoginRow) -> SessionState:
 
 
 class _Sink:
-    """The `EventSink` of one session."""
+    """The `EventSink` of one session.
 
-    def __init__(self, logins: Logins, live: _Live) -> None:
+    ``position``: where the session begins. It moves only from where this very session left it, so one
+    that was replaced, or woke up late, never moves it back.
+    """
+
+    def __init__(self, logins: Logins, live: _Live, position: str | None) -> None:
         self._logins = logins
         self._live = live
+        self._position = position
+        self._overtaken = False
 
-    async def deliver(self, events: Sequence[RemoteEvent]) -> None:
-        await self._logins.delivered(self._live.row.id, events)
+    async def deliver(self, events: Sequence[RemoteEvent], position: str | None = None) -> None:
+        login = self._live.row.id
+        if position is None or self._overtaken:
+            await self._logins.delivered(login, events)
+        elif await self._logins.delivered_at(login, events, self._position, position):
+            self._position = position
+        else:
+            self._overtaken = True
+            log.warning(
+                "another session of this login has read on; its position counts", login=login
+            )
 
     def report(self, state: SessionState) -> None:
         self._logins.reported(self._live, state)

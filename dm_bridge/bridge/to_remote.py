@@ -255,10 +255,14 @@ class ToRemote:
             await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
             self._count(row, "failed")
             return
-        message = OutgoingMessage(portal.key.chat, message_id(row.id), text)
+        message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
+        if row.attempted_at is None:
+            await self._outbox.attempt(row)
         try:
             remote = await session.send(message)
         except NetworkError as error:
+            if row.attempted_at is None and error.certain:
+                await self._outbox.not_attempted(row)
             if error.retry_after is not None:
                 if self._clock() - row.received_at > TELL_AFTER:
                     await self._waiting(row, portal, plain(str(error)))

@@ -39,27 +39,41 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What `Network.open_session` gets. ``credentials`` are those of `LoginDone`, unsealed."""
+    """What `Network.open_session` gets. ``credentials`` are those of `LoginDone`, unsealed.
+
+    ``position``: the last one that `EventSink.deliver` committed for this login, or else the one of
+    `LoginDone`; None when there is none yet. What came after it may never have been delivered.
+    """
 
     id: LoginId
     remote: ContactId
     credentials: Mapping[str, str] = field(repr=False)
+    position: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingMessage:
-    """A message to send. ``id``: derived from the Matrix event, the same on every retry."""
+    """A message to send. ``id``: derived from the Matrix event, the same on every retry.
+
+    ``attempted``: when an earlier attempt began, perhaps in another process, in seconds since the
+    epoch; None when the network surely does not have the message.
+    """
 
     chat: ChatId
     id: RemoteId
     content: Text
+    attempted: float | None = None
 
 
 class EventSink(Protocol):
     """Where a session puts what happens."""
 
-    async def deliver(self, events: Sequence[RemoteEvent]) -> None:
+    async def deliver(self, events: Sequence[RemoteEvent], position: str | None = None) -> None:
         """Store ``events``, in order; returns when they are committed.
+
+        ``position``: where in the network's own record the session stands after these events, in any
+        form it likes (text without NUL, some 500 characters at most); committed together with them, and
+        given to the next session as `Login.position`. None: unchanged. ``events`` may be empty.
 
         Raises `StorageError` when they could not be stored; the session then does not acknowledge them.
         """

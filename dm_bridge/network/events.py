@@ -35,6 +35,9 @@ class RemoteMessage:
     ``from_self``: the login's own user wrote it elsewhere. ``sender``: who wrote it.
     ``sent_at``: seconds since the epoch, or None when the network does not say.
     ``sender_name``: a name the sender gives themselves in this very message, if any.
+    ``other_id``: a second id under which this very message may have been delivered before; ``sent_id``: what
+    `Session.send` returned, if the message may be one that the bridge sent. Either drops a copy. Only for
+    messages read from a network's record, where a session cannot tell.
     """
 
     chat: ChatId
@@ -44,6 +47,8 @@ class RemoteMessage:
     content: Text
     sent_at: float | None = None
     sender_name: str | None = None
+    other_id: RemoteId | None = None
+    sent_id: RemoteId | None = None
 
 
 @dataclass(frozen=True, slots=True)

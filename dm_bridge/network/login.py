@@ -40,11 +40,13 @@ class LoginDone:
 
     ``remote``: who the user is there. ``name``: how to call this login in lists.
     ``credentials``: what `Network.open_session` needs later; sealed before it is stored.
+    ``position``: where in the network's record the login begins (`Login.position`), if that is known.
     """
 
     remote: ContactId
     name: str
     credentials: Mapping[str, str] = field(repr=False)
+    position: str | None = None
 
 
 LoginStep = AskStep | LoginDone

@@ -63,21 +63,33 @@ class InboxStore:
     async def add(self, items: Sequence[tuple[LoginId, RemoteEvent]]) -> set[PortalKey]:
         """Commit events, in order. Returns the chats that now have something new waiting."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                """
-                INSERT INTO inbox (login_id, chat_id, remote_id, event)
-                SELECT l, c, r, e
-                FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS t(l,c,r,e,n)
-                ORDER BY n
-                ON CONFLICT DO NOTHING
-                RETURNING login_id, chat_id
-                """,
-                [login for login, _ in items],
-                [event.chat for _, event in items],
-                [_row_id(event) for _, event in items],
-                [_encode(event) for _, event in items],
-            )
+            rows = await connection.fetch(f"{_ADD} RETURNING login_id, chat_id", *_columns(items))
         return {PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows}
+
+    async def add_at(
+        self, login: LoginId, events: Sequence[RemoteEvent], before: str | None, position: str
+    ) -> tuple[set[PortalKey], bool]:
+        """The same for one login, whose position moves from ``before`` in the same transaction.
+
+        Also returns whether it moved: not when it is elsewhere, because somebody else has moved it.
+        """
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"""
+                WITH moved AS (
+                    UPDATE login SET position = $8
+                    WHERE login_id = $9 AND (position IS NOT DISTINCT FROM $7 OR position = $8)
+                    RETURNING login_id
+                ), added AS ({_ADD} RETURNING login_id, chat_id)
+                SELECT login_id, chat_id FROM added UNION ALL SELECT login_id, NULL FROM moved
+                """,
+                *_columns([(login, event) for event in events]),
+                before,
+                position,
+                login,
+            )
+        chats = {PortalKey(login, ChatId(chat)) for _, chat in rows if chat is not None}
+        return chats, any(chat is None for _, chat in rows)
 
     async def waiting(self, key: PortalKey, limit: int) -> list[InboxRow]:
         """The first ``limit`` events of one chat that wait, in order."""
@@ -155,6 +167,36 @@ def stored_id(remote: str) -> str:
     return remote if fits else "digest:" + digest_id(remote)
 
 
+_ADD = """
+    INSERT INTO inbox (login_id, chat_id, remote_id, event)
+    SELECT l, c, r, e
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[])
+        WITH ORDINALITY AS t(l,c,r,e,o,s,n)
+    WHERE (o IS NULL OR NOT EXISTS (
+            SELECT FROM inbox AS i WHERE i.login_id = l AND i.chat_id = c AND i.remote_id = o))
+        AND (s IS NULL OR NOT EXISTS (
+            SELECT FROM outbox AS x WHERE x.login_id = l AND x.chat_id = c AND x.remote_id = s))
+    ORDER BY n
+    ON CONFLICT DO NOTHING
+"""
+
+
+def _columns(items: Sequence[tuple[LoginId, RemoteEvent]]) -> tuple[list[Any], ...]:
+    """The parameters of `_ADD`."""
+    return (
+        [login for login, _ in items],
+        [event.chat for _, event in items],
+        [_row_id(event) for _, event in items],
+        [_encode(event) for _, event in items],
+        [_stored_or_none(getattr(event, "other_id", None)) for _, event in items],
+        [_stored_or_none(getattr(event, "sent_id", None)) for _, event in items],
+    )
+
+
+def _stored_or_none(remote: RemoteId | None) -> str | None:
+    return None if remote is None else stored_id(remote)
+
+
 def _row_id(event: RemoteEvent) -> str:
     match event:
         case RemoteMessage():
@@ -192,4 +234,6 @@ def _decode(raw: bytes) -> RemoteEvent:
         content=Text(**fields["content"]),
         sent_at=fields["sent_at"],
         sender_name=fields["sender_name"],
+        other_id=fields.get("other_id"),
+        sent_id=fields.get("sent_id"),
     )

@@ -61,22 +61,43 @@ class LoginStore:
             )
         return LoginId(login)
 
-    async def activate(self, login: LoginId, sealed: bytes) -> None:
-        """Store sealed credentials; the login is to be connected from now on."""
+    async def activate(self, login: LoginId, sealed: bytes, position: str | None = None) -> None:
+        """Store sealed credentials; the login is to be connected from now on.
+
+        ``position``: where it begins, if it has no position yet.
+        """
         async with self._database.connection() as connection:
             await connection.execute(
-                "UPDATE login SET credentials = $2, state = 'active', reason = '' WHERE login_id = $1",
+                """
+                UPDATE login SET credentials = $2, state = 'active', reason = '',
+                    position = coalesce(position, $3)
+                WHERE login_id = $1
+                """,
                 login,
                 sealed,
+                position,
             )
 
+    async def position(self, login: LoginId) -> str | None:
+        """How far the login has read; see `InboxStore.add_at`, which moves it."""
+        async with self._database.connection() as connection:
+            position: str | None = await connection.fetchval(
+                "SELECT position FROM login WHERE login_id = $1", login
+            )
+        return position
+
     async def set_state(self, login: LoginId, state: LoginState, reason: str) -> None:
-        """Record why a login is not connected; a logged-out login forgets its credentials."""
+        """Record why a login is not connected.
+
+        A logged-out login forgets its credentials, and how far it has read: what its user misses from
+        then on is not for us.
+        """
         async with self._database.connection() as connection:
             await connection.execute(
                 """
                 UPDATE login SET state = $2, reason = $3,
-                    credentials = CASE WHEN $2 = 'logged_out' THEN NULL ELSE credentials END
+                    credentials = CASE WHEN $2 = 'logged_out' THEN NULL ELSE credentials END,
+                    position = CASE WHEN $2 = 'logged_out' THEN NULL ELSE position END
                 WHERE login_id = $1
                 """,
                 login,

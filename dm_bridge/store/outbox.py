@@ -7,6 +7,7 @@ and what was delivered while an admin dropped it is recorded as delivered.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,6 +24,7 @@ class OutboxRow:
     """One pushed event. ``event``: the raw event as the homeserver sent it.
 
     ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch; 0 before it was.
+    ``attempted_at``: when it was first about to be handed to the network, if it was.
     """
 
     id: EventId
@@ -30,6 +32,7 @@ class OutboxRow:
     sender: UserId
     event: dict[str, Any]
     received_at: float = 0.0
+    attempted_at: float | None = None
 
 
 class OutboxStore:
@@ -37,6 +40,8 @@ class OutboxStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._attempts: list[EventId] = []
+        self._attempting = asyncio.Lock()
 
     async def add(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
         """Commit events, in order. Returns those that are new."""
@@ -66,7 +71,8 @@ class OutboxStore:
             rows = await connection.fetch(
                 """
                 SELECT event_id, sender, event,
-                    extract(epoch FROM coalesce(requeued_at, received_at))::float8
+                    extract(epoch FROM coalesce(requeued_at, received_at))::float8,
+                    extract(epoch FROM attempted_at)::float8
                 FROM outbox
                 WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT $2
                 """,
@@ -74,9 +80,44 @@ class OutboxStore:
                 limit,
             )
         return [
-            OutboxRow(EventId(event_id), room, UserId(sender), orjson.loads(event), received)
-            for event_id, sender, event, received in rows
+            OutboxRow(
+                EventId(event_id), room, UserId(sender), orjson.loads(event), received, attempted
+            )
+            for event_id, sender, event, received, attempted in rows
         ]
+
+    async def attempt(self, row: OutboxRow) -> None:
+        """Record that ``row`` is about to be handed to its network, unless that is recorded already.
+
+        Whoever asks while a write is under way is served by the next one, together with all others.
+        """
+        self._attempts.append(row.id)
+        async with self._attempting:
+            if row.id not in self._attempts:
+                return
+            events, self._attempts = self._attempts, []
+            try:
+                await self._set_attempted(events)
+            except BaseException:
+                self._attempts += [event for event in events if event != row.id]
+                raise
+
+    async def _set_attempted(self, events: list[EventId]) -> None:
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE outbox SET attempted_at = now()
+                WHERE event_id = ANY($1::text[]) AND attempted_at IS NULL
+                """,
+                events,
+            )
+
+    async def not_attempted(self, row: OutboxRow) -> None:
+        """Take `attempt` back: the network surely does not have the message."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "UPDATE outbox SET attempted_at = NULL WHERE event_id = $1", row.id
+            )
 
     async def rooms_waiting(self) -> list[RoomId]:
         """Every room in which something waits."""

@@ -288,6 +288,37 @@ async def test_what_a_session_brings_is_committed_before_it_is_acknowledged(worl
     assert world.woken == [{key}]
 
 
+async def test_a_session_begins_where_the_last_one_committed(world: World) -> None:
+    done = LoginDone(ContactId("juliet@x"), "juliet", {"password": "right"}, position="begin")
+    row = await world.logins.add(OWNER, FAKE, done)
+    first = world.network.sessions[0]
+    assert first.login.position == "begin"
+    message = RemoteMessage(ChatId("c"), RemoteId("1"), ContactId("c"), False, Text("x"))
+    await first.sink.deliver([message], "one")
+    await first.sink.deliver([], "two")
+    await world.logins.stop()
+    await world.start_over().start()
+    assert world.network.sessions[1].login.position == "two"
+    key = PortalKey(row.id, ChatId("c"))
+    assert [waiting.event for waiting in await world.inbox.waiting(key, 10)] == [message]
+
+
+async def test_a_session_that_was_replaced_never_moves_the_position_back(world: World) -> None:
+    row = await world.stored("juliet@x")
+    await world.logins.start()
+    old = world.network.sessions[0]
+    await old.sink.deliver([], "one")
+    await world.logins.stop()
+    await world.start_over().start()
+    await world.network.sessions[1].sink.deliver([], "two")
+    message = RemoteMessage(ChatId("c"), RemoteId("1"), ContactId("c"), False, Text("x"))
+    await old.sink.deliver([message], "late")
+    await old.sink.deliver([], "two")
+    await old.sink.deliver([], "later")
+    assert await world.store.position(row) == "two"
+    assert len(await world.inbox.waiting(PortalKey(row, ChatId("c")), 10)) == 1
+
+
 async def test_what_cannot_be_committed_is_not_acknowledged(world: World) -> None:
     await world.log_in()
     message = RemoteMessage(ChatId("c"), RemoteId("1"), ContactId("c"), False, Text("x"))

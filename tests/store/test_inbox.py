@@ -6,11 +6,12 @@ import asyncio
 import secrets
 from dataclasses import replace
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_bridge.ids import ChatId, ContactId, EventId, RemoteId
+from dm_bridge.ids import ChatId, ContactId, EventId, RemoteId, RoomId
 from dm_bridge.network.events import (
     ContactMoved,
     RemoteEvent,
@@ -20,8 +21,10 @@ from dm_bridge.network.events import (
 )
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore, _decode, _encode
+from dm_bridge.store.logins import LoginStore
+from dm_bridge.store.outbox import OutboxRow, OutboxStore
 
-from .stored import a_login, key_of, message
+from .stored import OWNER, a_login, key_of, message
 
 words = st.text(st.characters(exclude_categories=["Cs"]))
 texts = st.builds(Text, words, st.none() | words, st.booleans())
@@ -34,6 +37,8 @@ events: st.SearchStrategy[RemoteEvent] = st.builds(
     texts,
     st.none() | st.floats(allow_nan=False, allow_infinity=False),
     st.none() | words,
+    st.none() | st.builds(RemoteId, words),
+    st.none() | st.builds(RemoteId, words),
 ) | st.builds(RemoteFailure, st.builds(ChatId, words), st.builds(RemoteId, words), words)
 
 
@@ -167,3 +172,63 @@ async def test_a_moved_contact_is_read_back_unchanged_and_each_move_counts_once(
     await inbox.add([(login, move) for move in moves])
     await inbox.add([(login, moves[0])])
     assert [row.event for row in await inbox.waiting(key_of(login), 10)] == moves
+
+
+async def test_a_message_that_was_delivered_under_its_other_id_is_the_same(
+    database: Database,
+) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    await inbox.add([(login, message(1)), (login, message(2))])
+    again = [replace(message(f"archived-{n}"), other_id=RemoteId(f"id-{n}")) for n in (1, 3)]
+    elsewhere = replace(again[0], chat=ChatId("nurse@example.net"))
+    await inbox.add([(login, event) for event in (*again, elsewhere)])
+    waiting = await inbox.waiting(key_of(login), 10)
+    assert [row.id for row in waiting] == ["id-1", "id-2", "id-archived-3"]
+    assert len(await inbox.waiting(key_of(login, "nurse@example.net"), 10)) == 1
+
+
+async def test_a_message_that_the_bridge_sent_does_not_come_back(database: Database) -> None:
+    inbox, outbox, login = InboxStore(database), OutboxStore(database), await a_login(database)
+    sent = OutboxRow(EventId("$sent"), RoomId("!room"), OWNER, {})
+    await outbox.add([sent])
+    await outbox.finish(sent, "delivered", portal=key_of(login), remote=RemoteId("by-us"))
+    ours, not_ours = (
+        replace(message(n), from_self=True, sent_id=RemoteId(n)) for n in ("by-us", "by-them")
+    )
+    await inbox.add([(login, ours), (login, not_ours)])
+    assert [row.event for row in await inbox.waiting(key_of(login), 10)] == [not_ours]
+
+
+async def test_events_and_position_are_committed_together(database: Database) -> None:
+    inbox, logins, login = InboxStore(database), LoginStore(database), await a_login(database)
+    assert await logins.position(login) is None
+    assert await inbox.add_at(login, [message(1), message(2)], None, "two") == (
+        {key_of(login)}, True
+    )  # fmt: skip
+    assert await logins.position(login) == "two"
+    assert await inbox.add_at(login, [], "two", "three") == (set(), True)
+    assert await logins.position(login) == "three"
+    assert [row.id for row in await inbox.waiting(key_of(login), 10)] == ["id-1", "id-2"]
+
+
+async def test_what_cannot_be_stored_moves_no_position(database: Database) -> None:
+    inbox, logins, login = InboxStore(database), LoginStore(database), await a_login(database)
+    with pytest.raises(asyncpg.PostgresError):
+        await inbox.add_at(login, [message(1, chat="NUL \0")], None, "one")
+    assert await logins.position(login) is None
+
+
+async def test_a_position_that_somebody_else_moved_stays_and_the_events_are_kept(
+    database: Database,
+) -> None:
+    inbox, logins, login = InboxStore(database), LoginStore(database), await a_login(database)
+    await inbox.add_at(login, [message(1)], None, "one")
+    assert await inbox.add_at(login, [message(2)], None, "old") == ({key_of(login)}, False)
+    assert await logins.position(login) == "one"
+    assert len(await inbox.waiting(key_of(login), 10)) == 2
+
+
+async def test_a_commit_whose_answer_was_lost_can_be_repeated(database: Database) -> None:
+    inbox, login = InboxStore(database), await a_login(database)
+    await inbox.add_at(login, [message(1)], None, "one")
+    assert await inbox.add_at(login, [message(1)], None, "one") == (set(), True)

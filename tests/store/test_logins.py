@@ -81,3 +81,22 @@ async def test_an_unknown_login_is_none(store: LoginStore) -> None:
 def test_a_row_never_shows_its_credentials_in_a_log() -> None:
     row = LoginRow(LoginId("l"), OWNER, XMPP, JID, "x", LoginState.ACTIVE, "", b"sealed-secret")
     assert "sealed-secret" not in repr(row)
+
+
+async def test_a_login_begins_at_a_position_once(store: LoginStore) -> None:
+    login = await store.reserve(OWNER, XMPP, JID, "x")
+    await store.activate(login, b"sealed", "first")
+    await store.set_state(login, LoginState.BAD_CREDENTIALS, "Wrong password.")
+    await store.activate(login, b"sealed", "second")
+    assert await store.position(login) == "first"
+    await store.activate(login, b"sealed")
+    assert await store.position(login) == "first"
+
+
+async def test_what_comes_after_logging_out_is_not_for_the_bridge(store: LoginStore) -> None:
+    login = await store.reserve(OWNER, XMPP, JID, "x")
+    await store.activate(login, b"sealed", "first")
+    await store.set_state(login, LoginState.LOGGED_OUT, "")
+    assert await store.position(login) is None
+    await store.activate(login, b"sealed", "second")
+    assert await store.position(login) == "second"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
 import pytest
 
+from dm_bridge.errors import StorageError
 from dm_bridge.ids import EventId, RemoteId, RoomId
 from dm_bridge.store.database import Database
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -125,3 +127,48 @@ async def test_every_outcome_takes_a_row_out_of_the_queue(database: Database, st
     await outbox.add([event(1)])
     await outbox.finish(event(1), state, reason="because")
     assert await outbox.waiting(ROOM, 1) == []
+
+
+async def test_an_attempt_is_recorded_with_the_time_of_the_first(database: Database) -> None:
+    outbox = OutboxStore(database)
+    await outbox.add([event(1), event(2)])
+    assert [row.attempted_at for row in await outbox.waiting(ROOM, 10)] == [None, None]
+    await outbox.attempt(event(1))
+    first, second = await outbox.waiting(ROOM, 10)
+    assert first.attempted_at is not None
+    assert abs(first.attempted_at - time.time()) < 60
+    assert second.attempted_at is None
+    await outbox.attempt(event(1))
+    assert (await outbox.waiting(ROOM, 10))[0] == first
+    await outbox.not_attempted(event(1))
+    assert (await outbox.waiting(ROOM, 10))[0].attempted_at is None
+
+
+async def test_attempts_that_begin_together_are_written_together(database: Database) -> None:
+    outbox = OutboxStore(database)
+    rows = [event(number) for number in range(50)]
+    await outbox.add(rows)
+    writes: list[int] = []
+    write = outbox._set_attempted
+
+    async def counted(events: list[EventId]) -> None:
+        writes.append(len(events))
+        await write(events)
+
+    outbox._set_attempted = counted  # type: ignore[method-assign]
+    await asyncio.gather(*(outbox.attempt(row) for row in rows))
+    assert all(row.attempted_at is not None for row in await outbox.waiting(ROOM, 50))
+    assert len(writes) <= 2
+    assert sum(writes) == 50
+
+
+async def test_an_attempt_that_cannot_be_recorded_fails_for_everybody_who_waits(
+    database: Database,
+) -> None:
+    outbox = OutboxStore(database)
+    await outbox.add([event(1), event(2)])
+    await database.close()
+    results = await asyncio.gather(
+        outbox.attempt(event(1)), outbox.attempt(event(2)), return_exceptions=True
+    )
+    assert all(isinstance(result, StorageError) for result in results)

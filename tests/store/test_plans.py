@@ -12,7 +12,8 @@ import pytest_asyncio
 from asyncpg.connection import LoggedQuery
 
 from dm_bridge.direct.ledger import DMState
-from dm_bridge.ids import ChatId, LoginId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.ids import ChatId, ContactId, LoginId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.network.events import RemoteMessage, Text
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.inbox import InboxStore
@@ -141,6 +142,23 @@ async def test_what_waits_in_a_room_is_found_in_order_through_the_partial_index(
     found = await plan(full, lambda database: OutboxStore(database).waiting(ROOM, 50))
     assert indexes(found) == {"outbox_waiting"}
     assert not sorts(found)
+
+
+async def test_copies_under_another_id_are_looked_for_through_indexes(full: Database) -> None:
+    async with full.connection() as connection:
+        login = LoginId(await connection.fetchval("SELECT login_id FROM login"))
+    event = RemoteMessage(
+        ChatId("chat1"),
+        RemoteId("new"),
+        ContactId("c"),
+        True,
+        Text("x"),
+        other_id=RemoteId("id1"),
+        sent_id=RemoteId("remote1"),
+    )
+    await InboxStore(full).add([])  # asyncpg asks for the types of arrays once
+    found = await plan(full, lambda database: InboxStore(database).add([(login, event)]))
+    assert indexes(found) == {"inbox_pkey", "outbox_remote"}
 
 
 async def test_where_something_waits_is_found_without_reading_history(full: Database) -> None:
