@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
-from slixmpp import Message
+from slixmpp import InvalidJID, Message
 from slixmpp.exceptions import IqError, IqTimeout
 from slixmpp.stanza import Iq
 from slixmpp.xmlstream.handler import Callback
@@ -39,6 +39,9 @@ from dm_bridge.connectors.xmpp.transport import Route
 
 _GOODBYE_SECONDS = 1.0
 _ROSTER = "{jabber:iq:roster}query"
+RESULT = "{urn:xmpp:mam:2}result"
+MAX_RESULTS = 1000
+"""Results of one archive query that are kept; more are asked for by nobody."""
 
 
 class Client(Stream):
@@ -67,6 +70,7 @@ class Client(Stream):
         self._previous = previous
         self._on_message, self._on_accepted, self._on_roster = on_message, on_accepted, on_roster
         self._on_resume_refused = on_resume_refused
+        self._searches: dict[str, list[Element]] = {}
         register_stream_management()
         self.register_plugin(PLUGIN)
         plugin: Any = self.plugin[PLUGIN]  # type: ignore[literal-required]
@@ -135,27 +139,48 @@ class Client(Stream):
     # -- what the session sends
 
     async def request(
-        self, kind: Literal["get", "set"], payload: Element, timeout: float
+        self, kind: Literal["get", "set"], payload: Element, timeout: float, to: str | None = None
     ) -> Element:
-        """Ask the account's server; returns the answering ``iq``.
+        """Ask the account's server, or another address; returns the answering ``iq``.
 
         Raises `RejectedError` when it answers with an error, `NetworkError` when it does not answer.
         """
         try:
-            return (await self._ask(kind, payload, timeout)).xml
+            return (await self._ask(kind, payload, timeout, to)).xml
         except IqError as error:
             raise failures.rejected(self.domain, "a request", error.condition) from None
+
+    async def search(self, query: Element, timeout: float) -> tuple[Element, list[Element]]:
+        """Send an archive query; returns the answering ``iq``, and the results in their order.
+
+        ``query`` has a ``queryid``. Only what comes from the account itself is a result (XEP-0313,
+        section 4.2), and at most `MAX_RESULTS`. Raises like `request`.
+        """
+        results: list[Element] = []
+        self._searches[query.get("queryid", "")] = results
+        try:
+            return await self.request("set", query, timeout), results
+        finally:
+            del self._searches[query.get("queryid", "")]
 
     async def ping(self, timeout: float) -> None:
         """Return once the server has handled all we sent before. Raises `NetworkError`."""
         with contextlib.suppress(IqError):
             await self._ask("get", ping(), timeout)
 
-    async def _ask(self, kind: Literal["get", "set"], payload: Element, timeout: float) -> Iq:
+    async def _ask(
+        self,
+        kind: Literal["get", "set"],
+        payload: Element,
+        timeout: float,
+        to: str | None = None,
+    ) -> Iq:
         if self.closed.is_set():
             raise self.failure or failures.closed(self.domain, "")
         iq = self.Iq()
         iq["type"] = kind
+        if to is not None:
+            iq["to"] = to
         iq.xml.append(payload)
         future: asyncio.Future[Iq] = iq.send(timeout=timeout)
         self.requests.add(future)
@@ -187,8 +212,21 @@ class Client(Stream):
     # -- what arrives
 
     def _on_message_stanza(self, stanza: Any) -> None:
-        if self.authenticated and (self.bound or self.acks.enabled_in):
+        if not self.authenticated or not (self.bound or self.acks.enabled_in):
+            return
+        result = stanza.xml.find(RESULT)
+        if result is None:
             self._on_message(stanza.xml)
+        elif self._is_own_account(stanza.xml.get("from")):
+            results = self._searches.get(result.get("queryid", ""), [])
+            if len(results) < MAX_RESULTS:
+                results.append(result)
+
+    def _is_own_account(self, address: str | None) -> bool:
+        try:
+            return address is None or normal_jid(address).full == self.account.bare
+        except (InvalidJID, UnicodeError):
+            return False
 
     def _handle_roster(self, iq: Any) -> None:
         """A roster push; slixmpp has checked that it comes from the account itself."""

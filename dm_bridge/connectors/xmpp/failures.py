@@ -19,6 +19,9 @@ OTHER_MECHANISM = frozenset(
 )
 """SASL conditions (RFC 6120, section 6.5) that say nothing about the password."""
 
+PASSING = frozenset({"internal-server-error", "resource-constraint", "remote-server-timeout"})
+"""Stanza error conditions (RFC 6120, section 8.3.3) after which the same request may succeed."""
+
 _STREAM_ERRORS = {
     "conflict": "Another program is connected to {domain} as the same client; it took over.",
     "connection-timeout": "{domain} closed the connection because nothing came from us for long.",
@@ -38,7 +41,14 @@ class StreamConflictError(NetworkError):
 
 
 class RejectedError(NetworkError):
-    """The server answered one request with an error; the stream itself is well."""
+    """The server answered one request with an error; the stream itself is well.
+
+    ``condition``: the error's defined condition (RFC 6120, section 8.3.3).
+    """
+
+    def __init__(self, message: str, condition: str) -> None:
+        super().__init__(message, retry_after=RETRY_SOON)
+        self.condition = condition
 
 
 def unreachable(domain: str, address: str, error: BaseException) -> NetworkError:
@@ -146,7 +156,7 @@ def broken(domain: str, reason: str) -> NetworkError:
 
 def rejected(domain: str, what: str, condition: str) -> RejectedError:
     """The request for ``what`` was answered with the error ``condition``."""
-    return RejectedError(f"{domain} refused {what} ({condition}).", retry_after=RETRY_SOON)
+    return RejectedError(f"{domain} refused {what} ({condition}).", condition)
 
 
 def _temporary(sentence: str) -> NetworkError:

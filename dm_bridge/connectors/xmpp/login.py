@@ -6,6 +6,7 @@ connection that proved to be that server's, and to nobody else.
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Mapping
 
@@ -13,13 +14,16 @@ from slixmpp.util.sasl.client import saslprep
 from slixmpp.util.stringprep_profiles import StringPrepError
 
 from dm_bridge.connectors.xmpp.addresses import bare_jid
+from dm_bridge.connectors.xmpp.archive import Archive
+from dm_bridge.connectors.xmpp.catch_up import first_position
 from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.transport import Routes
-from dm_bridge.errors import UserError
+from dm_bridge.errors import NetworkError, UserError
 from dm_bridge.ids import ContactId
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
 
+_ARCHIVE_SECONDS = 10.0
 _STEP = AskStep(
     fields=(
         LoginField("jid", "XMPP address (JID), for example romeo@example.org"),
@@ -49,7 +53,7 @@ class XmppLogin:
                 check_password(value)
 
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
-        """Log in and out again. Takes at most ``connect_timeout`` and two seconds."""
+        """Log in and out again. Takes at most ``connect_timeout`` and twelve seconds."""
         jid = bare_jid(values.get("jid", ""))
         password = values.get("password", "")
         check_password(password)
@@ -61,12 +65,27 @@ class XmppLogin:
         try:
             await client.open(self._config.connect_timeout)
             remote = client.account.bare
+            position = await self._position(client)
         finally:
             await client.close()
             self._client = None
         return LoginDone(
-            remote=ContactId(remote), name=remote, credentials={"jid": remote, "password": password}
+            remote=ContactId(remote),
+            name=remote,
+            credentials={"jid": remote, "password": password},
+            position=position,
         )
+
+    async def _position(self, client: Client) -> str | None:
+        """Where the archive ends: what comes later is for the bridge. None when that is not known."""
+        archive = Archive(client, _ARCHIVE_SECONDS)
+        try:
+            async with asyncio.timeout(_ARCHIVE_SECONDS):
+                if await archive.exists():
+                    return (await first_position(archive)).text()
+        except (NetworkError, TimeoutError):
+            pass
+        return None
 
     async def cancel(self) -> None:
         if self._client is not None:

@@ -19,13 +19,16 @@ from xml.etree.ElementTree import Element
 import structlog
 
 from dm_bridge.connectors.xmpp.acks import Resumption
+from dm_bridge.connectors.xmpp.archive import Archive
+from dm_bridge.connectors.xmpp.catch_up import CatchUp
 from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
-from dm_bridge.connectors.xmpp.failures import RejectedError, StreamConflictError
+from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError, StreamConflictError
 from dm_bridge.connectors.xmpp.intake import Intake
 from dm_bridge.connectors.xmpp.stanzas import (
     Ignored,
+    archive_id,
     carbons_enable,
     message_payload,
     read_message,
@@ -56,6 +59,8 @@ class XmppSession:
         self._sink = sink
         self._log = _log.bind(login=login.id)
         self._intake = Intake(sink, login.id, self._on_pressure)
+        self._catch_up = CatchUp(self._intake, login.position, self._log)
+        self._archived = False
         self._deliveries = Deliveries()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
@@ -111,7 +116,7 @@ class XmppSession:
                     await self._begin(client)
                 live_since = loop.time()
                 self._become_live(client)
-                await self._watch(client)
+                await self._serve(client)
                 error = client.failure
             except CredentialsError as refused:
                 self._refusal = refused
@@ -153,8 +158,12 @@ class XmppSession:
         )
 
     async def _begin(self, client: Client) -> None:
-        """Set up a session that was not resumed: roster, carbons, then presence."""
+        """Set up a session that was not resumed: roster, carbons, then presence.
+
+        The archive is read only after presence: from then on nothing passes by that is not in it.
+        """
         timeout = self._config.connect_timeout
+        self._catch_up.begin()
         try:
             await self._fetch_roster(client, timeout)
         except RejectedError as error:
@@ -163,7 +172,13 @@ class XmppSession:
             await client.request("set", carbons_enable(), timeout)
         except RejectedError as error:
             self._log.warning("the server offers no carbon copies", error=str(error))
+        self._archived = await self._archive(client).exists()
+        if not self._archived:
+            self._catch_up.without_archive()
         client.send_available()
+
+    def _archive(self, client: Client) -> Archive:
+        return Archive(client, self._config.connect_timeout)
 
     async def _fetch_roster(self, client: Client, timeout: float) -> None:
         versioned = "rosterver" in client.features
@@ -179,6 +194,31 @@ class XmppSession:
             client.pause(True)
         self._live.set()
         self._report(SessionStatus.CONNECTED)
+
+    async def _serve(self, client: Client) -> None:
+        """Read what was missed, next to all else, and wait for the end of the connection."""
+        reading = asyncio.create_task(self._read_archive(client))
+        try:
+            await self._watch(client)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read_archive(self, client: Client) -> None:
+        """A resumed stream only goes on with what the one before had not finished."""
+        if self._catch_up.done:
+            return
+        try:
+            await self._catch_up.run(self._archive(client), client.account)
+        except NetworkError as error:
+            client.fail(error)
+        except Exception:
+            self._log.exception("the archive could not be read")
+            client.fail(
+                NetworkError(
+                    f"The archive of {self._login.remote} cannot be read.", retry_after=60.0
+                )
+            )
 
     async def _watch(self, client: Client) -> None:
         """Wait for the end of the connection; end it when the server no longer answers."""
@@ -247,7 +287,10 @@ class XmppSession:
             self._nicks.move_to_end(event.sender)
             if len(self._nicks) > _NAMES:
                 self._nicks.popitem(last=False)
-        self._intake.put(event, client.acks.ledger)
+        position = None
+        if isinstance(event, RemoteMessage):
+            position = self._catch_up.live(archive_id(stanza, client.account))
+        self._intake.put(event, client.acks.ledger, position)
 
     def _on_pressure(self, pressed: bool) -> None:
         self._log.info("reading from the server pauses" if pressed else "reading goes on")
@@ -280,6 +323,8 @@ class XmppSession:
         client: Client | None = None
         if under_way is None:
             client = await self._ready_client()
+            if message.attempted is not None and await self._is_archived(client, message):
+                return message.id
             under_way = self._deliveries.pending(message.id)
         if under_way is None:
             assert client is not None
@@ -291,6 +336,22 @@ class XmppSession:
         if outcome is not None:
             raise outcome
         return message.id
+
+    async def _is_archived(self, client: Client, message: OutgoingMessage) -> bool:
+        """Whether an earlier attempt had success after all.
+
+        By now the server is done with the stream that carried it: a stream that is not resumed takes
+        the place of the one before, because both have the same resource (RFC 6120, section 7.7.2.2).
+        """
+        if not self._archived or message.attempted is None:
+            return False
+        try:
+            return await self._archive(client).has_sent(message.chat, message.id, message.attempted)
+        except RejectedError as error:
+            if error.condition in PASSING:
+                raise
+            self._log.warning("the archive cannot say whether a message arrived", error=str(error))
+            return False
 
     async def _ready_client(self) -> Client:
         if self._refusal is not None:

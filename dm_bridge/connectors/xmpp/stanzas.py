@@ -5,14 +5,19 @@ vouches for. A carbon copy counts only when it comes from the user's own bare JI
 and a stanza-id only when the user's own account assigned it. All addresses are compared, and given
 out, in the normal form of `addresses.normal_jid`.
 
-Ids (`RemoteMessage.id`) are the same when the server delivers a stanza again:
+Ids (`RemoteMessage.id`) are the same when the server delivers a stanza again, live, late, as a copy or
+from the archive:
 
-* ``sid:<id>``: the XEP-0359 stanza-id, where ``by`` is the user's own bare JID;
+* ``sid:<id>``: the XEP-0359 stanza-id, where ``by`` is the user's own bare JID, or the archive's id;
 * ``own:<id>``: else, for the user's own messages, their origin-id or ``id`` attribute; in a chat with
   oneself even before the stanza-id, because there the message and its carbon copy have one each;
 * ``msg:<digest>``: else the digest of the sender's full JID and the ``id`` attribute;
 * ``txt:<digest>``: when there is no id at all, the digest of sender, body and delay stamp. Two equal
   texts of one sender are then told apart only by their stamp, or by ``nonce``.
+
+A message from the archive has its next best id as `RemoteMessage.other_id`, because a server may have
+delivered a copy without a stanza-id; and if it is the user's, its own id as `RemoteMessage.sent_id`, because
+this session may have sent it under another resource.
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from xml.etree.ElementTree import Element, SubElement
 from slixmpp import JID, InvalidJID
 
 from dm_bridge.connectors.xmpp.addresses import normal_jid
+from dm_bridge.connectors.xmpp.bounces import failure_reason
 from dm_bridge.connectors.xmpp.encryption import unreadable
 from dm_bridge.connectors.xmpp.markup import from_html
 from dm_bridge.connectors.xmpp.styling import to_html
@@ -40,36 +46,15 @@ NICK = "{http://jabber.org/protocol/nick}"
 STYLING = "{urn:xmpp:styling:0}"
 MUC_USER = "{http://jabber.org/protocol/muc#user}"
 CONFERENCE = "{jabber:x:conference}"
-STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 
 EMOTE = "/me "
+_DIRECTIONS = ("sent", "received")
 MAX_ORIGIN_ID = 200
 """Longer ids of others are digested before they become part of ours."""
 MAX_DELAY = 30 * 86_400.0
 """Seconds that a message may have waited for its delay stamp to count."""
 _NAME_CHARACTERS = 100
-_TEXT_CHARACTERS = 200
 _ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_REASONS = {
-    "service-unavailable": "{chat} cannot receive this message: the address does not exist, or takes"
-    " no messages from you.",
-    "recipient-unavailable": "{chat} cannot be reached at the moment.",
-    "item-not-found": "The address {chat} does not exist.",
-    "jid-malformed": "The address {chat} is not valid there.",
-    "gone": "The address {chat} no longer exists.",
-    "remote-server-not-found": "The server of {chat} cannot be found.",
-    "remote-server-timeout": "The server of {chat} did not answer.",
-    "not-acceptable": "{chat} does not accept messages from you; you may have blocked each other.",
-    "forbidden": "{chat} does not accept messages from you.",
-    "not-allowed": "{chat} does not accept messages from you.",
-    "not-authorized": "{chat} accepts messages only from contacts it knows.",
-    "registration-required": "{chat} accepts messages only after registration.",
-    "subscription-required": "{chat} accepts messages only from contacts it has approved.",
-    "resource-constraint": "{chat} or its server has no room for more messages; try again later.",
-    "policy-violation": "The server refused the message: it breaks a rule there (size, rate or"
-    " content).",
-    "internal-server-error": "The server of {chat} has a fault; try again later.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +92,7 @@ def read_message(
 
 def _read(stanza: Element, account: Account, nonce: str, now: float) -> RemoteEvent | Ignored:
     sender = _jid(stanza.get("from")) or JID(account.domain)
-    for direction in ("sent", "received"):
+    for direction in _DIRECTIONS:
         carbon = stanza.find(f"{CARBONS}{direction}")
         if carbon is None:
             continue
@@ -127,6 +112,46 @@ def _read(stanza: Element, account: Account, nonce: str, now: float) -> RemoteEv
     return _message(stanza, sender, account, nonce, now)
 
 
+def read_archived(
+    forwarded: Element, archive_id: str, account: Account, nonce: str, now: float
+) -> RemoteEvent | Ignored:
+    """What an entry of the user's own archive means (XEP-0313, section 4.2).
+
+    ``forwarded``: its XEP-0297 element. ``archive_id``: its id there. Errors count only when they are
+    about a message that this session sent.
+    """
+    inner = forwarded.find(f"{CLIENT}message")
+    if inner is None:
+        return Ignored("archive entry without a message")
+    try:
+        sender = _jid(inner.get("from")) or JID(account.bare)
+        if any(inner.find(f"{CARBONS}{direction}") is not None for direction in _DIRECTIONS):
+            return Ignored("archived carbon copy", suspicious=True)
+        if inner.get("type") == "error":
+            if not _names(inner.get("to", ""), account.full):
+                return Ignored("archived error about a message of another client")
+            return _failure(inner, sender)
+        event = _message(inner, sender, account, nonce, now, archive_id)
+        if isinstance(event, RemoteMessage):
+            return replace(event, sent_at=_sent_at(forwarded, account, now))
+        return event
+    except (InvalidJID, UnicodeError):
+        return Ignored("an address in it is malformed")
+
+
+def archive_id(stanza: Element, account: Account) -> str | None:
+    """Where a live message, or a copy of one, stands in the user's own archive (XEP-0359).
+
+    Only for a stanza that `read_message` took. None also when it was delivered late (XEP-0203):
+    newer ones may then have been delivered before.
+    """
+    for direction in _DIRECTIONS:
+        copied = stanza.find(f"{CARBONS}{direction}/{FORWARD}forwarded/{CLIENT}message")
+        if copied is not None:
+            stanza = copied
+    return None if stanza.find(f"{DELAY}delay") is not None else _own_stanza_id(stanza, account)
+
+
 def _carbon(
     inner: Element, direction: str, account: Account, nonce: str, now: float
 ) -> RemoteEvent | Ignored:
@@ -141,7 +166,12 @@ def _carbon(
 
 
 def _message(
-    stanza: Element, sender: JID, account: Account, nonce: str, now: float
+    stanza: Element,
+    sender: JID,
+    account: Account,
+    nonce: str,
+    now: float,
+    archived: str | None = None,
 ) -> RemoteEvent | Ignored:
     if stanza.get("type") in ("groupchat", "headline"):
         return Ignored(f"type {stanza.get('type')}")
@@ -155,14 +185,17 @@ def _message(
     if content is None:
         return Ignored("no body")
     chat = (_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare
+    best, other = _message_ids(stanza, sender, from_self, account, archived)
     return RemoteMessage(
         chat=ChatId(chat),
-        id=_message_id(stanza, sender, from_self, account, content.body, nonce),
+        id=best or _id_of_text(stanza, sender, content.body, nonce),
         sender=ContactId(sender.bare),
         from_self=from_self,
         content=content,
         sent_at=_sent_at(stanza, account, now),
         sender_name=None if from_self else _nick(stanza),
+        other_id=other if archived is not None else None,
+        sent_id=_own_id(stanza) if archived is not None and from_self else None,
     )
 
 
@@ -184,21 +217,40 @@ def _text(stanza: Element, body: str) -> Text:
     return Text(body, html=None if unstyled else to_html(body), emote=emote)
 
 
-def _message_id(
-    stanza: Element, sender: JID, from_self: bool, account: Account, body: str, nonce: str
-) -> RemoteId:
-    origin = stanza.find(f"{IDS}origin-id")
-    attribute = stanza.get("id")
-    own = (origin.get("id") if origin is not None else None) or attribute
+def _message_ids(
+    stanza: Element, sender: JID, from_self: bool, account: Account, archived: str | None
+) -> tuple[RemoteId | None, RemoteId | None]:
+    """The best id that the message has, and the next best one."""
+    own = _own_id(stanza)
     recipient = _jid(stanza.get("to"))
     to_self = from_self and (recipient is None or recipient.bare == account.bare)
-    for element in [] if to_self and own else stanza.findall(f"{IDS}stanza-id"):
-        if _names(element.get("by", ""), account.bare) and element.get("id"):
-            return RemoteId("sid:" + _short(element.get("id", "")))
+    ids: list[RemoteId] = []
+    stanza_id = archived or _own_stanza_id(stanza, account)
+    if stanza_id and not (to_self and own):
+        ids.append(RemoteId("sid:" + _short(stanza_id)))
     if from_self and own:
-        return RemoteId("own:" + _short(own))
-    if attribute:
-        return RemoteId("msg:" + digest_id(sender.full, attribute))
+        ids.append(RemoteId("own:" + _short(own)))
+    elif attribute := stanza.get("id"):
+        ids.append(RemoteId("msg:" + digest_id(sender.full, attribute)))
+    best, other, *_ = (*ids, None, None)
+    return best, other
+
+
+def _own_id(stanza: Element) -> RemoteId | None:
+    """The id that its sender gave it."""
+    origin = stanza.find(f"{IDS}origin-id")
+    identifier = (None if origin is None else origin.get("id")) or stanza.get("id")
+    return RemoteId(identifier) if identifier else None
+
+
+def _own_stanza_id(stanza: Element, account: Account) -> str | None:
+    for element in stanza.findall(f"{IDS}stanza-id"):
+        if _names(element.get("by", ""), account.bare) and element.get("id"):
+            return element.get("id")
+    return None
+
+
+def _id_of_text(stanza: Element, sender: JID, body: str, nonce: str) -> RemoteId:
     delay = stanza.find(f"{DELAY}delay")
     stamp = delay.get("stamp", nonce) if delay is not None else nonce
     return RemoteId("txt:" + digest_id(sender.full, body, stamp))
@@ -256,22 +308,6 @@ def _failure(stanza: Element, sender: JID) -> RemoteEvent | Ignored:
         message=RemoteId(identifier),
         reason=failure_reason(error, sender.bare),
     )
-
-
-def failure_reason(error: Element, chat: str) -> str:
-    """A sentence for the user about a stanza error (RFC 6120, section 8.3)."""
-    condition, text = "", ""
-    for child in error:
-        if child.tag == f"{STANZAS}text":
-            text = " ".join((child.text or "").split())[:_TEXT_CHARACTERS]
-        elif child.tag.startswith(STANZAS) and not condition:
-            condition = child.tag.removeprefix(STANZAS)
-    sentence = _REASONS.get(condition)
-    if sentence is None:
-        named = f" ({condition})" if re.fullmatch(r"[a-z-]{1,40}", condition) else ""
-        sentence = f"{{chat}} did not get the message{named}."
-    sentence = sentence.format(chat=chat)
-    return f"{sentence} The server says: {text}" if text else sentence
 
 
 def message_payload(content: Text, identifier: RemoteId) -> list[Element]:

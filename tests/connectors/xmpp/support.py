@@ -28,16 +28,18 @@ class Sink:
     def __init__(self) -> None:
         self.events: list[RemoteEvent] = []
         self.batches: list[int] = []
+        self.position: str | None = None
         self.states: list[SessionState] = []
         self.broken = False
         self.refused = 0
 
-    async def deliver(self, events: Sequence[RemoteEvent]) -> None:
+    async def deliver(self, events: Sequence[RemoteEvent], position: str | None = None) -> None:
         await asyncio.sleep(0)
         if self.broken:
             self.refused += 1
             raise StorageError("The database cannot be reached.")
         self.events.extend(events)
+        self.position = position or self.position
         self.batches.append(len(events))
 
     def report(self, state: SessionState) -> None:
@@ -61,10 +63,10 @@ async def until(condition: Callable[[], bool], timeout: float = 15.0) -> None:
         await asyncio.sleep(0.01)
 
 
-def network_for(server: Prosody, **settings: Any) -> XmppNetwork:
+def network_for(server: Prosody, *, port: int | None = None, **settings: Any) -> XmppNetwork:
     entry = {
         "host": server.host,
-        "port": server.port,
+        "port": port or server.port,
         "tls": server.tls,
         "ca_file": server.ca_file,
     }
@@ -77,12 +79,18 @@ class Running:
     """``async with Running(network, jid, password) as (session, sink)``: a connected session."""
 
     def __init__(
-        self, network: XmppNetwork, jid: str, password: str, login: str = "login1"
+        self,
+        network: XmppNetwork,
+        jid: str,
+        password: str,
+        login: str = "login1",
+        position: str | None = None,
     ) -> None:
         self.sink = Sink()
+        self.sink.position = position
         credentials = {"jid": jid, "password": password}
         self.session = network.open_session(
-            Login(LoginId(login), ContactId(jid), credentials), self.sink
+            Login(LoginId(login), ContactId(jid), credentials, position), self.sink
         )
 
     async def __aenter__(self) -> tuple[XmppSession, Sink]:

@@ -213,7 +213,8 @@ async def test_nothing_is_lost_while_the_store_is_down(own_prosody: Prosody) -> 
             peer.send(me, "message 6")
             await until(lambda: sink.refused >= 3)
         assert sink.bodies == [f"message {n}" for n in range(5)]
-        async with Running(network_for(own_prosody), me, "pass") as (_, later):
+        again = Running(network_for(own_prosody), me, "pass", position=sink.position)
+        async with again as (_, later):
             await until(lambda: len(later.events) == 2)
             assert later.bodies == ["message 5", "message 6"]
 

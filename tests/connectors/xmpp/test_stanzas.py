@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from xml.etree.ElementTree import Element, fromstring, tostring
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dm_bridge.connectors.xmpp.bounces import failure_reason
 from dm_bridge.connectors.xmpp.identity import FEATURES, answer, verification
 from dm_bridge.connectors.xmpp.stanzas import (
     Account,
     Ignored,
-    failure_reason,
+    archive_id,
     message_payload,
+    read_archived,
     read_message,
     roster_names,
     xml_text,
@@ -397,3 +400,88 @@ def test_disco_tells_what_the_capabilities_hash() -> None:
     assert hashed is not None
     assert hashed.get("node") == f"urn:dm_bridge:client#{verification()}"
     assert answer("other") is None
+
+
+def archived(
+    message: str, identifier: str = "s1", stamp: str = "2024-05-06T07:08:09Z"
+) -> RemoteMessage | RemoteFailure | Ignored:
+    forwarded = fromstring(  # noqa: S314
+        "<forwarded xmlns='urn:xmpp:forward:0'>"
+        f"<delay xmlns='urn:xmpp:delay' stamp='{stamp}'/>{message}</forwarded>"
+    )
+    event = read_archived(forwarded, identifier, ME, "n", NOW)
+    assert isinstance(event, RemoteMessage | RemoteFailure | Ignored)
+    return event
+
+
+def test_an_archived_message_is_the_live_one_with_its_time() -> None:
+    event = archived(inner("juliet@example.com/x", ME.bare))
+    live = read(
+        stanza(
+            f"<body>hi</body><stanza-id xmlns='urn:xmpp:sid:0' id='s1' by='{ME.bare}'/>",
+            **{"from": "juliet@example.com/x", "id": "i1"},
+        )
+    )
+    unmarked = read(stanza(**{"from": "juliet@example.com/x", "id": "i1"}))
+    assert isinstance(event, RemoteMessage)
+    assert event == replace(live, sent_at=1714979289.0, other_id=unmarked.id)
+    assert (event.id, event.sent_id) == ("sid:s1", None)
+
+
+def test_an_archived_message_of_the_users_own_is_known_by_all_its_ids() -> None:
+    message = inner(f"{ME.bare}/phone", "juliet@example.com/x")
+    event = archived(message)
+    copy = read(carbon("sent", message))
+    assert isinstance(event, RemoteMessage)
+    assert (event.chat, event.from_self) == ("juliet@example.com", True)
+    assert (event.id, event.other_id, event.sent_id) == ("sid:s1", copy.id, "i1")
+
+
+def test_an_archived_note_to_oneself_is_known_by_its_own_id() -> None:
+    sent, received = (archived(inner(f"{ME.bare}/phone", ME.bare), n) for n in ("s1", "s2"))
+    assert isinstance(sent, RemoteMessage)
+    assert sent == received
+    assert (sent.id, sent.other_id) == ("own:i1", None)
+
+
+def test_an_archived_bounce_of_this_sessions_message_is_a_failure() -> None:
+    def bounce(to: str) -> str:
+        return (
+            f"<message xmlns='jabber:client' from='juliet@example.com' to='{to}' type='error'"
+            " id='i1'><error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
+            "</error></message>"
+        )
+
+    event = archived(bounce(ME.full))
+    assert isinstance(event, RemoteFailure)
+    assert (event.chat, event.message) == ("juliet@example.com", "i1")
+    assert isinstance(archived(bounce(f"{ME.bare}/phone")), Ignored)
+
+
+@pytest.mark.parametrize(
+    ("message", "suspicious"),
+    [
+        ("", False),
+        (inner(ME.full, "juliet@example.com"), False),
+        (inner("juliet@example.com/x", ME.bare, type_="groupchat"), False),
+        (inner("@@", ME.bare), False),
+        (inner("juliet@example.com/x", ME.bare, extra=tostring(
+            carbon("received", inner("juliet@example.com/x", ME.bare))[0], encoding="unicode"
+        )), True),
+    ],
+)  # fmt: skip
+def test_what_else_is_archived_is_nothing(message: str, suspicious: bool) -> None:
+    event = archived(message)
+    assert isinstance(event, Ignored)
+    assert event.suspicious is suspicious
+
+
+def test_a_live_message_and_a_copy_of_one_have_their_place_in_the_archive() -> None:
+    own = f"<stanza-id xmlns='urn:xmpp:sid:0' id='s1' by='{ME.bare}'/>"
+    other = "<stanza-id xmlns='urn:xmpp:sid:0' id='s2' by='juliet@example.com'/>"
+    message = inner(f"{ME.bare}/phone", "juliet@example.com", extra=own)
+    late = DELAY.format(ME.domain, "2024-05-06T07:08:09Z")
+    assert archive_id(stanza(f"<body>hi</body>{other}{own}"), ME) == "s1"
+    assert archive_id(carbon("sent", message), ME) == "s1"
+    assert archive_id(stanza(f"<body>hi</body>{other}"), ME) is None
+    assert archive_id(stanza(f"<body>hi</body>{own}{late}"), ME) is None
