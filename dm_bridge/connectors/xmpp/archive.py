@@ -24,7 +24,7 @@ from slixmpp.xmlstream import register_stanza_plugin
 
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.client import Client
-from dm_bridge.connectors.xmpp.failures import RejectedError
+from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError
 from dm_bridge.connectors.xmpp.stanzas import CLIENT, DELAY, FORWARD, IDS, Account
 from dm_bridge.errors import NetworkError
 
@@ -75,7 +75,9 @@ class Archive:
             answer = await self._client.request(
                 "get", query, self._timeout, to=self._client.account.bare
             )
-        except RejectedError:
+        except RejectedError as error:
+            if error.condition in PASSING:
+                raise
             return False
         path = f"{_DISCO_INFO}query/{_DISCO_INFO}feature"
         return any(feature.get("var") == FEATURE for feature in answer.findall(path))

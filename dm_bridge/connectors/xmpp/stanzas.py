@@ -23,6 +23,7 @@ this session may have sent it under another resource.
 from __future__ import annotations
 
 import datetime
+import math
 import re
 from dataclasses import dataclass, replace
 from xml.etree.ElementTree import Element, SubElement
@@ -133,7 +134,7 @@ def read_archived(
             return _failure(inner, sender)
         event = _message(inner, sender, account, nonce, now, archive_id)
         if isinstance(event, RemoteMessage):
-            return replace(event, sent_at=_sent_at(forwarded, account, now))
+            return replace(event, sent_at=_sent_at(forwarded, account, now, math.inf))
         return event
     except (InvalidJID, UnicodeError):
         return Ignored("an address in it is malformed")
@@ -268,11 +269,13 @@ def _names(address: str, *expected: str) -> bool:
         return False
 
 
-def _sent_at(parent: Element, account: Account, now: float) -> float | None:
+def _sent_at(
+    parent: Element, account: Account, now: float, max_delay: float = MAX_DELAY
+) -> float | None:
     """The delay stamp (XEP-0203, XEP-0082) in the name of the user's own server, if any.
 
     An account on the same server can forge one, because servers do not filter them. So it counts
-    only from `MAX_DELAY` before ``now`` up to ``now``; a message stored for longer arrives without
+    only from ``max_delay`` before ``now`` up to ``now``; a message stored for longer arrives without
     a time.
     """
     for delay in parent.findall(f"{DELAY}delay"):
@@ -285,7 +288,7 @@ def _sent_at(parent: Element, account: Account, now: float) -> float | None:
             seconds = stamp.timestamp()
         except (ValueError, OverflowError):
             continue
-        if now - MAX_DELAY <= seconds <= now:
+        if now - max_delay <= seconds <= now:
             return seconds
     return None
 

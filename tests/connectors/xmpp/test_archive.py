@@ -141,6 +141,9 @@ async def test_an_archive_exists_where_the_account_says_so() -> None:
     ):
         client.features = features
         assert await archive(client).exists() is exists
+    client.features = rejected("d", "it", "internal-server-error")
+    with pytest.raises(NetworkError):
+        await archive(client).exists()
 
 
 @pytest.mark.parametrize(

@@ -428,6 +428,12 @@ def test_an_archived_message_is_the_live_one_with_its_time() -> None:
     assert (event.id, event.sent_id) == ("sid:s1", None)
 
 
+def test_an_archived_message_may_be_old() -> None:
+    event = archived(inner("juliet@example.com/x", ME.bare), stamp="2014-05-06T07:08:09Z")
+    assert isinstance(event, RemoteMessage)
+    assert event.sent_at == 1399360089.0
+
+
 def test_an_archived_message_of_the_users_own_is_known_by_all_its_ids() -> None:
     message = inner(f"{ME.bare}/phone", "juliet@example.com/x")
     event = archived(message)
