@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
+from collections.abc import Callable
 
 import pytest
 
@@ -195,3 +197,79 @@ def test_slixmpp_says_nothing_of_what_it_sees(caplog: pytest.LogCaptureFixture) 
         assert not logging.getLogger("slixmpp").propagate
     finally:
         root.setLevel(before)
+
+
+class Archiving(ScriptedServer):
+    """A server with an archive, whose answers a test writes. ``mute``: queries that get none."""
+
+    mute = 0
+    results = ""
+
+    def _answer_iq(self, xml: str, say: Callable[[str], None]) -> None:
+        identifier = re.search(r'\bid="([^"]*)"', xml)
+        query = re.search(r'queryid="([^"]*)"', xml)
+        if identifier and "disco#info" in xml:
+            say(
+                f"<iq type='result' id='{identifier[1]}' from='romeo@localhost'>"
+                "<query xmlns='http://jabber.org/protocol/disco#info'>"
+                "<feature var='urn:xmpp:mam:2'/></query></iq>"
+            )
+        elif identifier and query:
+            if self.mute:
+                self.mute -= 1
+                return
+            say(self.results.replace("QUERY", query[1]))
+            say(
+                f"<iq type='result' id='{identifier[1]}'>"
+                "<fin xmlns='urn:xmpp:mam:2' complete='true'/></iq>"
+            )
+        else:
+            super()._answer_iq(xml, say)
+
+
+POSITION = '{"id": "a", "at": 1714979289.0}'
+RESULT = (
+    "<message{sender}><result xmlns='urn:xmpp:mam:2' queryid='{query}' id='{body}'>"
+    "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client' type='chat'"
+    " from='juliet@localhost/x' to='romeo@localhost' id='{body}'><body>{body}</body></message>"
+    "</forwarded></result></message>"
+)
+
+
+async def test_archived_messages_come_from_the_own_account_and_for_this_query_only() -> None:
+    async with Archiving() as server:
+        server.results = "".join(
+            RESULT.format(sender=sender, query=query, body=body)
+            for body, sender, query in (
+                ("other sender", " from='mallory@localhost/x'", "QUERY"),
+                ("server", " from='localhost'", "QUERY"),
+                ("own resource", " from='romeo@localhost/phone'", "QUERY"),
+                ("other query", "", "guess"),
+                ("malformed", " from='@@'", "QUERY"),
+                ("honest", "", "QUERY"),
+                ("also honest", " from='romeo@localhost'", "QUERY"),
+            )
+        )
+        async with Running(server.network(), "romeo@localhost", "x", position=POSITION) as (
+            _,
+            sink,
+        ):
+            await until(lambda: len(sink.events) >= 2)
+            server.write("<message from='juliet@localhost/x'><body>live</body></message>")
+            await until(lambda: "live" in sink.bodies)
+            assert sink.bodies == ["honest", "also honest", "live"]
+
+
+async def test_an_archive_that_does_not_answer_costs_the_connection_and_no_message() -> None:
+    async with Archiving() as server:
+        server.mute = 1
+        server.results = RESULT.format(sender="", query="QUERY", body="missed")
+        network = server.network(connect_timeout=0.5)
+        async with Running(network, "romeo@localhost", "x", position=POSITION) as (_, sink):
+            server.write("<message from='juliet@localhost/x'><body>live</body></message>")
+            state = await sink.status(SessionStatus.TRANSIENT_DISCONNECT)
+            assert "did not answer in time" in state.reason
+            await until(lambda: "live" in sink.bodies)
+            assert sink.bodies == ["missed", "live"]
+            assert server.read.count("<after>a</after>") == 2
+            assert "<resume" in server.read
