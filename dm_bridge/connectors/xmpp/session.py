@@ -61,6 +61,7 @@ class XmppSession:
         self._intake = Intake(sink, login.id, self._on_pressure)
         self._catch_up = CatchUp(self._intake, login.position, self._log)
         self._archived = False
+        self._begun = False
         self._deliveries = Deliveries()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
@@ -112,7 +113,8 @@ class XmppSession:
             error: Exception | None = None
             try:
                 client = self._client = self._new_client(previous)
-                if not await client.open(self._config.connect_timeout):
+                self._begun &= await client.open(self._config.connect_timeout)
+                if not self._begun:
                     await self._begin(client)
                 live_since = loop.time()
                 self._become_live(client)
@@ -158,7 +160,7 @@ class XmppSession:
         )
 
     async def _begin(self, client: Client) -> None:
-        """Set up a session that was not resumed: roster, carbons, then presence.
+        """Set up a session that continues none that was set up: roster, carbons, then presence.
 
         The archive is read only after presence: from then on nothing passes by that is not in it.
         """
@@ -176,6 +178,7 @@ class XmppSession:
         if not self._archived:
             self._catch_up.without_archive()
         client.send_available()
+        self._begun = True
 
     def _archive(self, client: Client) -> Archive:
         return Archive(client, self._config.connect_timeout)

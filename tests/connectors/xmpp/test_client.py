@@ -200,15 +200,21 @@ def test_slixmpp_says_nothing_of_what_it_sees(caplog: pytest.LogCaptureFixture) 
 
 
 class Archiving(ScriptedServer):
-    """A server with an archive, whose answers a test writes. ``mute``: queries that get none."""
+    """A server with an archive, whose answers a test writes. ``mute``: queries that get none.
+
+    ``forget``: a request that holds this text gets no answer, once.
+    """
 
     mute = 0
+    forget = ""
     results = ""
 
     def _answer_iq(self, xml: str, say: Callable[[str], None]) -> None:
         identifier = re.search(r'\bid="([^"]*)"', xml)
         query = re.search(r'queryid="([^"]*)"', xml)
-        if identifier and "disco#info" in xml:
+        if self.forget and self.forget in xml:
+            self.forget = ""
+        elif identifier and "disco#info" in xml:
             say(
                 f"<iq type='result' id='{identifier[1]}' from='romeo@localhost'>"
                 "<query xmlns='http://jabber.org/protocol/disco#info'>"
@@ -273,3 +279,18 @@ async def test_an_archive_that_does_not_answer_costs_the_connection_and_no_messa
             assert sink.bodies == ["missed", "live"]
             assert server.read.count("<after>a</after>") == 2
             assert "<resume" in server.read
+
+
+@pytest.mark.parametrize("forgotten", ["jabber:iq:roster", "urn:xmpp:carbons:2", "disco#info"])
+async def test_a_session_that_was_not_set_up_is_set_up_after_its_stream_is_resumed(
+    forgotten: str,
+) -> None:
+    async with Archiving() as server:
+        server.forget = forgotten
+        server.results = RESULT.format(sender="", query="QUERY", body="missed")
+        network = server.network(connect_timeout=0.5)
+        async with Running(network, "romeo@localhost", "x", position=POSITION) as (_, sink):
+            await until(lambda: sink.bodies == ["missed"])
+            assert "<resume" in server.read
+            assert "<presence" in server.read
+            assert "urn:xmpp:carbons:2" in server.read.partition("<resume")[2]
