@@ -7,12 +7,12 @@ ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 
-import aiohttp
 import structlog
 from aiohttp import web
 
@@ -35,6 +35,7 @@ from dm_bridge.ids import LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix import handshake
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
+from dm_bridge.matrix.sessions import homeserver_session
 from dm_bridge.matrix.transactions import PushedEvent
 from dm_bridge.network.api import Network
 from dm_bridge.ops.health import Health
@@ -53,7 +54,7 @@ from dm_bridge.store.sealing import SealingKey
 log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE = 60.0
-PING_INTERVAL = 300.0
+PING_INTERVAL = 30.0
 
 
 class App:
@@ -65,6 +66,7 @@ class App:
         self._bot = config.bot_user_id
         self._namespace = config.ghosts
         self.metrics = Metrics()
+        self._unreachable = asyncio.Event()
 
     async def run(self, stop: asyncio.Event, *, migrate_first: bool) -> None:
         """Start, serve until ``stop`` is set, stop. Raises `AdminError` when it cannot start."""
@@ -113,13 +115,13 @@ class App:
 
     async def _build(self, database: Database) -> None:
         config, appservice = self._config, self._config.appservice
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=30),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-        )
+        session = homeserver_session()
         self._stack.push_async_callback(session.close)
         self._homeserver = Homeserver(
-            config.homeserver.url, appservice.as_token.get_secret_value(), session
+            config.homeserver.url,
+            appservice.as_token.get_secret_value(),
+            session,
+            self._unreachable.set,
         )
         self._inbox = InboxStore(database)
         self._outbox = OutboxStore(database)
@@ -367,9 +369,15 @@ class App:
                 if failures > 1:  # right after a start, the homeserver may still be backing off
                     log.error(problem)
             self._health.homeserver(problem)
-            await asyncio.sleep(
-                PING_INTERVAL if problem is None else min(LONGEST_PAUSE, 2.0 ** min(failures, 6))
-            )
+            if problem is not None:
+                await asyncio.sleep(min(LONGEST_PAUSE, 2.0 ** min(failures, 6)))
+                continue
+            self._unreachable.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PING_INTERVAL):
+                    await self._unreachable.wait()
+                    url = self._config.homeserver.url
+                    self._health.homeserver(f"The homeserver at {url} cannot be reached.")
 
 
 async def run_bridge(config: Config, *, migrate: bool = True) -> int:

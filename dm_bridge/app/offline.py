@@ -28,6 +28,7 @@ from dm_bridge.matrix import handshake
 from dm_bridge.matrix.accounts import Access, Accounts
 from dm_bridge.matrix.discovery import Discovery, public_session
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.sessions import homeserver_session
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
 from dm_bridge.store.direct import DirectStore
@@ -140,9 +141,7 @@ async def offline(config: Config, account: UserId) -> AsyncIterator[Offline]:
     """The parts, to look after ``account`` and nobody else. Raises `AdminError`."""
     async with AsyncExitStack() as stack:
         database = await _database(config, stack)
-        session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-        )
+        session = homeserver_session()
         stack.push_async_callback(session.close)
         homeserver = Homeserver(
             config.homeserver.url, config.appservice.as_token.get_secret_value(), session

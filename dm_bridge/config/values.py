@@ -157,7 +157,19 @@ def check_database_url(value: str) -> str:
         raise ValueError(f"{expected}; SQLite is not supported")
     if url.scheme not in ("postgresql", "postgres") or "://" not in value:
         raise ValueError(expected)
+    torn = url.fragment or "/" in url.path[1:] or "@" in url.path + url.query
+    if torn or not all(map(_has_sound_port, url.netloc.rpartition("@")[2].split(","))):
+        raise ValueError(
+            f"{expected}; in a password, write / as %2F, # as %23, ? as %3F, @ as %40, : as %3A and % as %25"
+        )
     return value
+
+
+def _has_sound_port(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").port != 0
+    except ValueError:
+        return False
 
 
 def check_bot(value: str) -> str:

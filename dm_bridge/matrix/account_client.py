@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-import aiohttp
 from mautrix.api import Path, PathBuilder
 
 from dm_bridge.direct.audit import rooms_in
@@ -40,6 +39,7 @@ from dm_bridge.matrix.room_facts import (
     replaced_by_sync,
     state_of_events,
 )
+from dm_bridge.matrix.sessions import homeserver_session
 
 AT_ONCE = 12
 """Single calls under way at the same time."""
@@ -314,11 +314,7 @@ async def open_account(
 
     Raises `UserError` for a token that the homeserver does not know.
     """
-    connector = aiohttp.TCPConnector(limit=AT_ONCE + 4)
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-    async with aiohttp.ClientSession(
-        connector=connector, timeout=timeout, cookie_jar=aiohttp.DummyCookieJar()
-    ) as session:
+    async with homeserver_session(AT_ONCE + 4) as session:
         url = await find_client_url(session, homeserver)
         client = Homeserver(url, token, session)
         try:

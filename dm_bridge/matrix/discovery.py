@@ -22,6 +22,7 @@ from yarl import URL
 
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import UserId, server_name
+from dm_bridge.matrix.sessions import without_repeats
 
 DEADLINE = 10.0  # seconds for one document, redirects included
 MAX_DOCUMENT = 64 * 1024
@@ -126,18 +127,20 @@ def public_session(
     It keeps no cookies and uses no proxy. Redirects are the caller's: pass ``allow_redirects=False``. An
     address in a URL, in place of a name, is the caller's to check.
     """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
-            resolver=PublicResolver(resolver or aiohttp.DefaultResolver()),
-            ssl=tls,
-            limit=50,
-            limit_per_host=10,
-        ),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"Accept-Encoding": "identity"},
-        auto_decompress=False,
-        response_class=_BoundedResponse,
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+    return without_repeats(
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                resolver=PublicResolver(resolver or aiohttp.DefaultResolver()),
+                ssl=tls,
+                limit=50,
+                limit_per_host=10,
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"Accept-Encoding": "identity"},
+            auto_decompress=False,
+            response_class=_BoundedResponse,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+        )
     )
 
 

@@ -15,7 +15,7 @@ import io
 import json
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -34,12 +34,23 @@ Json = dict[str, Any]
 
 
 class Homeserver:
-    """One homeserver, with one application service token."""
+    """One homeserver, with one application service token.
 
-    def __init__(self, url: str, token: str, session: aiohttp.ClientSession) -> None:
+    ``session``: one that repeats nothing by itself (`dm_bridge.matrix.sessions`). ``unreachable``: called when no
+    connection can be made.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        session: aiohttp.ClientSession,
+        unreachable: Callable[[], None] = lambda: None,
+    ) -> None:
         self.url = url.rstrip("/")
         self._token = token
         self._session = session
+        self._unreachable = unreachable
         self._not_before = 0.0
 
     async def request(
@@ -138,6 +149,7 @@ class Homeserver:
                     raw = await response.read()
                     return _answer(response.status, response.headers, raw, path)
         except aiohttp.ClientConnectorError as error:
+            self._unreachable()
             raise HomeserverError(
                 f"The homeserver at {self.url} cannot be reached ({error.os_error.strerror or error}). "
                 "Check that it runs and that homeserver.url is right.",

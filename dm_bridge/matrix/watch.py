@@ -26,6 +26,7 @@ from mautrix.api import Path
 from dm_bridge.errors import BridgeError, HomeserverError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.sessions import homeserver_session
 
 log = structlog.get_logger(__name__)
 
@@ -64,10 +65,7 @@ MayWatch = Callable[[UserId], bool]
 
 def watch_session(accounts: int) -> aiohttp.ClientSession:
     """A client session for that many long polls, apart from the one that everything else uses."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=accounts + 16, keepalive_timeout=POLL + GRACE),
-        timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
-    )
+    return homeserver_session(accounts + 16, POLL + GRACE)
 
 
 class DirectWatch:

@@ -19,6 +19,7 @@ from dm_bridge.errors import StorageError
 Connection = PoolConnectionProxy  # what `Database.connection` yields
 
 COMMAND_DEADLINE = 30.0
+PROBE_DEADLINE = 2.0
 CONNECT_DEADLINE = 10.0
 
 TROUBLE = (
@@ -71,6 +72,7 @@ class Database:
     def __init__(self, pool: asyncpg.Pool, instance: str = "dm_bridge") -> None:
         self._pool = pool
         self.instance = instance
+        self._probe: asyncio.Task[bool] | None = None
         """What the server shows as ``application_name``: this process's own name."""
 
     @classmethod
@@ -117,9 +119,19 @@ class Database:
             yield connection
 
     async def healthy(self) -> bool:
-        """Whether the database answers within two seconds."""
+        """Whether the database answers within two seconds.
+
+        A server that hangs also keeps a question from being taken back, so that is not waited for; nor is
+        another one asked meanwhile.
+        """
+        if self._probe is None or self._probe.done():
+            self._probe = asyncio.create_task(self._answers())
+        done, _ = await asyncio.wait({self._probe}, timeout=PROBE_DEADLINE)
+        return bool(done) and self._probe.result()
+
+    async def _answers(self) -> bool:
         try:
-            async with asyncio.timeout(2), self.connection() as connection:
+            async with asyncio.timeout(PROBE_DEADLINE), self.connection() as connection:
                 await connection.fetchval("SELECT 1")
         except (StorageError, TimeoutError, asyncpg.PostgresError):
             return False

@@ -15,6 +15,7 @@ from dm_bridge.network.events import SessionState, SessionStatus
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
 
 FAKE = NetworkName("fake")
+NO_ADDRESS = "nonsense"
 FIELDS = (
     LoginField("address", "address"),
     LoginField("password", "password", FieldKind.SECRET),
@@ -73,7 +74,9 @@ class FakeLoginProcess:
     def start(self) -> AskStep:
         return AskStep(FIELDS)
 
-    def check(self, field: str, value: str) -> None: ...
+    def check(self, field: str, value: str) -> None:
+        if field == "address" and value == NO_ADDRESS:
+            raise UserError("That is no address.")
 
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
         self._network.log.append("asked")

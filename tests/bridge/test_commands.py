@@ -31,7 +31,7 @@ from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
 from dm_bridge.store.sealing import SealingKey
 
-from .fakes import FAKE, FakeNetwork
+from .fakes import FAKE, NO_ADDRESS, FakeNetwork
 
 USER = UserId("@juliet:example.org")
 NURSE = UserId("@nurse:example.org")
@@ -175,6 +175,13 @@ async def test_with_one_network_its_name_may_be_left_out(bot: Bot) -> None:
 
 async def test_an_unknown_network_is_answered_with_the_known_ones(bot: Bot) -> None:
     assert "`login fake`" in await bot.say("login icq")
+
+
+async def test_the_secret_is_removed_even_when_the_address_is_wrong(bot: Bot) -> None:
+    answer = await bot.say(f"login fake {NO_ADDRESS} {SECRET}")
+    assert answer.startswith("«hidden»\n⚠")
+    assert bot.network.submitted == []
+    assert "«hidden»" not in await bot.say(f"login fake {NO_ADDRESS}")
 
 
 async def test_the_secret_is_removed_before_the_network_is_asked(bot: Bot) -> None:

@@ -284,6 +284,15 @@ def test_a_database_url_is_a_secret(complaints: Any) -> None:
     assert line.endswith("; found 32 characters.")
 
 
+@pytest.mark.parametrize("password", ["hunter2/x", "hunter2#x", "hunter2?x", "2/hunter2"])
+def test_a_database_password_that_tears_the_url_is_not_shown(
+    complaints: Any, password: str
+) -> None:
+    [line] = complaints(f"database: {{url: 'postgresql://root:{password}@localhost/x'}}\n")
+    assert "in a password, write / as %2F" in line
+    assert "hunter2" not in line
+
+
 def test_a_password_in_another_url_is_not_shown(complaints: Any) -> None:
     [line] = complaints("  url: http://me:hunter2@localhost\n")
     assert "without a user name or password" in line

@@ -164,6 +164,26 @@ async def test_health_and_metrics_answer(mortal: Stack) -> None:
     assert "dm_bridge_direct_puts_total" in text
 
 
+async def test_readiness_tells_soon_that_the_homeserver_is_gone(mortal: Stack) -> None:
+    async with aiohttp.ClientSession(mortal.bridge.url) as session:
+
+        async def ready(status: int, within: float) -> str:
+            async with asyncio.timeout(within):
+                while True:
+                    async with session.get("/health/ready") as response:
+                        if response.status == status:
+                            return await response.text()
+                    await asyncio.sleep(0.2)
+
+        async with pair(mortal) as p:
+            await p.first_chat()
+            await mortal.synapse.stop()
+            p.juliet.send(p.romeo, "nobody is there")
+            assert "cannot be reached" in await ready(503, 10)
+            await mortal.synapse.restart()
+            await ready(200, 90)
+
+
 async def test_sigterm_ends_it_in_order_with_status_zero(mortal: Stack) -> None:
     mortal.bridge.signal(signal.SIGTERM)
     assert await mortal.bridge.stop() == 0

@@ -9,10 +9,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import aiohttp
 from aiohttp import web
 
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.sessions import homeserver_session
 
 Answer = tuple[int, Any] | web.Response | Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,7 +65,7 @@ async def scripted() -> AsyncIterator[Script]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     script.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    async with aiohttp.ClientSession() as session:
+    async with homeserver_session() as session:
         script.homeserver = Homeserver(script.url + "/", "as-token", session)
         yield script
     await runner.cleanup()

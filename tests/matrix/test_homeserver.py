@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from functools import partial
 from pathlib import Path as File
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId
 from dm_bridge.matrix import homeserver as module
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.sessions import homeserver_session
 from dm_bridge.testing.processes import free_port
 
 from .scripted import Script
@@ -232,6 +234,30 @@ async def test_a_connection_that_breaks_off_is_uncertain(script: Script) -> None
     with pytest.raises(HomeserverError, match="did not answer") as caught:
         await script.homeserver.request("POST", Path.v3.x)
     assert (caught.value.status, caught.value.certain) == (0, False)
+
+
+async def test_nothing_is_sent_twice_behind_our_back(script: Script) -> None:
+    async def hang_up(request: web.Request) -> web.Response:
+        assert request.transport is not None
+        request.transport.close()
+        return web.json_response({})
+
+    script.answers = [(200, {"event_id": "$first"}), hang_up, (200, {"event_id": "$again"})]
+    send = partial(script.homeserver.send, ROOM, "m.room.message", {}, user=GHOST)
+    assert await send("one") == "$first"  # and its connection is used again
+    with pytest.raises(HomeserverError) as caught:
+        await send("two", repeat_unsure=False)
+    assert not caught.value.certain
+    assert [seen.path[-3:] for seen in script.seen] == ["one", "two"]
+
+
+async def test_who_wants_to_know_is_told_that_the_homeserver_is_gone() -> None:
+    told: list[int] = []
+    async with homeserver_session() as session:
+        gone = Homeserver(f"http://127.0.0.1:{free_port()}", "t", session, lambda: told.append(1))
+        with pytest.raises(HomeserverError):
+            await gone.request("GET", Path.v3.sync, deadline=0)
+    assert told == [1]
 
 
 async def test_a_homeserver_that_is_not_there_is_named(script: Script) -> None:

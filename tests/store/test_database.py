@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
 
 from dm_bridge.errors import StorageError
+from dm_bridge.store import database as database_module
 from dm_bridge.store.database import Database, storage_error
 
 
@@ -94,6 +99,37 @@ async def test_a_database_that_hangs_is_not_healthy_and_costs_two_seconds(
         assert asyncio.get_running_loop().time() - started < 4
     assert await database.healthy()
     await database.close()
+
+
+async def test_a_question_that_cannot_be_taken_back_delays_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, answered = 0, asyncio.Event()
+
+    class Hanging:
+        @asynccontextmanager
+        async def acquire(self, timeout: float) -> AsyncIterator[Any]:
+            nonlocal asked
+            asked += 1
+            while (
+                not answered.is_set()
+            ):  # as asyncpg, when the server does not even take a cancellation
+                with contextlib.suppress(asyncio.CancelledError):
+                    await answered.wait()
+            if asked:
+                raise OSError("gone")
+            yield
+
+    monkeypatch.setattr(database_module, "PROBE_DEADLINE", 0.05)
+    database = Database(Hanging())  # type: ignore[arg-type]
+    for _ in range(3):
+        async with asyncio.timeout(1):
+            assert not await database.healthy()
+    assert asked == 1
+    answered.set()
+    await asyncio.sleep(0.01)
+    assert not await database.healthy()
+    assert asked == 2
 
 
 @pytest.mark.parametrize(

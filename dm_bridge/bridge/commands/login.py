@@ -68,9 +68,12 @@ class LoginDialogues:
         self._open[(room, user)] = dialogue
         self._logins.begin(user)
         dialogue.answer = answer
-        for field_, value in zip(step.fields, values, strict=False):
-            if field_.kind is FieldKind.SECRET:
-                await answer(Reply("", hide_request=True))
+        given_fields = list(zip(step.fields, values, strict=False))
+        if any(field_.kind is FieldKind.SECRET for field_, _ in given_fields):
+            await answer(
+                Reply("", hide_request=True)
+            )  # before anything is found wrong with the rest
+        for field_, value in given_fields:
             if not await self._take(dialogue, field_, value, answer):
                 return
         await self._go_on(user, room, dialogue, answer)
