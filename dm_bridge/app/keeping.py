@@ -93,7 +93,7 @@ class Keeping:
         watcher = Homeserver(config.homeserver.url, token, watching)
         self.observation = Observation(
             self.keeper,
-            lambda account, busy: DirectWatch(watcher, account, self._may_watch, busy),
+            lambda account, patience: DirectWatch(watcher, account, self._may_watch, patience),
             self.accounts.access,
             owns,
             self.store.accounts,

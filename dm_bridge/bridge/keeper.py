@@ -108,6 +108,11 @@ class Keeper:
         if (work := self._work.get(account)) is not None:
             work.urged.set()
 
+    def hasten(self, account: UserId) -> None:
+        """No more touches are under way: do not wait for them to pause, unless writes were many of late."""
+        if (work := self._work.get(account)) is not None and self._paces.may_hasten(account):
+            work.hasten()
+
     def look(self, account: UserId, source: Source) -> None:
         """Somebody may have changed the document: read it soon. ``source``: why that is thought."""
         if (work := self._wake(account)) is not None:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
+from collections.abc import Iterator
 
 from dm_bridge.direct import Source
 from dm_bridge.ids import UserId
 
 ARRIVALS = 64
 """Versions of one account that may wait to be judged; then the oldest are not."""
+HASTY = 4
+"""Writes of late from which on no more are hastened."""
 CALM = 60.0
 """Seconds without a write of ours after which an account's next one is not delayed."""
 
@@ -36,6 +39,7 @@ class Work:
         self.must_read = False
         self.arrived: deque[tuple[bytes, Source]] = deque(maxlen=ARRIVALS)
         self.urged = asyncio.Event()
+        self._hasty = self._gathering = False
         self._moved = asyncio.Event()
 
     def touch(self) -> None:
@@ -43,6 +47,21 @@ class Work:
         self.must_read = True
         self.touches += 1
         self.touched_at = asyncio.get_running_loop().time()
+
+    def hasten(self) -> None:
+        """No more touches are under way: the next gathering of them is over, now or when it begins."""
+        self._hasty = True
+        if self._gathering:
+            self.urged.set()
+
+    @contextlib.contextmanager
+    def gathering(self) -> Iterator[bool]:
+        """Around the gathering of touches, which is over at once when this is true."""
+        self._gathering = True
+        try:
+            yield self._hasty
+        finally:
+            self._gathering = self._hasty = False
 
     def settle(self, woken: int) -> None:
         """Every waking up to this one has been dealt with."""
@@ -77,6 +96,10 @@ class Paces:
         writes, _ = self._wrote.get(account, (0, 0.0))
         self._wrote[account] = writes + 1, asyncio.get_running_loop().time()
 
+    def may_hasten(self, account: UserId) -> bool:
+        """Whether one more write may follow at once."""
+        return self._wrote.get(account, (0, 0.0))[0] < HASTY
+
     async def gather(self, account: UserId, work: Work) -> None:
         """Wait until touches pause for long enough, or somebody urges."""
         loop = asyncio.get_running_loop()
@@ -84,11 +107,12 @@ class Paces:
         if not writes or loop.time() - last > CALM:
             self._wrote.pop(account, None)
             return
-        while not work.urged.is_set():
-            until = min(work.touched_at + quiet(writes), last + patience(writes))
-            if (wait := until - loop.time()) <= 0:
-                return
-            await work.rest(wait)
+        with work.gathering() as over:
+            while not over and not work.urged.is_set():
+                until = min(work.touched_at + quiet(writes), last + patience(writes))
+                if (wait := until - loop.time()) <= 0:
+                    return
+                await work.rest(wait)
 
 
 def quiet(writes: int) -> float:

@@ -90,7 +90,7 @@ class Observation:
     def __init__(
         self,
         keeper: Kept,
-        open_watch: Callable[[UserId, Callable[[], bool]], Watch],
+        open_watch: Callable[[UserId, Callable[[], float]], Watch],
         access: Callable[[UserId], Access],
         owns: Callable[[UserId], bool],
         accounts: Callable[[], Awaitable[Collection[UserId]]],

@@ -26,6 +26,7 @@ from typing import assert_never
 
 import structlog
 
+from dm_bridge.bridge.arrivals import Arrivals
 from dm_bridge.bridge.contact_moves import ContactMoves, Moved
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.keeper import Keeper
@@ -144,6 +145,7 @@ class Portals:
         self._moves = ContactMoves(homeserver, ghosts, store, direct, self.life)
         self._making = asyncio.Semaphore(MAKING_AT_ONCE)
         self._locks: dict[PortalKey, tuple[asyncio.Lock, int]] = {}
+        self._arrivals = Arrivals(keeper)
 
     # -- opening
 
@@ -166,7 +168,8 @@ class Portals:
         if row is not None and self._next_step(row, login.owner) is Step.READY:
             return _opened(row, login)
         async with self._alone_with(key):
-            return await self._open(key, login, network, contact, name, private_name)
+            with self._arrivals.expect(login.owner) as arrived:
+                return await self._open(key, login, network, contact, name, private_name, arrived)
 
     @asynccontextmanager
     async def _alone_with(self, key: PortalKey) -> AsyncIterator[None]:
@@ -189,6 +192,7 @@ class Portals:
         contact: ContactId,
         name: str | None,
         private_name: str | None,
+        arrived: Callable[[], None] = lambda: None,
     ) -> OpenPortal:
         ghost = self._ghosts.user_id(network.name, contact)
         row = await self.store.get(key) or await self.store.reserve(key, contact, ghost)
@@ -212,6 +216,7 @@ class Portals:
                         log.warning("a user could not be joined", room=row.room, reason=str(error))
                         return _opened(row, login)
                     await self.life.user_joined(row, login)
+                    arrived()
                     await self._keeper.settled(login.owner, row.ghost, within=MARKED_WITHIN)
                 case Step.FOLLOW:
                     await self._follow_or_give_up(row, login, network)
@@ -292,6 +297,7 @@ class Portals:
             await self.store.set_open(row.key, room, Membership.JOIN)
             adopted = replace(row, room=room, membership=Membership.JOIN, crowded=False)
             await self.life.marks.mark(adopted, login)
+        self._arrivals.no_more(login.owner)
         await self._keeper.settled(login.owner, row.ghost, within=MARKED_WITHIN)
         await self.life.describe(adopted, login.owner, network)
 

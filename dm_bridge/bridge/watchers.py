@@ -21,6 +21,7 @@ import structlog
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import UserId
+from dm_bridge.matrix.watch import POLL, SHORT_POLL
 
 log = structlog.get_logger(__name__)
 
@@ -31,8 +32,8 @@ HELD = 60.0
 REFUSED = 600.0
 """Seconds for which an account is not tried again that the homeserver did not let us watch."""
 MAX_WAITING = 10_000
-MUCH = 60.0
-"""Events of late in the rooms of one account from which on much happens there."""
+MUCH, SOME = 60.0, 0.01
+"""Events of late in the rooms of one account from which on much happens there, or something."""
 OF_LATE = 60.0
 """Seconds in which what happened comes to count a third of what it did."""
 TICK = 5.0
@@ -58,9 +59,12 @@ class Traffic:
         """So many events came."""
         self._events, self._at = self._now() + events, self._clock()
 
-    def much(self) -> bool:
-        """Whether there were many of late."""
-        return self._now() >= MUCH
+    def patience(self) -> float:
+        """For how many seconds a watch may wait for a change."""
+        events = self._now()
+        if events >= MUCH:
+            return 0.0
+        return SHORT_POLL if events >= SOME else POLL
 
     def _now(self) -> float:
         return self._events * math.exp((self._at - self._clock()) / OF_LATE)
@@ -76,7 +80,7 @@ class _Watched:
 
 
 class Watchers:
-    """``open_watch`` makes the watch of an account, and is given what tells it whether much happens there.
+    """``open_watch`` makes the watch of an account, and is given what tells it how long it may wait.
 
     ``saw`` is given each version it brings.
     ``wanted``: whether an account should be watched at all, asked every few seconds. ``linger``: seconds
@@ -85,7 +89,7 @@ class Watchers:
 
     def __init__(
         self,
-        open_watch: Callable[[UserId, Callable[[], bool]], Watch],
+        open_watch: Callable[[UserId, Callable[[], float]], Watch],
         saw: Callable[[UserId, bytes], None],
         wanted: Callable[[UserId], bool],
         *,
@@ -206,7 +210,7 @@ class Watchers:
 
     def _begin(self, account: UserId, active: float) -> None:
         traffic = Traffic(self._clock)
-        watch = self._open_watch(account, traffic.much)
+        watch = self._open_watch(account, traffic.patience)
         task = asyncio.create_task(self._run(account, watch), name=f"watch of m.direct: {account}")
         self._watched[account] = _Watched(watch, traffic, task, active, self._clock())
 

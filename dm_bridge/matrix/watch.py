@@ -3,6 +3,7 @@
 One long poll that is filtered down to m.direct: no rooms, no presence, no devices. A change arrives
 within milliseconds; an account at rest costs one request in `POLL` seconds. But a long poll is woken by
 every event in the user's rooms, for nothing: where there are many, short ones every `GLANCE` seconds cost less.
+A long poll cannot be ended from here, as Synapse goes on with it; so where there are some, it is not so long.
 
 The rule that must never break: only accounts that ``may_watch`` allows are watched, and those only
 by masquerade. A sync with a token of the user's would take the messages that are waiting for the
@@ -32,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 POLL = 50.0
 """Seconds of one long poll; proxies commonly end requests after 60."""
+SHORT_POLL = 15.0
+"""Seconds of one long poll, where something happened of late."""
 GLANCE = 2.0
 """Seconds between two short polls, while much happens in the account's rooms."""
 GRACE = 15.0
@@ -74,8 +77,8 @@ class DirectWatch:
     The first is what stands there now, unless nothing was ever set. Failures that may pass are waited
     out, and are no gap: the next answer brings what was missed, the newest version of it. Raises
     `HomeserverError` when the homeserver does not let us watch.
-    ``busy``: whether much happens in the account's rooms. ``live``: whether the last poll succeeded, so that
-    changes are noticed as they happen, or within `GLANCE` seconds.
+    ``patience``: for how many seconds a poll may wait: `POLL`, `SHORT_POLL`, or 0 while much happens.
+    ``live``: whether the last poll succeeded, so that changes are noticed as they happen, or within `GLANCE` seconds.
     """
 
     def __init__(
@@ -83,12 +86,12 @@ class DirectWatch:
         homeserver: Homeserver,
         user: UserId,
         may_watch: MayWatch,
-        busy: Callable[[], bool] = lambda: False,
+        patience: Callable[[], float] = lambda: POLL,
     ) -> None:
         self._homeserver = homeserver
         self._user = user
         self._may_watch = may_watch
-        self._busy = busy
+        self._patience = patience
         self.live = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -115,10 +118,9 @@ class DirectWatch:
     async def _poll(self, since: str | None) -> Mapping[str, Any]:
         if not self._may_watch(self._user):
             raise HomeserverError(f"The bridge may not watch the account {self._user}.")
-        wait = POLL if since is not None and self.live else 0.0
-        if wait and self._busy():
+        wait = 0.0
+        if since is not None and self.live and not (wait := self._patience()):
             await asyncio.sleep(GLANCE)
-            wait = 0.0
         query = {
             "filter": watch_filter(),
             "timeout": str(int(wait * 1000)),

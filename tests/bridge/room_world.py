@@ -39,6 +39,10 @@ class FakeKeeper:
     def __init__(self) -> None:
         self.touched: list[UserId] = []
         self.waited_for: list[UserId] = []
+        self.hastened: list[UserId] = []
+
+    def hasten(self, account: UserId) -> None:
+        self.hastened.append(account)
 
     def touch(self, account: UserId) -> None:
         self.touched.append(account)

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from dm_bridge.bridge import keeper as module
 from dm_bridge.bridge import keeper_work
+from dm_bridge.bridge.keeper_work import HASTY
 from dm_bridge.direct import Bounds, DMState, Source
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import RoomId, UserId
@@ -150,6 +151,39 @@ async def test_whoever_asks_does_not_wait_for_touches_to_pause(
     kept.keeper.urge(USER)
     await kept.settled()
     assert kept.document() == {GHOST: [ROOM, SECOND]}
+
+
+@pytest.mark.parametrize("already", [0.0, 0.05])
+async def test_when_no_more_are_coming_the_last_write_does_not_wait(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch, already: float
+) -> None:
+    monkeypatch.setattr(keeper_work, "quiet", lambda writes: 30.0)
+    await kept.manage(ROOM)
+    await kept.keep()
+    await kept.manage(SECOND)
+    kept.keeper.touch(USER)
+    if already:
+        await asyncio.sleep(already)
+        assert kept.puts == 1
+    kept.keeper.hasten(USER)
+    await kept.settled()
+    assert kept.document() == {GHOST: [ROOM, SECOND]}
+
+
+async def test_after_several_writes_of_late_none_is_hastened(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper_work, "quiet", lambda writes: 0.3 if writes == HASTY else 30.0)
+    loop = asyncio.get_running_loop()
+    waited = []
+    for number in range(HASTY + 1):
+        await kept.store.manage(USER, RoomId(f"!room{number}"), GHOST, DMState.ACTIVE)
+        begin = loop.time()
+        kept.keeper.touch(USER)
+        kept.keeper.hasten(USER)
+        await kept.settled()
+        waited.append(loop.time() - begin)
+    assert max(waited[:-1]) < 0.3 <= waited[-1]
 
 
 async def test_an_account_at_rest_is_never_written_and_its_journal_does_not_move(

@@ -83,7 +83,7 @@ class World:
     def clock(self) -> float:
         return asyncio.get_running_loop().time() + self.ahead
 
-    def open(self, account: UserId, busy: Callable[[], bool]) -> QuietWatch:
+    def open(self, account: UserId, patience: Callable[[], float]) -> QuietWatch:
         self.opened.append(account)
         return QuietWatch()
 
@@ -331,7 +331,7 @@ async def test_on_a_real_homeserver_watches_and_pushes_tell_of_every_change(tmp_
 
         observation = Observation(
             keeper,
-            lambda account, busy: DirectWatch(server.homeserver, account, lambda _: True, busy),
+            lambda account, wait: DirectWatch(server.homeserver, account, lambda _: True, wait),
             lambda _: Access.MASQUERADE,
             lambda _: False,
             accounts,

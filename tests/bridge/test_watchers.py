@@ -12,15 +12,16 @@ from dm_bridge.bridge import watchers as watchers_module
 from dm_bridge.bridge.watchers import HELD, MUCH, OF_LATE, REFUSED, STARTS, Watchers
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import UserId
+from dm_bridge.matrix.watch import POLL, SHORT_POLL
 from tests.observed import until
 
 
 class FakeWatch:
     """Brings what is put into it; an exception ends it."""
 
-    def __init__(self, account: UserId, opened: float, busy: Callable[[], bool]) -> None:
+    def __init__(self, account: UserId, opened: float, patience: Callable[[], float]) -> None:
         self.account = account
-        self.busy = busy
+        self.patience = patience
         self.opened = opened
         self.live = False
         self.closed = False
@@ -58,8 +59,8 @@ class World:
             clock=lambda: self.now,
         )
 
-    def open(self, account: UserId, busy: Callable[[], bool]) -> FakeWatch:
-        watch = FakeWatch(account, asyncio.get_running_loop().time(), busy)
+    def open(self, account: UserId, patience: Callable[[], float]) -> FakeWatch:
+        watch = FakeWatch(account, asyncio.get_running_loop().time(), patience)
         self.opened.append(watch)
         return watch
 
@@ -235,24 +236,26 @@ async def test_an_account_that_grew_quiet_while_it_waited_is_not_watched_any_mor
         assert [watch.account for watch in here.opened] == [A]
 
 
-async def test_a_watch_knows_whether_much_happened_of_late() -> None:
+async def test_a_watch_waits_the_less_the_more_happened_of_late() -> None:
     async with world() as here:
         here.watchers.happened(A, 1000)  # nobody watches: nothing to tell
         here.watchers.note(A)
         await here.expect(A)
-        busy = here.last(A).busy
-        assert not busy()
+        patience = here.last(A).patience
+        assert patience() == POLL
         here.watchers.happened(A, int(MUCH) - 1)
-        assert not busy()
+        assert patience() == SHORT_POLL
         here.watchers.happened(A, 1)
-        assert busy()
+        assert patience() == 0
         here.now += OF_LATE
-        assert not busy()
+        assert patience() == SHORT_POLL
         for _ in range(300):
             here.watchers.happened(A, 1)
             here.now += 0.8
-        assert busy()
+        assert patience() == 0
         for _ in range(300):
             here.watchers.happened(A, 1)
             here.now += 2.0
-        assert not busy()
+        assert patience() == SHORT_POLL
+        here.now += 10 * OF_LATE
+        assert patience() == POLL

@@ -180,21 +180,21 @@ async def test_while_much_happens_it_looks_now_and_then_and_does_not_wait(
     script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch_module, "GLANCE", 0.05)
-    busy = True
+    patience = 0.0
     answers = [answer(f"s{number}", {"n": [number]}) for number in range(1, 5)]
     script.answers = [*answers, hang]
     loop = asyncio.get_running_loop()
-    run = Watching(DirectWatch(script.homeserver, USER, lambda _: True, lambda: busy))
+    run = Watching(DirectWatch(script.homeserver, USER, lambda _: True, lambda: patience))
     begin = loop.time()
     await until(lambda: len(run.seen) == 3)
     assert loop.time() - begin >= 2 * 0.05
     assert run.watch.live
-    busy = False
+    patience = watch_module.SHORT_POLL
     await until(lambda: len(script.seen) == 5)
     await run.stop()
     asked = [(seen.query.get("since"), seen.query["timeout"]) for seen in script.seen]
     assert asked[:3] == [(None, "0"), ("s1", "0"), ("s2", "0")]
-    assert asked[4] == ("s4", str(int(watch_module.POLL * 1000)))
+    assert asked[4] == ("s4", str(int(watch_module.SHORT_POLL * 1000)))
 
 
 async def test_failures_are_waited_out_without_losing_the_place(
