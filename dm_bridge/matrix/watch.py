@@ -78,7 +78,8 @@ class DirectWatch:
     out, and are no gap: the next answer brings what was missed, the newest version of it. Raises
     `HomeserverError` when the homeserver does not let us watch.
     ``patience``: for how many seconds a poll may wait: `POLL`, `SHORT_POLL`, or 0 while much happens.
-    ``live``: whether the last poll succeeded, so that changes are noticed as they happen, or within `GLANCE` seconds.
+    ``live``: whether the last poll succeeded, so that changes are noticed as they happen, or within `GLANCE`
+    seconds.
     """
 
     def __init__(
