@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import click
 
 from dm_bridge.cli.options import config_option
-from dm_bridge.cli.private_files import write_private
+from dm_bridge.cli.private_files import check_replaceable, write_private
 from dm_bridge.config import values
 from dm_bridge.config.values import ListenAddress
 from dm_bridge.errors import AdminError
@@ -236,6 +236,7 @@ def init(
     ]
     if yes and missing:
         raise click.UsageError(f"With --yes, {' and '.join(missing)} must be given.")
+    check_replaceable(config_path)
     if config_path.exists() and not force:
         raise _exists(config_path)
     if homeserver is None:

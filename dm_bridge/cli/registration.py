@@ -16,7 +16,7 @@ import click
 import yaml
 
 from dm_bridge.cli.options import config_option
-from dm_bridge.cli.private_files import write_private
+from dm_bridge.cli.private_files import check_replaceable, write_private
 from dm_bridge.config import Config, load_config
 from dm_bridge.config.checks import ACCOUNTS_SUFFIX
 from dm_bridge.errors import AdminError
@@ -126,6 +126,8 @@ def registration(config_path: Path, directory: Path, force: bool) -> None:
     }
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for path in texts:
+            check_replaceable(path)
         present = {path: path.read_text(encoding="utf-8") for path in texts if path.exists()}
     except (OSError, UnicodeDecodeError) as error:
         raise AdminError(f"{directory} cannot be used: {error}. Choose another with -o.") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,40 @@ def test_it_does_not_replace_a_file_unless_forced(command: Any, made: Path) -> N
     assert "Its tokens are new: write the registration again" in result.stdout
     assert made.read_bytes() != before
     assert mode(made) == 0o600
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_what_is_no_file_is_left_alone(
+    command: Any, tmp_path: Path, force: tuple[str, ...]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name in ("pipe", "link"):
+        result = command(*OPTIONS, "--yes", *force, "--config", name)
+        assert result.exit_code == 1
+        assert result.stderr == (
+            f"dm-bridge: {name} is there and is no ordinary file; it was left as it is. Choose another "
+            "place.\n"
+        )
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_is_kept_and_what_it_points_to_is_written(
+    command: Any, tmp_path: Path, there: bool
+) -> None:
+    (tmp_path / "real").mkdir()
+    if there:
+        (tmp_path / "real/config.yaml").write_text("mine")
+    (tmp_path / "config.yaml").symlink_to("real/config.yaml")
+    result = command(*OPTIONS, "--yes", "--force")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "config.yaml").is_symlink()
+    assert load_config(tmp_path / "real/config.yaml", {}).homeserver.domain == "example.org"
+    assert mode(tmp_path / "real/config.yaml") == 0o600
+    assert [path.name for path in (tmp_path / "real").iterdir()] == ["config.yaml"]
 
 
 def test_a_file_that_appears_meanwhile_is_left_alone(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from pathlib import Path
@@ -173,6 +174,28 @@ def test_a_different_file_needs_force(command: Any, written: tuple[Path, Path]) 
         "registration-accounts.yaml",
         "registration.yaml",
     ]
+
+
+def test_what_is_no_file_is_neither_read_nor_replaced(
+    command: Any, written: tuple[Path, Path]
+) -> None:
+    written[0].write_text("id: mine\n")
+    written[1].unlink()
+    os.mkfifo(written[1])
+    result = command("registration", "-o", "out", "--force")
+    assert result.exit_code == 1
+    assert "out/registration-accounts.yaml is there and is no ordinary file" in result.stderr
+    assert written[1].is_fifo()
+    assert written[0].read_text() == "id: mine\n"
+
+
+def test_a_link_is_kept(command: Any, made: Path, written: tuple[Path, Path]) -> None:
+    real = written[0].rename(made.parent / "real.yaml")
+    real.write_text("id: mine\n")
+    written[0].symlink_to(real)
+    assert command("registration", "-o", "out", "--force").exit_code == 0
+    assert written[0].is_symlink()
+    assert "dm_bridge" in real.read_text()
 
 
 def test_a_directory_that_cannot_be_used_is_named(command: Any, made: Path) -> None:
