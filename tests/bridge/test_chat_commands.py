@@ -144,6 +144,7 @@ async def world() -> World:
         "https://matrix.to/#/%23balcony:example.org",
         "romeo@example.net",
         "Romeo@Example.net",
+        "`romeo@example.net`",
         GHOST,
         f"https://matrix.to/#/{GHOST}",
         "!before",
@@ -191,7 +192,7 @@ async def test_the_chat_of_a_login_that_was_logged_out_can_be_deleted(world: Wor
 
 async def test_a_contact_moves_on_the_login_that_has_the_chat(world: World) -> None:
     world.logins.rows.append(login("second"))
-    answer = await world.say("moved", "romeo@example.net Romeo@Mantua.example")
+    answer = await world.say("moved", "`romeo@example.net` <Romeo@Mantua.example>")
     new = "romeo@mantua.example"
     assert [move[:4] for move in world.portals.moves] == [(world.chat.key, ROMEO, new, new)]
     assert new in answer

@@ -173,6 +173,29 @@ async def test_with_one_network_its_name_may_be_left_out(bot: Bot) -> None:
     assert "your address" in await bot.say("login")
 
 
+COPIED = ["`{}`", "<{}>", '"{}"', "'{}'", "“{}”", "`<{}>`"]
+
+
+@pytest.mark.parametrize("copied", COPIED)
+async def test_an_address_to_log_in_with_may_be_copied_with_what_is_around_it(
+    bot: Bot, copied: str
+) -> None:
+    address = copied.format("juliet@example.com")
+    secret = copied.format(SECRET)
+    await bot.say(f"login {address} {secret}")
+    await bot.say(f"login fake {address}")
+    await bot.say(secret)
+    await bot.say("login")
+    await bot.say(address)
+    await bot.say(secret)
+    expected = {"address": "juliet@example.com", "password": secret}
+    assert bot.network.submitted == [expected] * 3
+
+
+async def test_a_command_may_be_copied_with_what_is_around_it(bot: Bot) -> None:
+    assert "your address" in await bot.say("`login fake`")
+
+
 async def test_an_unknown_network_is_answered_with_the_known_ones(bot: Bot) -> None:
     assert "`login fake`" in await bot.say("login icq")
 
@@ -361,6 +384,15 @@ async def test_a_chat_is_opened_and_linked(bot: Bot) -> None:
     ]  # fmt: skip
     bot.portals.joined = False
     assert "invited" in await bot.say("start romeo@example.net")
+
+
+@pytest.mark.parametrize("copied", COPIED)
+async def test_the_address_of_a_chat_may_be_copied_with_what_is_around_it(
+    bot: Bot, copied: str
+) -> None:
+    await bot.log_in()
+    await bot.say(f"start {copied.format('romeo@example.net')}")
+    assert [contact for _, contact in bot.portals.opened] == ["romeo@example.net"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from dm_bridge.bridge.commands.direct import room_in
 from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
@@ -35,7 +36,7 @@ class ChatCommands:
 
     async def delete(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """``delete-chat ROOM``: end a chat; ``ROOM``: its room, a link to it, or the contact's address."""
-        row = await self._chat(user, rest.strip())
+        row = await self._chat(user, uncopied(rest))
         login = await self._logins.row(row.key.login)
         assert login is not None
         await self._portals.delete(row, login)
@@ -96,7 +97,7 @@ class ChatCommands:
 
     async def moved(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """``moved OLD NEW``: a contact has another address on the same network."""
-        words = rest.split()
+        words = [uncopied(word) for word in rest.split()]
         if len(words) not in (2, 3):
             raise UserError(
                 "Which contact, and what is their new address? For example: "

@@ -18,6 +18,7 @@ from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
 from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, UserError
@@ -132,10 +133,12 @@ class Commands:
 
     async def run(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         """Run what ``user`` wrote in ``room``, and ``answer`` with what they should read."""
+        dialogue = self._dialogue(user, room)
+        if dialogue is None:
+            text = uncopied(text)
         words = text.split()
         name = words[0].lower().strip("!/:.") if words else ""
         command = self._commands.get(name)
-        dialogue = self._dialogue(user, room)
         try:
             if dialogue is not None and text.strip().lower() not in ("cancel", "help"):
                 await dialogue.submit(user, room, text, answer)
@@ -231,7 +234,7 @@ class Commands:
         if not words:
             raise UserError("With whom? For example: `start juliet@example.org`")
         row, session, network = self._connected(user, words)
-        contact = network.parse_contact(words[-1])
+        contact = network.parse_contact(uncopied(words[-1]))
         known = await session.contact(contact)
         key = PortalKey(row.id, session.chat_with(contact))
         portal = await self._portals.open(
@@ -276,7 +279,7 @@ class Commands:
 
 def _is_contact(network: Network, text: str) -> bool:
     try:
-        network.parse_contact(text)
+        network.parse_contact(uncopied(text))
     except UserError:
         return False
     return True

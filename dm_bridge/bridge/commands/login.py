@@ -11,6 +11,7 @@ import contextlib
 from dataclasses import dataclass, field
 
 from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
 from dm_bridge.ids import RoomId, UserId
@@ -82,6 +83,8 @@ class LoginDialogues:
         self, dialogue: _Dialogue, question: LoginField, value: str, answer: Answer
     ) -> bool:
         """Take a value, or ask for it again, with the reason."""
+        if question.kind is not FieldKind.SECRET:
+            value = uncopied(value)
         try:
             dialogue.process.check(question.name, value)
         except UserError as error:

@@ -7,6 +7,7 @@ what servers compare; its ASCII form is for DNS and certificates only.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
@@ -18,6 +19,10 @@ from dm_bridge.ids import ContactId
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
 """What RFC 3490, section 3.1, takes for a dot between labels."""
 _ACE = "xn--"
+_LABEL = re.compile(
+    r"[a-z0-9\u0080-\U0010FFFF](?:[a-z0-9_\u0080-\U0010FFFF-]*[a-z0-9\u0080-\U0010FFFF])?"
+)
+"""Of ASCII, a label holds letters, digits and hyphens only (RFC 1123); underscores occur inside."""
 _EXAMPLE = "An XMPP address looks like romeo@example.org."
 
 
@@ -39,6 +44,8 @@ def bare_jid(text: str) -> ContactId:
     localpart, _, domain = bare.partition("@")
     if not localpart or not domain:
         raise UserError(f"The part before or after the @ is missing. {_EXAMPLE}")
+    if not domain.startswith("[") and not all(map(_LABEL.fullmatch, domain.split("."))):
+        raise UserError(f"The part after the @ is not the name of a server. {_EXAMPLE}")
     return ContactId(bare)
 
 
