@@ -160,7 +160,10 @@ def matrix_error(status: int, errcode: str, message: str) -> web.Response:
 
 @web.middleware
 async def matrix_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answers in Matrix form where aiohttp would answer in its own, and never with a traceback."""
+    """Answers in Matrix form where aiohttp would answer in its own, and never with a traceback.
+
+    A client that goes away while it is read from is no failure of ours.
+    """
     try:
         return await handler(request)
     except web.HTTPNotFound:
@@ -169,8 +172,12 @@ async def matrix_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return matrix_error(405, "M_UNRECOGNIZED", "This path does not take that method.")
     except web.HTTPException as error:
         return matrix_error(error.status, "M_UNKNOWN", error.reason)
+    except web.RequestPayloadError:
+        return matrix_error(400, "M_NOT_JSON", "The body is not encoded as its headers say.")
     except asyncio.CancelledError:
         raise
-    except Exception:
+    except Exception as error:
+        if isinstance(error, ConnectionError) and request.transport is None:
+            return matrix_error(400, "M_UNKNOWN", "The body did not arrive.")  # to nobody
         log.exception("a request failed for a reason of our own", path=request.path)
         return matrix_error(500, "M_UNKNOWN", "Something went wrong here; please try again.")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import io
 import json
-from collections.abc import AsyncIterator, Sequence
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator, Sequence
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 import pytest_asyncio
+import structlog
 from aiohttp import web
 
 from dm_bridge.errors import StorageError
@@ -18,6 +22,7 @@ from dm_bridge.ids import UserId
 from dm_bridge.matrix import intake as intake_module
 from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
 from dm_bridge.matrix.transactions import PushedEvent
+from dm_bridge.ops.logging import configure_logging
 
 TOKEN = "hs-tökén"  # not ASCII, as nothing forbids
 PATH = "/_matrix/app/v1/transactions/1"
@@ -77,6 +82,21 @@ class Endpoint:
 
     async def put(self, *events: object, path: str = PATH) -> tuple[int, object]:
         return await self.request("PUT", path, json.dumps({"events": events}).encode())
+
+
+@pytest.fixture
+def heard() -> Iterator[io.StringIO]:
+    """What a bridge would log, at the level debug."""
+    root, ours = logging.getLogger(), logging.getLogger("dm_bridge")
+    before = root.handlers[:], root.level, ours.level
+    stream = io.StringIO()
+    configure_logging("debug", "text", stream=stream)
+    yield stream
+    logging.captureWarnings(False)
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
+    ours.setLevel(before[2])
+    structlog.reset_defaults()
 
 
 @pytest_asyncio.fixture
@@ -222,6 +242,53 @@ async def test_what_is_no_transaction_is_refused(
     assert content["errcode"] == errcode
 
 
+async def test_a_body_that_is_not_encoded_as_it_says_is_no_json(
+    endpoint: Endpoint, heard: io.StringIO
+) -> None:
+    for path in (PATH, "/transactions/1"):
+        status, content = await endpoint.request(
+            "PUT", path, b'{"events": []}', headers={"Content-Encoding": "gzip"}
+        )
+        assert status == 400
+        assert isinstance(content, dict)
+        assert content["errcode"] == "M_NOT_JSON"
+    body = gzip.compress(json.dumps({"events": [EVENT]}).encode())
+    answer = await endpoint.request("PUT", PATH, body, headers={"Content-Encoding": "gzip"})
+    assert answer[0] == 200
+    assert " debug " in heard.getvalue()
+    assert not re.search("warning|error|Traceback", heard.getvalue())
+
+
+@pytest.mark.parametrize("let_in", [True, False])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: -5\r\n\r\n",
+        b"Transfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+        b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
+        b"Content-Encoding: br\r\nContent-Length: 3\r\n\r\nabc",
+        b"no header\r\n\r\n",
+        b"X: " + b"x" * 20_000 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_a_line_for_who_looks_closely(
+    endpoint: Endpoint, heard: io.StringIO, rest: bytes, let_in: bool
+) -> None:
+    token = TOKEN.encode() if let_in else b"no"
+    reader, writer = await asyncio.open_connection(
+        "127.0.0.1", int(endpoint.url.rpartition(":")[2])
+    )
+    writer.write(f"PUT {PATH} HTTP/1.1\r\nHost: x\r\n".encode())
+    writer.write(b"Authorization: Bearer " + token + b"\r\n" + rest)
+    status = await asyncio.wait_for(reader.readline(), 5)
+    writer.close()
+    assert b" 400 " in status or (not let_in and b" 403 " in status)
+    assert (await endpoint.put(EVENT))[0] == 200
+    lines = [line for line in heard.getvalue().splitlines() if "wrong hs_token" not in line]
+    assert len(lines) <= 1
+    assert all("debug" in line and len(line) < 150 for line in lines)
+
+
 async def test_an_odd_event_does_not_hold_up_the_others(endpoint: Endpoint) -> None:
     assert (await endpoint.put({**EVENT, "event_id": None}, EVENT, {}))[0] == 200
     assert endpoint.accepted == ["$event"]
@@ -282,14 +349,18 @@ async def test_a_body_that_trickles_in_has_a_deadline(
     assert endpoint.accepted == []
 
 
-async def test_a_client_that_goes_away_mid_body_harms_nobody(endpoint: Endpoint) -> None:
+async def test_a_client_that_goes_away_mid_body_harms_nobody(
+    endpoint: Endpoint, heard: io.StringIO
+) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", int(endpoint.url.rpartition(":")[2]))
     authorization = f"Authorization: Bearer {TOKEN}\r\n".encode()
     writer.write(f"PUT {PATH} HTTP/1.1\r\nHost: x\r\n".encode() + authorization)
     writer.write(b'Content-Length: 1000\r\n\r\n{"events": [')
     await writer.drain()
+    await asyncio.sleep(0.1)
     writer.transport.abort()
     assert (await endpoint.put(EVENT))[0] == 200
+    assert heard.getvalue() == ""
 
 
 # -- the other endpoints
