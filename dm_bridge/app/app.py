@@ -254,7 +254,7 @@ class App:
 
     async def _serve(self) -> None:
         app = web.Application(client_max_size=MAX_BODY, middlewares=[matrix_errors])
-        intake = Intake(
+        self._intake = intake = Intake(
             self._config.appservice.hs_token.get_secret_value(),
             self._accept,
             self._invites.ghost_exists,
@@ -356,7 +356,7 @@ class App:
             try:
                 appservice = self._config.appservice
                 problem = await handshake.ping_problem(
-                    self._homeserver, appservice.id, appservice.url
+                    self._homeserver, appservice.id, appservice.url, self._intake.pinged
                 )
             except BridgeError as error:
                 problem = str(error)

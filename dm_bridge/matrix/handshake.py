@@ -6,6 +6,7 @@ The rule that must never break: what is wrong is said in a sentence that names t
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from mautrix.api import Path
 
@@ -64,11 +65,17 @@ async def accounts_problem(homeserver: Homeserver) -> str | None:
     return None
 
 
-async def ping_problem(homeserver: Homeserver, appservice: str, url: str) -> str | None:
-    """Why the homeserver cannot reach us at ``url``, or None when it can (MSC2659)."""
+async def ping_problem(
+    homeserver: Homeserver, appservice: str, url: str, arrived: Callable[[str], bool]
+) -> str | None:
+    """Why the homeserver cannot reach us at ``url``, or None when it can (MSC2659).
+
+    ``arrived``: whether a ping with this transaction id has reached our own endpoint.
+    """
     path = Path.v1.appservice[appservice].ping
+    transaction = secrets.token_hex(8)
     try:
-        body = {"transaction_id": secrets.token_hex(8)}
+        body = {"transaction_id": transaction}
         await homeserver.request("POST", path, body=body, deadline=70)
     except HomeserverError as error:
         match error.errcode:
@@ -97,4 +104,10 @@ async def ping_problem(homeserver: Homeserver, appservice: str, url: str) -> str
                 )
             case _:
                 raise
+    if not arrived(transaction):
+        return (
+            f"The homeserver reaches another program than this one at {url}. Check appservice.url and "
+            "appservice.listen, and that no second bridge runs with this configuration; after a change, run "
+            "`dm-bridge registration` again."
+        )
     return None

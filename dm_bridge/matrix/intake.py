@@ -12,20 +12,28 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import orjson
 import structlog
 from aiohttp import web
 
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
-from dm_bridge.matrix.transactions import BadTransaction, PushedEvent, parse_transaction
+from dm_bridge.matrix.transactions import (
+    MAX_IDENTIFIER,
+    BadTransaction,
+    PushedEvent,
+    parse_transaction,
+)
 
 log = structlog.get_logger(__name__)
 
 MAX_BODY = 16 * 1024 * 1024
 BODY_DEADLINE = 60.0
+PINGS_KEPT = 16
 
 Accept = Callable[[Sequence[PushedEvent]], Awaitable[None]]
 UserExists = Callable[[UserId], Awaitable[bool]]
@@ -50,6 +58,11 @@ class Intake:
         self._accept = accept
         self._user_exists = user_exists
         self._protocols = protocols
+        self._pings: deque[str] = deque(maxlen=PINGS_KEPT)
+
+    def pinged(self, transaction: str) -> bool:
+        """Whether a ping with this transaction id has lately come from the homeserver."""
+        return transaction in self._pings
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoint's paths, current and legacy."""
@@ -129,6 +142,14 @@ class Intake:
         return matrix_error(404, "M_NOT_FOUND", "This bridge has no room aliases.")
 
     async def _ping(self, request: web.Request) -> web.StreamResponse:
+        async with asyncio.timeout(BODY_DEADLINE):
+            body = await request.read()
+        try:
+            match orjson.loads(body):
+                case {"transaction_id": str(transaction)} if len(transaction) <= MAX_IDENTIFIER:
+                    self._pings.append(transaction)
+        except orjson.JSONDecodeError:
+            pass  # reached all the same
         return web.json_response({})
 
     async def _protocol(self, request: web.Request) -> web.StreamResponse:

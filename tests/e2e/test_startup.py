@@ -134,6 +134,29 @@ async def test_a_homeserver_that_cannot_reach_the_bridge_is_told(stopped: Stack)
     assert "appservice.url" in result.output
 
 
+async def test_a_ping_that_another_program_answers_is_told(stopped: Stack) -> None:
+    async def yes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    port = int(stopped.bridge.config()["appservice"]["listen"].rpartition(":")[2])
+    server = await asyncio.start_server(yes, "127.0.0.1", port)
+    async with server:
+        result = await attempt(
+            stopped,
+            {
+                "APPSERVICE__LISTEN": f"127.0.0.1:{free_port()}",
+                "APPSERVICE__URL": f"http://127.0.0.1:{port}",
+            },
+            until="reaches another program than this one",
+        )
+    assert "appservice.url" in result.output
+    assert "the homeserver reaches the bridge" not in result.output
+
+
 async def test_an_id_that_differs_from_the_registration_is_told(stopped: Stack) -> None:
     result = await attempt(stopped, {"APPSERVICE__ID": "another"}, until="another id than")
     assert "appservice.id" in result.output

@@ -14,6 +14,11 @@ from .scripted import Script
 BOT = UserId("@bot:example.org")
 
 
+def never(_transaction: str) -> bool:
+    """No ping has arrived."""
+    return False
+
+
 async def test_a_homeserver_that_knows_us_is_asked_to_make_the_bot(script: Script) -> None:
     script.answers = [(200, {"user_id": BOT}), (200, {})]
     await handshake.check_identity(script.homeserver, BOT)
@@ -63,7 +68,7 @@ async def test_an_html_404_is_no_homeserver(script: Script) -> None:
 async def test_trouble_that_may_pass_is_no_registration_error(script: Script) -> None:
     script.answers = [(500, {"errcode": "M_UNKNOWN", "error": "oops"})]
     with pytest.raises(HomeserverError) as caught:
-        await handshake.ping_problem(script.homeserver, "dm_bridge", "http://us")
+        await handshake.ping_problem(script.homeserver, "dm_bridge", "http://us", never)
     assert caught.value.retry_after is not None
 
 
@@ -102,18 +107,37 @@ async def test_why_the_homeserver_cannot_reach_us_is_said(
     script: Script, status: int, errcode: str, words: list[str]
 ) -> None:
     script.answers = [(status, {"errcode": errcode, "error": "x"})]
-    problem = await handshake.ping_problem(script.homeserver, "my_id", "http://us:1")
+    problem = await handshake.ping_problem(script.homeserver, "my_id", "http://us:1", never)
     assert problem is not None
     assert all(word in problem for word in words)
     assert len(script.seen) == 1
 
 
-@pytest.mark.parametrize(
-    "answer", [(200, {"duration_ms": 3}), (404, {"errcode": "M_UNRECOGNIZED"})]
-)
-async def test_a_homeserver_that_reaches_us_or_cannot_be_asked_is_no_problem(
-    script: Script, answer: tuple[int, object]
-) -> None:
-    script.answers = [answer]
-    assert await handshake.ping_problem(script.homeserver, "my_id", "http://us:1") is None
+async def test_a_homeserver_that_reaches_us_is_no_problem(script: Script) -> None:
+    arrived: list[str] = []
+
+    async def deliver(request: web.Request) -> web.StreamResponse:
+        arrived.append((await request.json())["transaction_id"])
+        return web.json_response({"duration_ms": 3})
+
+    script.answers = [deliver]
+    for _ in range(2):
+        problem = await handshake.ping_problem(
+            script.homeserver, "my_id", "http://us:1", arrived.__contains__
+        )
+        assert problem is None
+    assert len(set(arrived)) == 2
     assert script.seen[0].path == "/_matrix/client/v1/appservice/my_id/ping"
+
+
+async def test_a_ping_that_somebody_else_answered_is_a_problem(script: Script) -> None:
+    script.answers = [(200, {"duration_ms": 3})]
+    problem = await handshake.ping_problem(script.homeserver, "my_id", "http://us:1", never)
+    assert problem is not None
+    for word in ("http://us:1", "appservice.url", "appservice.listen", "second bridge"):
+        assert word in problem
+
+
+async def test_a_homeserver_that_cannot_be_asked_is_no_problem(script: Script) -> None:
+    script.answers = [(404, {"errcode": "M_UNRECOGNIZED"})]
+    assert await handshake.ping_problem(script.homeserver, "my_id", "http://us:1", never) is None

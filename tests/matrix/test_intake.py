@@ -20,7 +20,7 @@ from aiohttp import web
 from dm_bridge.errors import StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix import intake as intake_module
-from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
+from dm_bridge.matrix.intake import MAX_BODY, PINGS_KEPT, Intake, matrix_errors
 from dm_bridge.matrix.transactions import PushedEvent
 from dm_bridge.ops.logging import configure_logging
 
@@ -406,6 +406,27 @@ async def test_a_user_who_cannot_be_looked_up_now_is_neither_there_nor_absent(
 async def test_a_ping_is_answered(endpoint: Endpoint) -> None:
     answer = await endpoint.request("POST", "/_matrix/app/v1/ping", b'{"transaction_id": "x"}')
     assert answer == (200, {})
+
+
+async def test_it_is_known_which_pings_arrived(endpoint: Endpoint) -> None:
+    ping = "/_matrix/app/v1/ping"
+    await endpoint.request("POST", ping, b'{"transaction_id": "stranger"}', token="wrong")
+    await endpoint.request("POST", ping, b'{"transaction_id": "first"}')
+    arrived = [endpoint.intake.pinged(name) for name in ("stranger", "first", "second")]
+    assert arrived == [False, True, False]
+    await endpoint.request("POST", ping, b'{"transaction_id": "second"}')
+    assert endpoint.intake.pinged("first")
+    assert endpoint.intake.pinged("second")
+    for number in range(PINGS_KEPT):
+        await endpoint.request("POST", ping, json.dumps({"transaction_id": str(number)}).encode())
+    assert not endpoint.intake.pinged("second")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"{}", b'{"transaction_id": 1}', b"[" * 10_000, b"\xff"]
+)
+async def test_a_ping_without_an_id_is_answered_too(endpoint: Endpoint, body: bytes) -> None:
+    assert await endpoint.request("POST", "/_matrix/app/v1/ping", body) == (200, {})
 
 
 @pytest.mark.parametrize("version", ["v1", "unstable"])
