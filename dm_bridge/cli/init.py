@@ -20,7 +20,7 @@ from dm_bridge.cli.options import config_option
 from dm_bridge.cli.private_files import check_replaceable, write_private
 from dm_bridge.config import values
 from dm_bridge.config.values import ListenAddress
-from dm_bridge.errors import AdminError
+from dm_bridge.errors import AdminError, UserError
 
 DEFAULT_LISTEN = "127.0.0.1:29350"
 
@@ -173,9 +173,16 @@ def _option_check(
 
 
 def _ask(question: str, check: Check, default: str | None) -> str:
-    answer: str = click.prompt(
-        question, default=default, value_proc=_checked(check), show_default=bool(default)
-    )
+    try:
+        answer: str = click.prompt(
+            question, default=default, value_proc=_checked(check), show_default=bool(default)
+        )
+    except click.Abort:
+        click.echo(err=True)  # ends the line of the question
+        raise UserError(
+            "Nothing was written: there was no answer. With --homeserver URL, --domain NAME and --yes, "
+            "nothing is asked."
+        ) from None
     return answer
 
 

@@ -89,6 +89,19 @@ def test_empty_answers_take_the_defaults(command: Any, tmp_path: Path) -> None:
     assert list(config.permissions) == ["localhost"]
 
 
+@pytest.mark.parametrize("text", ["", "http://localhost:8008\n", "\nexample.org\n", "\n\n\n"])
+def test_when_there_is_no_answer_it_says_how_not_to_be_asked(
+    command: Any, tmp_path: Path, text: str
+) -> None:
+    result = command("init", text=text)
+    assert result.exit_code == 1
+    assert result.stderr.endswith(
+        "\ndm-bridge: Nothing was written: there was no answer. With --homeserver URL, --domain NAME and "
+        "--yes, nothing is asked.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_address_suggests_no_domain(command: Any, tmp_path: Path) -> None:
     result = command("init", "--homeserver", "http://10.0.0.1", text="example.org\n\n\n")
     assert result.exit_code == 0, result.output
