@@ -109,9 +109,8 @@ def sentence(
     if code == "value_error" and isinstance(value, dict | list):
         return f"{expected}."
     name = str(path[-1]) if path else ""
-    if shape.is_secret(annotation) or _SECRET_NAME.search(name) is not None:
-        return f"{expected}; found {_shown_secret(value)}."
-    found = f"{expected}; found {shown(value, text)}"
+    secret = shape.is_secret(annotation) or _SECRET_NAME.search(name) is not None
+    found = f"{expected}; found {_shown_secret(value) if secret else shown(value, text)}"
     if code in _TEXT_TYPES and isinstance(value, bool | int | float):
         found += ", which YAML does not read as text: put quotes around it"
     return f"{found}."

@@ -242,6 +242,14 @@ def test_a_missing_section_is_told_by_its_keys(complaints: Any) -> None:
         ('""', "expected a random token of at least 16 characters; found 0 characters."),
         ("[hunter2]", "expected text; found a list."),
         (
+            "12345678901234567890",
+            "expected text; found a number, which YAML does not read as text: put quotes around it.",
+        ),
+        (
+            "yes",
+            "expected text; found true or false, which YAML does not read as text: put quotes around it.",
+        ),
+        (
             "hunter2 hunter2 hunter2",
             "expected a token of ASCII letters, digits and signs, without spaces or line breaks; "
             "found 23 characters.",
