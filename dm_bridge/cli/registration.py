@@ -129,8 +129,16 @@ def registration(config_path: Path, directory: Path, force: bool) -> None:
         for path in texts:
             check_replaceable(path)
         present = {path: path.read_text(encoding="utf-8") for path in texts if path.exists()}
-    except (OSError, UnicodeDecodeError) as error:
-        raise AdminError(f"{directory} cannot be used: {error}. Choose another with -o.") from error
+    except OSError as error:
+        named = error.filename or directory
+        raise AdminError(
+            f"{named} cannot be used: {error.strerror}. Choose another directory with -o, or check the owner "
+            "and mode of this one."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise AdminError(
+            f"What is in {directory} is no registration: it is not text. Choose another directory with -o."
+        ) from error
     different = [str(path) for path, text in present.items() if text != texts[path]]
     if different and not force:
         raise AdminError(

@@ -202,9 +202,25 @@ def test_a_directory_that_cannot_be_used_is_named(command: Any, made: Path) -> N
     assert made.is_file()
     result = command("registration", "-o", "config.yaml/below")
     assert result.exit_code == 1
-    assert "dm-bridge: config.yaml/below cannot be used" in result.stderr
+    assert result.stderr == (
+        "dm-bridge: config.yaml/below cannot be used: Not a directory. Choose another directory with -o, or "
+        "check the owner and mode of this one.\n"
+    )
+    result = command("registration", "-o", "/proc/none")
+    assert result.exit_code == 1
+    assert result.stderr.startswith(
+        "dm-bridge: /proc/none cannot be used: No such file or directory. "
+    )
     result = command("registration", "-o", "config.yaml")
     assert result.exit_code == 2
+
+
+def test_a_file_that_is_no_text_is_left_alone(command: Any, written: tuple[Path, Path]) -> None:
+    written[0].write_bytes(b"\xff")
+    result = command("registration", "-o", "out", "--force")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("dm-bridge: What is in out is no registration: it is not text.")
+    assert written[0].read_bytes() == b"\xff"
 
 
 def test_a_wrong_configuration_is_exit_code_78_and_writes_nothing(command: Any, made: Path) -> None:
