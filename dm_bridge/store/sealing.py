@@ -43,7 +43,12 @@ class SealingKey:
             if not path.exists():
                 _make_key(path)
             key = bytes.fromhex(path.read_text().strip())
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise StorageError(
+                f"The key for stored credentials, {path}, cannot be used: {error.strerror}. Set data_dir to the "
+                "right directory, or put right what is there, its owner and its mode."
+            ) from error
+        except ValueError as error:
             raise StorageError(
                 f"The key for stored credentials, {path}, cannot be used ({error}). Restore it from your "
                 "backup, or remove it and let every user log in again."

@@ -81,3 +81,9 @@ def test_a_key_file_that_cannot_be_a_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match="file"):
         SealingKey.load(tmp_path / "file" / "sealing.key")
+
+
+def test_a_key_that_cannot_be_made_is_a_problem_of_data_dir(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StorageError, match=r"cannot be used: File exists\. Set data_dir"):
+        SealingKey.load(tmp_path / "file/sealing.key")
