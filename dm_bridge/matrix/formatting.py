@@ -122,12 +122,12 @@ def _without_quote(body: str) -> str:
 def notice(markdown: str) -> Json:
     """A notice by the bot, from a few words of Markdown of our own.
 
-    The plain body shows where a link leads, instead of Markdown's brackets.
+    The plain body shows where a link leads in parentheses, instead of Markdown's brackets.
     """
     html = _markdown.render(markdown).strip()
     return {
         "msgtype": "m.notice",
-        "body": _ESCAPE.sub(lambda m: m["escaped"] or m[0], _LINK.sub(r"\1: \2", markdown)),
+        "body": _ESCAPE.sub(lambda m: m["escaped"] or m[0], _LINK.sub(r"\1 (\2)", markdown)),
         "format": HTML_FORMAT,
         "formatted_body": html,
     }

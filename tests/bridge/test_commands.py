@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -22,6 +21,7 @@ from dm_bridge.errors import (
     UserError,
 )
 from dm_bridge.ids import ContactId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.matrix.formatting import notice
 from dm_bridge.network.api import Network
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.login import LoginDone
@@ -376,9 +376,13 @@ async def test_nobody_logs_out_anybody_else(bot: Bot) -> None:
 async def test_a_chat_is_opened_and_linked(bot: Bot) -> None:
     row = await bot.log_in()
     answer = await bot.say("start Romeo@Example.net")
-    assert re.search(r"\]\(https://matrix\.to/#/!chat\)", answer)
-    assert "`romeo@example.net`" in answer
-    assert "invited" not in answer
+    assert notice(answer)["body"] == (
+        "Here you are: your chat (https://matrix.to/#/!chat) with `romeo@example.net`."
+    )
+    assert notice(answer)["formatted_body"] == (
+        '<p>Here you are: <a href="https://matrix.to/#/!chat">your chat</a> with '
+        "<code>romeo@example.net</code>.</p>"
+    )
     assert bot.portals.opened == [
         (PortalKey(row.id, bot.network.sessions[0].chat_with(ContactId("romeo@example.net"))), "romeo@example.net")
     ]  # fmt: skip
@@ -409,8 +413,12 @@ async def test_a_chat_needs_a_login_that_is_connected(bot: Bot) -> None:
     assert "not logged in yet" in await bot.say("start romeo@example.net")
     await bot.log_in()
     bot.network.sessions[0].report(SessionStatus.BAD_CREDENTIALS, "Wrong password.")
+    refused = "refused by its server: Wrong password. To log in again, write `login fake`"
+    assert notice(await bot.say("logins"))["body"].endswith(refused)
+    assert f"Your login is {refused}." in notice(await bot.say("ping"))["body"]
     await bot.logins.stop()
-    assert "`login fake`" in await bot.say("start romeo@example.net")
+    answer = await bot.say("start romeo@example.net")
+    assert notice(answer)["body"] == f"⚠ `juliet@example.com` is {refused}."
 
 
 async def test_with_several_logins_a_chat_is_started_from_the_one_that_is_named(bot: Bot) -> None:

@@ -224,11 +224,11 @@ def test_a_quote_in_a_message_that_is_no_reply_stays() -> None:
 
 
 def test_a_notice_has_both_forms() -> None:
-    assert notice("Write `help`, [here](https://example.org).") == {
+    assert notice("Write `help` [here](https://example.org) now.") == {
         "msgtype": "m.notice",
-        "body": "Write `help`, here: https://example.org.",
+        "body": "Write `help` here (https://example.org) now.",
         "format": HTML_FORMAT,
-        "formatted_body": '<p>Write <code>help</code>, <a href="https://example.org">here</a>.</p>',
+        "formatted_body": '<p>Write <code>help</code> <a href="https://example.org">here</a> now.</p>',
     }
 
 

@@ -36,7 +36,7 @@ _STATUS_WORDS = {
     SessionStatus.CONNECTING: "connecting",
     SessionStatus.CONNECTED: "connected",
     SessionStatus.TRANSIENT_DISCONNECT: "disconnected for the moment, trying again",
-    SessionStatus.BAD_CREDENTIALS: "refused by its server; please log in again",
+    SessionStatus.BAD_CREDENTIALS: "refused by its server",
     SessionStatus.LOGGED_OUT: "logged out",
     SessionStatus.UNKNOWN_ERROR: "in trouble",
 }
@@ -199,10 +199,15 @@ class Commands:
         await answer(Reply("\n".join(["Your logins:", "", *map(self._describe, rows)])))
 
     def _describe(self, row: LoginRow) -> str:
-        state = self._logins.state(row.id)
         titles = {network.name: network.title for network in self._logins.networks}
         title = titles.get(row.network, row.network)
-        return f"- {code(row.id)}: {title}, {code(row.name)}, {_words(state)}"
+        return f"- {code(row.id)}: {title}, {code(row.name)}, {self._state(row)}"
+
+    def _state(self, row: LoginRow) -> str:
+        """How a login is, and what to do about that; without the last full stop."""
+        state = self._logins.state(row.id)
+        refused = state.status is SessionStatus.BAD_CREDENTIALS
+        return f"{_words(state)}. {_login_again(row)}" if refused else _words(state)
 
     async def _logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         row = self._choose(user, rest.split(), "logout")
@@ -253,7 +258,7 @@ class Commands:
         session = self._logins.session(row.id)
         if session is None:
             raise UserError(
-                f"{plain(row.name)} is {_words(self._logins.state(row.id))}. Write `login {row.network}` first."
+                f"{code(row.name)} is {_words(self._logins.state(row.id))}. {_login_again(row)}."
             )
         return row, session, self._logins.network(row.network)
 
@@ -264,7 +269,7 @@ class Commands:
             case 0:
                 state = "You have no logins yet."
             case 1:
-                state = f"Your login is {_words(self._logins.state(rows[0].id))}."
+                state = f"Your login is {self._state(rows[0])}."
             case many:
                 state = f"{up} of your {many} logins are connected."
         await answer(Reply(f"Pong. This is dm_bridge {__version__}. {state}"))
@@ -286,5 +291,10 @@ def _is_contact(network: Network, text: str) -> bool:
 
 
 def _words(state: SessionState) -> str:
-    words = _STATUS_WORDS[state.status]
-    return f"{words} ({plain(state.reason)})" if state.reason else words
+    """How a login is, with the reason; without the last full stop."""
+    words, reason = _STATUS_WORDS[state.status], state.reason.strip().rstrip(".")
+    return f"{words}: {plain(reason)}" if reason else words
+
+
+def _login_again(row: LoginRow) -> str:
+    return f"To log in again, write `login {row.network}`"
