@@ -1,7 +1,8 @@
 """Examines any account's ``m.direct``: what is wrong with it, judged by what its rooms say.
 
 The rule that must never break: silence proves nothing. A room whose state could not be learned gives no
-finding about that room, and what a user may have decided on purpose is proposed, never `sure`.
+finding about that room, and what a user may have decided on purpose is proposed, never `sure`. Nor is
+it sure that what stands under a key that is no user id, and is no room, is of no use to anybody.
 
 Each room is judged once, by the first of these that applies: not in it, a space, upgraded, the wrong
 people. Keys and values are judged by their form alone. Findings do not depend on each other: any of
@@ -10,6 +11,7 @@ them can be mended without the others, and mending all sure ones leaves none tha
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -101,6 +103,7 @@ class _Examination:
     # -- keys and values, by their form
 
     def _form_of(self, key: str, value: Any) -> Iterator[Finding]:
+        shown, sure = _shown(key), is_user_id(key)
         if not isinstance(value, list):
             rescued = self._rescued(key)
             self.spoken_for.update(room for _, room in rescued)
@@ -111,8 +114,8 @@ class _Examination:
             )
             yield Finding(
                 Kind.VALUE_NOT_A_LIST,
-                True,
-                f"What stands under {key} is {_sort_of(value)}, where a list of rooms belongs. {outcome}",
+                sure,
+                f"What stands under {shown} is {_sort_of(value)}, where a list of rooms belongs. {outcome}",
                 rooms=tuple(room for _, room in rescued),
                 keys=(key,),
                 drop_keys=(key,),
@@ -120,16 +123,20 @@ class _Examination:
             )
             return
         if not value:
-            said = f"The list of {key} is empty."
-            yield Finding(Kind.EMPTY_LIST, True, said, keys=(key,), drop_keys=(key,))
+            said = f"The list of {shown} is empty."
+            yield Finding(Kind.EMPTY_LIST, sure, said, keys=(key,), drop_keys=(key,))
             return
         rooms = [item for item in value if is_room_id(item)]
         if len(rooms) < len(value):
-            said = f"The list of {key} has {_count(len(value) - len(rooms), 'item')} that are no room ids."
-            yield Finding(Kind.NOT_ROOM_IDS, True, said, keys=(key,), drop_junk=(key,))
+            junk = len(value) - len(rooms)
+            what = (
+                "1 item that is no room id" if junk == 1 else f"{junk:,} items that are no room ids"
+            )
+            said = f"The list of {shown} has {what}."
+            yield Finding(Kind.NOT_ROOM_IDS, sure, said, keys=(key,), drop_junk=(key,))
         if len(rooms) > len(set(rooms)):
             twice = tuple(room for room, times in Counter(rooms).items() if times > 1)
-            said = f"The list of {key} repeats {_count(len(twice), 'room')}."
+            said = f"The list of {shown} repeats {_count(len(twice), 'room')}."
             yield Finding(Kind.DUPLICATES, True, said, twice, (key,), dedupe=(key,))
 
     def _rescued(self, key: str) -> tuple[Entry, ...]:
@@ -284,7 +291,7 @@ class _Examination:
                 settled = False
             else:
                 entries.append((partner, room))
-        said = f"{key or 'An empty text'} is no user id; under it: {_count(len(rest), 'room')}."
+        said = f"{_shown(key)} is no user id; under it: {_count(len(rest), 'room')}."
         address = "@" in key[1:] or key.removeprefix("+").isdigit()
         if address:
             said += " It looks like an address somebody was invited by."
@@ -355,6 +362,10 @@ def _called_a_bot(user: UserId) -> bool:
 def _name(room: RoomId, facts: RoomFacts) -> str:
     title = " ".join(facts.title.split())
     return f"“{title[:60]}” ({room})" if title else room
+
+
+def _shown(key: str) -> str:
+    return key if key.strip() else json.dumps(key)
 
 
 def _sort_of(value: object) -> str:

@@ -331,7 +331,7 @@ def test_a_room_id_without_its_list_is_kept_where_it_is_right_or_unknown() -> No
     assert fixed({BOB: "!a"}, a=RoomFacts(UNKNOWN)) == {BOB: ["!a"]}
     assert fixed({BOB: "!a"}, a=RoomFacts(NONE)) == {}
     assert fixed({BOB: "!a", CAROL: ["!a"]}, a=room(CAROL)) == {CAROL: ["!a"]}
-    assert fixed({"junk": "!a"}, a=room(BOB)) == {}
+    assert fixed({"junk": "!a"}, a=room(BOB)) == {"junk": "!a"}
 
 
 def test_items_that_are_no_room_ids_go_and_nothing_else() -> None:
@@ -355,6 +355,46 @@ def test_each_finding_of_one_list_can_be_mended_alone() -> None:
 def test_an_empty_list_goes() -> None:
     assert one(audit({BOB: []}), Kind.EMPTY_LIST).sure
     assert fixed({BOB: []}) == {}
+
+
+@pytest.mark.parametrize("key", ["", "custom.key", "bob@example.org", "@bob"])
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (["not a room"], Kind.NOT_ROOM_IDS),
+        ({"x": 1}, Kind.VALUE_NOT_A_LIST),
+        ("!a", Kind.VALUE_NOT_A_LIST),
+        ([], Kind.EMPTY_LIST),
+    ],
+)
+def test_what_is_unknown_under_a_key_that_is_no_user_id_goes_by_decision_only(
+    key: str, value: Any, kind: Kind
+) -> None:
+    content = {key: value, BOB: ["!a"]}
+    finding = one(audit(content, a=room(BOB)), kind)
+    assert not finding.sure
+    assert fixed(content, a=room(BOB)) == content
+    assert mended(content, [finding]) == {BOB: ["!a"]}
+
+
+def test_what_is_unknown_stays_when_the_rooms_beside_it_move() -> None:
+    content = {"custom.key": ["!a", {"x": 1}, "!a"]}
+    assert fixed(content, a=room(BOB)) == {"custom.key": [{"x": 1}], BOB: ["!a"]}
+
+
+def test_what_is_wrong_is_said_with_a_key_that_can_be_seen_and_in_good_grammar() -> None:
+    said = {
+        str(value): examine(document({key: value}), {}, ME).findings[0].said
+        for key, value in (("", {"x": 1}), (" ", []), ("", ["!a"]), (BOB, [1]), (BOB, [1, 2]))
+    }
+    assert said == {
+        "{'x': 1}": 'What stands under "" is an object, where a list of rooms belongs. It cannot be read as '
+        "rooms.",
+        "[]": 'The list of " " is empty.',
+        "['!a']": '"" is no user id; under it: 1 room.',
+        "[1]": f"The list of {BOB} has 1 item that is no room id.",
+        "[1, 2]": f"The list of {BOB} has 2 items that are no room ids.",
+    }
 
 
 @pytest.mark.parametrize("key", ["", "bob", "@bob", "@:", "!a", "\ud800", "@b\0b:here", "@b:h ere"])
