@@ -166,6 +166,36 @@ def test_somebody_who_knows_our_version_is_fought_five_times_and_no_more() -> No
     assert ReasonKind.CONFLICT in {reason.kind for reason in outcome.decision.reasons}
 
 
+def puts(start: Outcome, rewritten: Any, *, arrive: bool) -> tuple[int, Outcome]:
+    """How often we write against somebody who writes the same over and over, and how it ends."""
+    outcome, number = start, 0
+    for second in range(50):
+        outcome = observe(outcome.mind, parse(rewritten), at=float(second))
+        if isinstance(outcome.decision, Put):
+            number += 1
+            if arrive:
+                outcome = observe(outcome.mind, outcome.decision.document, at=second + 0.5)
+    return number, outcome
+
+
+def test_a_copy_that_is_restored_over_and_over_is_fought_five_times_and_no_more() -> None:
+    friends = [{f"@friend{n}:example.org": [f"!f{n}"] for n in range(most)} for most in (1, 2, 3)]
+    start = seen(mind(), MARKED, *(MARKED | some for some in friends))
+    assert observe(start.mind, parse(MARKED), at=9.0).kind is Kind.JUMPED_BACK
+    number, end = puts(start, MARKED, arrive=True)
+    assert number == 5
+    assert isinstance(end.decision, Keep)
+
+
+def test_a_write_that_never_arrives_is_repeated_five_times_and_no_more() -> None:
+    start = seen(mind(), {})
+    assert isinstance(start.decision, Put)
+    assert observe(start.mind, parse({}), at=9.0).kind is Kind.NOT_WRITTEN
+    number, end = puts(start, {}, arrive=False)
+    assert number == 5
+    assert isinstance(end.decision, Keep)
+
+
 @given(st.lists(contents, min_size=1, max_size=8))
 def test_the_document_of_a_put_is_kept_when_it_is_seen(history: list[Any]) -> None:
     outcome = Outcome(mind(), Keep(()))

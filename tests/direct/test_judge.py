@@ -90,6 +90,17 @@ def test_two_of_five_are_the_users_decision_and_three_are_a_rewrite() -> None:
     assert judgement.document.same_meaning(parse(MARKS))
 
 
+@pytest.mark.parametrize(("others", "rewrite"), [(0, False), (1, False), (2, True), (20, True)])
+def test_few_of_ours_are_a_rewrite_when_they_went_with_most_of_all(
+    others: int, rewrite: bool
+) -> None:
+    friends = {f"@friend{n}:example.org": [f"!f{n}"] for n in range(others)}
+    judgement = judged(MARKS | friends, without(1, 2))
+    assert opted_out(judgement) == (set() if rewrite else {ROOMS[1], ROOMS[2]})
+    assert (kinds(judgement) == [ReasonKind.REBUILT]) is rewrite
+    assert judgement.document.content().keys() == (MARKS if rewrite else without(1, 2)).keys()
+
+
 def test_the_rewriters_own_changes_to_others_stay() -> None:
     judgement = judged({**MARKS, FRIEND: ["!f"]}, {STRANGER: ["!s"]})
     assert judgement.document.content() == {STRANGER: ["!s"], **MARKS}
