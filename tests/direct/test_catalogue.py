@@ -1,6 +1,7 @@
 """The catalogue of what happens to direct chats, each as a trace through the engine alone.
 
-What needs a homeserver to happen is tested elsewhere, on one.
+The number in a name is that of the case; the tests on real servers use the same numbers. What needs a homeserver
+to happen is tested there alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What other clients, proxies and deaths do to m.direct, and what the bridge makes of it, on real servers.
 
-The numbers in the names are those of the catalogue in docs/direct-chats.md.
+A number in a name is the same case as in tests/direct/test_catalogue.py, where the engine alone meets it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The keeper on a real homeserver whose module pushes every change to it, without the rest of the bridge.
 
-The numbers in the names are those of the catalogue in docs/direct-chats.md.
+A number in a name is the same case as in tests/direct/test_catalogue.py, where the engine alone meets it.
 """
 
 from __future__ import annotations
