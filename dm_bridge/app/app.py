@@ -20,6 +20,7 @@ from dm_bridge import __version__
 from dm_bridge.app.keeping import Keeping
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.bridge.commands import Commands
+from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.lanes import Lanes
@@ -195,6 +196,16 @@ class App:
             lambda: self._to_matrix.stopping,
             keeping.observation.happened,
         )
+        delivery = config.delivery
+        self._deliveries = deliveries = Deliveries(
+            self._homeserver,
+            self._outbox,
+            portal_store,
+            DeliverySettings(
+                delivery.receipts, delivery.status_events, delivery.expire_hours * 3600
+            ),
+        )
+        self._stack.push_async_callback(deliveries.stop)
         to_remote = ToRemote(
             self._homeserver,
             portals,
@@ -207,6 +218,7 @@ class App:
             self._bot,
             self._namespace,
             self.metrics,
+            deliveries,
             lambda: self._to_remote.stopping,
         )
         self._queues = queues = QueueWatch(
@@ -335,6 +347,7 @@ class App:
         await self._keeping.resume()
         self._wake_chats(waiting)
         self._wake_rooms(set(await self._outbox.rooms_waiting()))
+        self._in_background(self._deliveries.resume())
         self._in_background(self._queues.look_for_requeued())
         self._in_background(self._ping())
         log.info("dm_bridge is running", bot=self._bot)

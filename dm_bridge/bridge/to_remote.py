@@ -14,13 +14,14 @@ from typing import assert_never
 import structlog
 
 from dm_bridge.bridge import routing
+from dm_bridge.bridge.delivery import Deliveries, Fate
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, NetworkError, StorageError, may_pass
-from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, digest_id, message_id
-from dm_bridge.matrix.formatting import notice, plain
+from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, message_id
+from dm_bridge.matrix.formatting import plain
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.api import OutgoingMessage
 from dm_bridge.network.events import SessionStatus, Text
@@ -53,6 +54,7 @@ class ToRemote:
         bot: UserId,
         namespace: GhostNamespace,
         metrics: Metrics,
+        deliveries: Deliveries,
         stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -68,6 +70,7 @@ class ToRemote:
         self._bot = bot
         self._namespace = namespace
         self._metrics = metrics
+        self._deliveries = deliveries
         self._clock = clock
 
     async def drain(self, room: RoomId) -> None:
@@ -95,7 +98,7 @@ class ToRemote:
         """Put an event aside that nothing can be done about; tell its author when it was a message."""
         portal = await self._portal_store.by_room(row.room)
         if portal is not None and row.event.get("type") == "m.room.message":
-            await self._undelivered(
+            await self._deliveries.undelivered(
                 row,
                 portal,
                 "Something went wrong in the bridge. Send it again, and tell the bridge's admin if it "
@@ -154,9 +157,8 @@ class ToRemote:
                 await self._send(row, portal, login, text)
                 return
             case routing.Unsendable(sentence):
-                await self._undelivered(row, portal, sentence)
-                await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
-                self._count(row, "failed")
+                await self._deliveries.undelivered(row, portal, sentence, fate=Fate.UNSENDABLE)
+                await self._failed(row, portal, "failed", sentence)
                 return
             case routing.OwnerMoved(joined):
                 await self._owner_moved(row, portal, login, joined=joined)
@@ -251,9 +253,8 @@ class ToRemote:
         session = self._logins.session(login.id)
         if refusal is not None or session is None:
             sentence = refusal or "Your login is not connected. Ask the bridge's bot: `logins`"
-            await self._undelivered(row, portal, sentence)
-            await self._outbox.finish(row, "failed", portal=portal.key, reason=sentence)
-            self._count(row, "failed")
+            await self._deliveries.undelivered(row, portal, sentence)
+            await self._failed(row, portal, "failed", sentence)
             return
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
         if row.attempted_at is None:
@@ -263,17 +264,27 @@ class ToRemote:
         except NetworkError as error:
             if row.attempted_at is None and error.certain:
                 await self._outbox.not_attempted(row)
+            sentence, certain, age = str(error), error.certain, self._clock() - row.received_at
             if error.retry_after is not None:
-                if self._clock() - row.received_at > TELL_AFTER:
-                    await self._waiting(row, portal, plain(str(error)))
-                raise
-            state = "failed" if error.certain else "uncertain"
-            await self._undelivered(row, portal, plain(str(error)), certain=error.certain)
-            await self._outbox.finish(row, state, portal=portal.key, reason=str(error))
-            self._count(row, state)
+                if age <= self._deliveries.settings.expire:
+                    if age > TELL_AFTER:
+                        await self._deliveries.waiting(row, portal, plain(sentence))
+                    raise
+                certain = certain and row.attempted_at is None
+                sentence = (
+                    f"{sentence} The bridge has stopped trying; send it again if it still matters."
+                )
+            await self._deliveries.undelivered(row, portal, plain(sentence), certain=certain)
+            await self._failed(row, portal, "failed" if certain else "uncertain", sentence)
             return
         await self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
         self._count(row, "delivered")
+        await self._deliveries.finished(row, portal, delivered=True)
+
+    async def _failed(self, row: OutboxRow, portal: PortalRow, state: str, reason: str) -> None:
+        await self._outbox.finish(row, state, portal=portal.key, reason=reason)
+        self._count(row, state)
+        await self._deliveries.finished(row, portal, delivered=False)
 
     def _count(self, row: OutboxRow, outcome: str) -> None:
         self._metrics.messages.labels("to_remote", outcome).inc()
@@ -289,26 +300,3 @@ class ToRemote:
                 f"Send the bridge's bot: `login {login.network}`"
             )
         return None
-
-    async def _undelivered(
-        self, row: OutboxRow, portal: PortalRow, sentence: str, *, certain: bool = True
-    ) -> None:
-        what = "was not delivered." if certain else "may not have been delivered."
-        await self._notify(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
-
-    async def _waiting(self, row: OutboxRow, portal: PortalRow, sentence: str) -> None:
-        text = f"Your message is not delivered yet. {sentence} The bridge keeps trying."
-        await self._notify(row, portal, "waiting", text)
-
-    async def _notify(self, row: OutboxRow, portal: PortalRow, kind: str, text: str) -> None:
-        content = notice(text)
-        content["m.relates_to"] = {"m.in_reply_to": {"event_id": row.id}}
-        transaction = digest_id("notice", kind, row.id)
-        try:
-            await self._homeserver.send(
-                row.room, "m.room.message", content, transaction, user=portal.ghost
-            )
-        except BridgeError as error:
-            if may_pass(error):
-                raise
-            log.warning("a user could not be told", room=row.room, reason=str(error))

@@ -91,6 +91,14 @@ direct:
   # Client APIs of other homeservers that are not to be discovered, for users who give a token.
   homeservers: {{}}
 
+delivery:
+  # Show with a read receipt of the contact that their network has your message.
+  receipts: true
+  # Tell clients that show it the state of each message (com.beeper.message_send_status).
+  status_events: false
+  # For how many hours a message is tried while its network cannot be reached.
+  expire_hours: 24
+
 logging:
   # debug, info, warning or error
   level: info

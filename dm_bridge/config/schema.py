@@ -158,6 +158,20 @@ class DirectConfig(_Section):
     )
 
 
+class DeliveryConfig(_Section):
+    """How users learn what became of their messages."""
+
+    receipts: bool = Field(
+        default=True, description="show with a read receipt that the network has a message"
+    )
+    status_events: bool = Field(
+        default=False, description="send com.beeper.message_send_status events"
+    )
+    expire_hours: Annotated[float, Field(ge=0.01, le=720)] = Field(
+        default=24.0, description="for how many hours a message is tried"
+    )
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -194,6 +208,7 @@ class Config(_Section):
         default={}, description="the networks to bridge, by name"
     )
     direct: DirectConfig = DirectConfig()
+    delivery: DeliveryConfig = DeliveryConfig()
     logging: LoggingConfig = LoggingConfig()
 
     @field_validator("data_dir")

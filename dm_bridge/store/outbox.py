@@ -24,7 +24,8 @@ class OutboxRow:
     """One pushed event. ``event``: the raw event as the homeserver sent it.
 
     ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch; 0 before it was.
-    ``attempted_at``: when it was first about to be handed to the network, if it was.
+    ``attempted_at``: when it was first about to be handed to the network, if it was. ``notice``: the event that
+    says in Matrix that it is not delivered yet, while it does.
     """
 
     id: EventId
@@ -33,6 +34,7 @@ class OutboxRow:
     event: dict[str, Any]
     received_at: float = 0.0
     attempted_at: float | None = None
+    notice: EventId | None = None
 
 
 class OutboxStore:
@@ -72,7 +74,7 @@ class OutboxStore:
                 """
                 SELECT event_id, sender, event,
                     extract(epoch FROM coalesce(requeued_at, received_at))::float8,
-                    extract(epoch FROM attempted_at)::float8
+                    extract(epoch FROM attempted_at)::float8, notice
                 FROM outbox
                 WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT $2
                 """,
@@ -81,9 +83,15 @@ class OutboxStore:
             )
         return [
             OutboxRow(
-                EventId(event_id), room, UserId(sender), orjson.loads(event), received, attempted
+                EventId(event_id),
+                room,
+                UserId(sender),
+                orjson.loads(event),
+                received,
+                attempted,
+                None if notice is None else EventId(notice),
             )
-            for event_id, sender, event, received, attempted in rows
+            for event_id, sender, event, received, attempted, notice in rows
         ]
 
     async def attempt(self, row: OutboxRow) -> None:
@@ -118,6 +126,28 @@ class OutboxStore:
             await connection.execute(
                 "UPDATE outbox SET attempted_at = NULL WHERE event_id = $1", row.id
             )
+
+    async def set_notice(self, row: OutboxRow, notice: EventId | None) -> None:
+        """Record the notice that says that ``row`` is not delivered yet; None: it does not say so any more."""
+        async with self._database.connection() as connection:
+            await connection.execute(
+                "UPDATE outbox SET notice = $2 WHERE event_id = $1", row.id, notice
+            )
+
+    async def unsettled_notices(self, limit: int) -> list[tuple[OutboxRow, bool]]:
+        """Rows that have been dealt with, and whose notice still says that they wait; and which were delivered."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT event_id, room_id, sender, notice, state = 'delivered' FROM outbox
+                WHERE notice IS NOT NULL AND state <> 'waiting' LIMIT $1
+                """,
+                limit,
+            )
+        return [
+            (OutboxRow(EventId(e), RoomId(r), UserId(s), {}, notice=EventId(n)), delivered)
+            for e, r, s, n, delivered in rows
+        ]
 
     async def rooms_waiting(self) -> list[RoomId]:
         """Every room in which something waits."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
+from mautrix.api import PathBuilder
 
-from dm_bridge.bridge.to_remote import ToRemote
-from dm_bridge.errors import NetworkError, StorageError
-from dm_bridge.ids import EventId, LoginId, NetworkName, RemoteId, message_id
+from dm_bridge.bridge.delivery import STATUS_EVENT, Deliveries, DeliverySettings
+from dm_bridge.bridge.receipts import Receipts
+from dm_bridge.bridge.to_remote import TELL_AFTER, ToRemote
+from dm_bridge.errors import HomeserverError, NetworkError, StorageError
+from dm_bridge.ids import EventId, LoginId, NetworkName, RemoteId, RoomId, UserId, message_id
+from dm_bridge.matrix.homeserver import Json
 from dm_bridge.network.api import Network, OutgoingMessage
 from dm_bridge.network.events import SessionState, SessionStatus
 from dm_bridge.ops.metrics import Metrics
@@ -19,7 +26,7 @@ from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from tests.store.stored import OWNER
 
-from .room_world import BOT, NAMESPACE, ROOM, World, a_world
+from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
 
 EVENT = EventId("$event")
 DROPPED = NetworkError("The connection was lost.", certain=False, retry_after=1.0)
@@ -39,6 +46,47 @@ class Session:
         if error is not None:
             raise error
         return message.id
+
+
+class Said:
+    """Takes what is said in rooms: ``events``, as (type, content), ``redacted`` and ``receipts``."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Json]] = []
+        self.redacted: list[str] = []
+        self.receipts: list[tuple[str, UserId | None]] = []
+        self.trouble: Exception | None = None
+
+    @property
+    def notices(self) -> list[str]:
+        return [content["body"] for kind, content in self.events if kind == "m.room.message"]
+
+    @property
+    def statuses(self) -> list[str]:
+        return [content["status"] for kind, content in self.events if kind == STATUS_EVENT]
+
+    async def send(
+        self, room: RoomId, kind: str, content: Json, transaction: str, *, user: UserId
+    ) -> EventId:
+        if self.trouble is not None:
+            raise self.trouble
+        self.events.append((kind, content))
+        return EventId(f"$said-{len(self.events)}")
+
+    async def redact(
+        self, room: RoomId, event: EventId, transaction: str, reason: str, *, user: UserId
+    ) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+        self.redacted.append(event)
+
+    async def request(
+        self, method: str, path: PathBuilder, *, user: UserId, body: Json, deadline: float
+    ) -> Json:
+        if self.trouble is not None:
+            raise self.trouble
+        self.receipts.append((str(path), user))
+        return {}
 
 
 class OneLogin:
@@ -68,10 +116,18 @@ class Carrier:
         self.world = world
         self.outbox = OutboxStore(database)
         self.session = Session()
+        self.said = Said()
+        self.later = 0.0
         self._database = database
         self.start_over()
 
     def start_over(self) -> None:
+        self.deliveries = Deliveries(
+            self.said,  # type: ignore[arg-type]
+            self.outbox,
+            self.world.store,
+            DeliverySettings(status_events=True),
+        )
         self.lane = ToRemote(
             self.world.rooms,  # type: ignore[arg-type]
             self.world.portals,
@@ -84,6 +140,8 @@ class Carrier:
             BOT,
             NAMESPACE,
             Metrics(),
+            self.deliveries,
+            clock=lambda: time.time() + self.later,
         )
 
     async def attempt(self, *outcomes: BaseException | None) -> list[float | None]:
@@ -153,3 +211,111 @@ async def test_nothing_is_sent_before_the_attempt_is_recorded(carrier: Carrier) 
     with pytest.raises(StorageError):
         await carrier.lane.drain(ROOM)
     assert carrier.session.seen == []
+
+
+# -- what the user sees
+
+
+async def test_what_was_delivered_is_shown_by_a_receipt_of_the_contact(carrier: Carrier) -> None:
+    await carrier.attempt(None)
+    await asyncio.sleep(0.01)
+    [(path, user)] = carrier.said.receipts
+    assert user == GHOST
+    assert unquote(path).endswith(f"rooms/{ROOM}/receipt/m.read/{EVENT}")
+    assert carrier.said.statuses == ["SUCCESS"]
+    assert carrier.said.notices == []
+
+
+async def test_a_wait_is_said_once_and_unsaid_when_it_is_over(carrier: Carrier) -> None:
+    await carrier.attempt(AWAY)
+    assert carrier.said.events == []
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY, AWAY)
+    carrier.start_over()
+    await carrier.attempt(AWAY)
+    assert len(carrier.said.notices) == 1
+    assert "not delivered yet. It is not connected." in carrier.said.notices[0]
+    assert carrier.said.statuses == ["PENDING"]
+    await carrier.attempt(None)
+    kind, edit = carrier.said.events[-1]
+    assert kind == "m.room.message"
+    assert edit["m.relates_to"] == {"rel_type": "m.replace", "event_id": "$said-1"}
+    assert edit["m.new_content"]["body"] == "Your message was delivered meanwhile."
+    assert carrier.said.statuses == ["PENDING", "SUCCESS"]
+    assert await carrier.outbox.unsettled_notices(10) == []
+
+
+async def test_a_message_is_not_tried_for_ever(carrier: Carrier) -> None:
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY)
+    carrier.later = 86400.0 + 60
+    carrier.session.fails = [AWAY]
+    await carrier.lane.drain(ROOM)
+    assert (
+        "was not delivered. It is not connected. The bridge has stopped" in carrier.said.notices[-1]
+    )
+    assert carrier.said.redacted == ["$said-1"]
+    assert carrier.said.statuses == ["PENDING", "FAIL_RETRIABLE"]
+    assert await carrier.outbox.waiting(ROOM, 10) == []
+    assert carrier.said.receipts == []
+
+
+async def test_what_may_have_arrived_before_is_not_said_to_have_failed(carrier: Carrier) -> None:
+    await carrier.attempt(DROPPED)
+    carrier.later = 86400.0 + 60
+    carrier.session.fails = [AWAY]
+    await carrier.lane.drain(ROOM)
+    assert "may not have been delivered. It is not connected." in carrier.said.notices[-1]
+
+
+@pytest.mark.parametrize("delivered", [True, False])
+async def test_a_notice_that_could_not_be_unsaid_is_dealt_with_at_the_next_start(
+    carrier: Carrier, delivered: bool
+) -> None:
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY)
+    carrier.said.trouble = HomeserverError("It is away.", retry_after=1.0)
+    if delivered:
+        await carrier.attempt(None)
+    else:
+        await carrier.outbox.finish((await carrier.outbox.waiting(ROOM, 1))[0], "dropped")
+    assert len(await carrier.outbox.unsettled_notices(10)) == 1
+    carrier.said.trouble = None
+    carrier.start_over()
+    await carrier.deliveries.resume()
+    assert await carrier.outbox.unsettled_notices(10) == []
+    assert carrier.said.redacted == ([] if delivered else ["$said-1"])
+    assert (carrier.said.notices[-1] == "* Your message was delivered meanwhile.") is delivered
+
+
+async def test_a_homeserver_that_refuses_a_notice_for_good_keeps_nothing_up(
+    carrier: Carrier,
+) -> None:
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY)
+    carrier.said.trouble = HomeserverError("Forbidden.", status=403, errcode="M_FORBIDDEN")
+    await carrier.attempt(None)
+    assert await carrier.outbox.unsettled_notices(10) == []
+    assert await carrier.outbox.waiting(ROOM, 10) == []
+
+
+async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way() -> None:
+    said, receipts_sent = Said(), asyncio.Event()
+
+    async def slow(method: str, path: PathBuilder, **_: Any) -> Json:
+        said.receipts.append((str(path).rpartition("/")[2], None))
+        await receipts_sent.wait()
+        return {}
+
+    said.request = slow  # type: ignore[method-assign]
+    receipts = Receipts(said)  # type: ignore[arg-type]
+    for number in range(5):
+        receipts.note(ROOM, EventId(f"event{number}"), OWNER)
+        await asyncio.sleep(0)
+    receipts_sent.set()
+    await asyncio.sleep(0.01)
+    assert [event for event, _ in said.receipts] == ["event0", "event4"]
+    receipts.note(ROOM, EventId("event5"), OWNER)
+    await asyncio.sleep(0.01)
+    assert said.receipts[-1] == ("event5", None)
+    await receipts.stop()

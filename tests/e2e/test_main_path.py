@@ -256,6 +256,19 @@ async def test_a_message_to_nobody_is_reported_in_the_chat(stack: Stack) -> None
         assert "not delivered" in (seen.body or "")
 
 
+async def test_what_the_network_has_is_shown_as_read_by_the_contact(stack: Stack) -> None:
+    async with pair(stack) as p:
+        room = await p.first_chat()
+        sent = await p.alice.send_text(room, "seen?")
+        await p.alice.wait_for(
+            lambda s: (
+                s.room_id == room
+                and s.type == "m.receipt"
+                and p.ghost in s.content.get(sent, {}).get("m.read", {})
+            )
+        )
+
+
 async def test_a_picture_is_answered_with_a_reason(stack: Stack) -> None:
     async with pair(stack) as p:
         room = await p.first_chat()
