@@ -34,6 +34,7 @@ _BY = {
 
 
 _YOU = (
+    ("The bridge wrote", "I wrote"),
     ("by the user", "by you"),
     ("the user has", "you have"),
     ("the user does", "you do"),

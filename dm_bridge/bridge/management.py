@@ -24,6 +24,10 @@ from dm_bridge.store.rooms import RoomStore
 log = structlog.get_logger(__name__)
 
 GREETING = "Hello! I bridge your private chats. Write `help` to see what I can do."
+GREETING_ENCRYPTED = (
+    "Hello! I bridge your private chats, but I cannot read what you write here: this room is encrypted. "
+    "Please open a room with me without encryption, and write `help` there."
+)
 NOT_ALONE = "I talk to one person at a time. Please open a room with just the two of us."
 TOO_LATE = (
     "The login is no longer waiting: it took too long, or I was restarted. I have removed your message, in "
@@ -74,7 +78,11 @@ class Management:
         await self._store.add_management(room, user)
         missed = await rooms.messages_by(self._homeserver, room, user, seen_by=self._bot)
         if self._may_use(user) and not missed:
-            await self._say(room, GREETING, "greeting", room)
+            encrypted = await rooms.state_of(
+                self._homeserver, room, "m.room.encryption", user=self._bot
+            )
+            greeting = GREETING_ENCRYPTED if encrypted else GREETING
+            await self._say(room, greeting, "greeting", room)
         return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
 
     async def left(self, room: RoomId) -> None:

@@ -42,7 +42,7 @@ MAX_LOOKS = 20_000
 
 
 class ObservationMode(enum.Enum):
-    """How changes of an account are noticed; ``sentence`` tells its user."""
+    """How changes of an account are noticed; ``sentence`` tells its user, in the bot's words."""
 
     PUSHED = "pushed"
     WATCHED = "watched"
@@ -56,13 +56,13 @@ class ObservationMode(enum.Enum):
 
 
 _SENTENCES = {
-    ObservationMode.PUSHED: "The homeserver tells the bridge of every change at once.",
-    ObservationMode.WATCHED: "The bridge is watching, and notices every change at once.",
+    ObservationMode.PUSHED: "Your homeserver tells me of every change at once.",
+    ObservationMode.WATCHED: "I am watching, and notice every change at once.",
     ObservationMode.ACTIVITY: (
-        "The bridge looks when you do something in a bridged chat, and once a day."
+        "I look when you do something in a bridged chat, and else now and then."
     ),
-    ObservationMode.SWEPT: "The bridge looks now and then; nobody else should write it.",
-    ObservationMode.NONE: "The bridge cannot see changes, as it has no access to the account.",
+    ObservationMode.SWEPT: "I look now and then; nobody else should write it.",
+    ObservationMode.NONE: "I cannot see changes, as I have no access to your account.",
 }
 
 

@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 
 PAGE = 50
 TELL_AFTER = 15.0  # seconds a message may wait for its network before the user is told
+_NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`"
 ECHO_PATIENCE = 30.0  # how long the answer to our own send may be outstanding
 
 
@@ -249,12 +250,14 @@ class ToRemote:
             await asyncio.sleep(0.1)
 
     async def _send(self, row: OutboxRow, portal: PortalRow, login: LoginRow, text: Text) -> None:
-        refusal = self._refusal(login)
+        status = self._logins.state(login.id).status
+        refusal = _refusal(login, status, login.name)
         session = self._logins.session(login.id)
         if refusal is not None or session is None:
-            sentence = refusal or "Your login is not connected. Ask the bridge's bot: `logins`"
-            await self._deliveries.undelivered(row, portal, sentence)
-            await self._failed(row, portal, "failed", sentence)
+            refusal = refusal or _NOT_CONNECTED
+            told = _refusal(login, status, plain(login.name)) or _NOT_CONNECTED
+            await self._deliveries.undelivered(row, portal, told)
+            await self._failed(row, portal, "failed", refusal)
             return
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
         if row.attempted_at is None:
@@ -290,13 +293,14 @@ class ToRemote:
         self._metrics.messages.labels("to_remote", outcome).inc()
         self._metrics.latency.labels("to_remote").observe(max(0.0, self._clock() - row.received_at))
 
-    def _refusal(self, login: LoginRow) -> str | None:
-        if login.state is LoginState.LOGGED_OUT:
-            return f"You are logged out of {plain(login.name)}. Send the bridge's bot: `login {login.network}`"
-        status = self._logins.state(login.id).status
-        if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
-            return (
-                f"{plain(login.name)} does not accept your login any more. "
-                f"Send the bridge's bot: `login {login.network}`"
-            )
-        return None
+
+def _refusal(login: LoginRow, status: SessionStatus, name: str) -> str | None:
+    """Why nothing can be sent, if so. ``name``: the login's, as it is to be written."""
+    if login.state is LoginState.LOGGED_OUT:
+        return f"You are logged out of {name}. Send the bridge's bot: `login {login.network}`"
+    if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
+        return (
+            f"The server of {name} does not accept your login any more. "
+            f"Send the bridge's bot: `login {login.network}`"
+        )
+    return None

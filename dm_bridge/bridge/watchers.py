@@ -229,8 +229,10 @@ class Watchers:
                     self._watched[account].active = self._clock()
                 self._saw(account, content)
         except HomeserverError as error:
-            log.warning("m.direct cannot be watched", account=account, reason=str(error))
-            self._refused[account] = self._clock() + REFUSED
+            if self._wanted(account):
+                log.warning("m.direct cannot be watched", account=account, reason=str(error))
+                self._refused[account] = self._clock() + REFUSED
+            # else nobody wants it any more, as after a logout: that it ends is no trouble
         except Exception:
             log.exception("watching m.direct met a fault of our own", account=account)
             self._refused[account] = self._clock() + REFUSED

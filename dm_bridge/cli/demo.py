@@ -121,7 +121,9 @@ async def _servers(console: Console, place: Path, outcome: dict[str, Any]) -> As
     from dm_bridge.cli.scenario import done
     from dm_bridge.testing.prosody import Prosody
     from dm_bridge.testing.stack import Stack
+    from dm_bridge.testing.synapse import Synapse
 
+    Synapse.version()  # says so when there is none, before anything is started
     with console.status("Starting Prosody, an XMPP server"):
         prosody = await Prosody.start(place / "prosody")
     try:

@@ -19,6 +19,9 @@ Json = dict[str, Any]
 MAX_IDENTIFIER = 255
 """Longest event id, room id, user id and event type, in bytes (specification, "Size limits")."""
 
+_UNUSED = ("ephemeral", "de.sorunome.msc2409.ephemeral")
+"""Lists of objects that a homeserver may send along; the registration does not ask for them."""
+
 
 class BadTransaction(ValueError):
     """The body is no transaction. ``errcode``: the Matrix error code to answer with."""
@@ -44,7 +47,6 @@ class Transaction:
     """``odd``: how many events lacked an id, a room, a sender or a type and were passed over."""
 
     events: tuple[PushedEvent, ...]
-    ephemeral: tuple[Json, ...]
     odd: int
 
 
@@ -54,12 +56,11 @@ def parse_transaction(body: bytes) -> Transaction:
     if not isinstance(content, dict):
         raise BadTransaction("M_BAD_JSON", "The body must be a JSON object.")
     events = _objects(content, "events", required=True)
-    ephemeral = _objects(content, "ephemeral", required=False) or _objects(
-        content, "de.sorunome.msc2409.ephemeral", required=False
-    )
+    for key in _UNUSED:
+        _objects(content, key, required=False)
     parsed = [_event(event) for event in events]
     good = tuple(event for event in parsed if event is not None)
-    return Transaction(good, tuple(ephemeral), len(parsed) - len(good))
+    return Transaction(good, len(parsed) - len(good))
 
 
 def _objects(content: Json, key: str, *, required: bool) -> list[Json]:

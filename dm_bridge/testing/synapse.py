@@ -26,7 +26,7 @@ import yaml
 from dm_bridge.errors import AdminError, HomeserverError
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 
-_REMEDY = "Synapse is not installed. Install it: pip install matrix-synapse"
+REMEDY = "Synapse is not installed. Install it: pip install '.[demo]' in a checkout of the bridge"
 _REQUEST_SECONDS = 30.0
 _UNLIMITED = {"per_second": 100_000, "burst_count": 100_000}
 
@@ -79,7 +79,7 @@ class Synapse:
         top-level keys of ``homeserver.yaml``. Raises `AdminError`.
         """
         if importlib.util.find_spec("synapse") is None:
-            raise AdminError(_REMEDY)
+            raise AdminError(REMEDY)
         server = cls(directory, domain, port or free_port())
         server._write_files(registrations, default_room_version, config_extra or {})
         await server._start_process()
@@ -195,7 +195,7 @@ class Synapse:
         try:
             return importlib.metadata.version("matrix-synapse")
         except importlib.metadata.PackageNotFoundError as error:
-            raise AdminError(_REMEDY) from error
+            raise AdminError(REMEDY) from error
 
     async def register_user(
         self, localpart: str, password: str, *, admin: bool = False

@@ -131,6 +131,7 @@ class FakeNetwork:
 class FakeHomeserver:
     """``calls``: what was asked, as (verb, what, user). ``rooms``: who is in which.
 
+    ``state``: contents with an empty key by type, of every room.
     ``documents``: m.direct by user; ``before``: awaited before a read or a write of one.
     """
 
@@ -145,6 +146,7 @@ class FakeHomeserver:
         self.before: Callable[[str, UserId], Awaitable[None]] | None = None
         self.transactions: dict[str, EventId] = {}
         self.timeline: list[dict[str, Any]] = []
+        self.state: dict[str, dict[str, Any]] = {}
 
     def _ask(self, verb: str, what: Any, user: UserId | None) -> None:
         self.calls.append((verb, what, user))
@@ -198,6 +200,11 @@ class FakeHomeserver:
         **_: object,
     ) -> dict[str, Any]:
         self._ask("request", str(path), user)
+        if "/state/" in str(path):
+            event_type = str(path).rstrip("/").rpartition("/")[2]
+            if event_type not in self.state:
+                raise HomeserverError("no such state", status=404, errcode="M_NOT_FOUND")
+            return self.state[event_type]
         return {"chunk": list(reversed(self.timeline))}
 
     async def request_raw(

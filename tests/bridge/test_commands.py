@@ -115,6 +115,7 @@ async def bot(database: Database) -> AsyncIterator[Bot]:
 
 async def test_help_names_every_command_and_network(bot: Bot) -> None:
     answer = await bot.say("help")
+    assert "`moved [ID] OLD NEW`" in answer
     for word in ("login", "logins", "logout", "start", "ping", "cancel", "Fake Network (`fake`)"):
         assert word in answer
 
@@ -401,7 +402,7 @@ async def test_the_address_of_a_chat_may_be_copied_with_what_is_around_it(
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("start", "With whom"), ("start nobody", "no address"), ("start a b", "no address")],
+    [("start", "With whom"), ("start nobody", "no address"), ("start a b c", "more than")],
 )
 async def test_a_chat_without_an_address_says_what_one_is(bot: Bot, text: str, words: str) -> None:
     await bot.log_in()
@@ -410,7 +411,9 @@ async def test_a_chat_without_an_address_says_what_one_is(bot: Bot, text: str, w
 
 
 async def test_a_chat_needs_a_login_that_is_connected(bot: Bot) -> None:
-    assert "not logged in yet" in await bot.say("start romeo@example.net")
+    for command in ("start romeo@example.net", "moved romeo@example.net romeo@example.org"):
+        answer = await bot.say(command)
+        assert "You are not logged in to any network. Write `login fake`" in answer
     await bot.log_in()
     bot.network.sessions[0].report(SessionStatus.BAD_CREDENTIALS, "Wrong password.")
     refused = "refused by its server: Wrong password. To log in again, write `login fake`"
@@ -427,6 +430,20 @@ async def test_with_several_logins_a_chat_is_started_from_the_one_that_is_named(
     assert "Which one?" in await bot.say("start romeo@example.net")
     await bot.say(f"start {second.id} romeo@example.net")
     assert [key.login for key, _ in bot.portals.opened] == [second.id]
+
+
+async def test_a_login_that_is_named_must_be_there_even_if_there_is_only_one(bot: Bot) -> None:
+    row = await bot.log_in()
+    assert "no such login" in await bot.say("start wrong romeo@example.net")
+    assert bot.portals.opened == []
+    await bot.say(f"start {row.id} romeo@example.net")
+    assert len(bot.portals.opened) == 1
+
+
+async def test_nobody_is_logged_out_by_a_command_that_says_more_than_that(bot: Bot) -> None:
+    row = await bot.log_in()
+    assert "One at a time" in await bot.say(f"logout {row.id} please")
+    assert bot.logins.session(row.id) is not None
 
 
 async def test_a_homeserver_that_refuses_is_said_so_without_markup(bot: Bot) -> None:

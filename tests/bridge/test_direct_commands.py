@@ -63,8 +63,11 @@ class FakeView:
 class Bot:
     def __init__(self) -> None:
         self.view = FakeView()
+        self.logged_in = True
         self.be()
-        self._commands = DirectCommands(self.view, lambda: [FakeNetwork()], lambda: NOW)
+        self._commands = DirectCommands(
+            self.view, lambda: [FakeNetwork()], lambda _: self.logged_in, lambda: NOW
+        )
 
     def be(self, *chats: DirectChat, access: Access = Access.MASQUERADE) -> None:
         self.view.statuses[USER] = DirectStatus(
@@ -119,6 +122,19 @@ async def test_without_access_the_way_to_give_it_is_said(bot: Bot) -> None:
     assert "`login-matrix`" in await bot.say("")
     bot.be(ROMEO, access=Access.TOKEN)
     assert "`logout-matrix`" in await bot.say("")
+
+
+@pytest.mark.parametrize("text", ["", "repair", "mark romeo@example.net", "unmark x"])
+async def test_without_a_login_it_is_the_login_that_is_missing(bot: Bot, text: str) -> None:
+    bot.be(replace(ROMEO, state=ChatState.RETIRED), access=Access.NONE)
+    bot.logged_in = False
+    try:
+        answer = await bot.say(text)
+    except UserError as error:
+        answer = str(error)
+    assert "You are not logged in to any network. Write `login fake`" in answer
+    assert "login-matrix" not in answer
+    assert bot.view.decided == []
 
 
 async def test_a_problem_is_shown_without_its_markup(bot: Bot) -> None:

@@ -206,7 +206,7 @@ async def test_history_says_in_words_who_did_what(viewed: Viewed) -> None:
     lines = await viewed.view.history(USER, 10)
     assert [line.sentence for line in lines] == [
         "The list of direct chats was seen for the first time.",
-        "The bridge wrote the list.",
+        "I wrote the list.",
         "Your chat with romeo was unmarked by you, and stays so until you mark it again.",
         "Another client had written the list.",
     ]

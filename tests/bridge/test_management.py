@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 
 from dm_bridge.bridge.commands import Answer, Reply
-from dm_bridge.bridge.management import GREETING, NOT_ALONE, UNREADABLE, Management
+from dm_bridge.bridge.management import (
+    GREETING,
+    GREETING_ENCRYPTED,
+    NOT_ALONE,
+    UNREADABLE,
+    Management,
+)
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, GhostNamespace, RoomId, UserId
 from dm_bridge.matrix.accounts import Accounts
@@ -82,6 +88,14 @@ async def test_an_invite_by_a_user_is_accepted_greeted_and_kept_in_mind(world: W
     assert await world.management.invited(ROOM, USER) == []
     assert world.said == [GREETING]
     assert await world.management.user_of(ROOM) == USER
+
+
+async def test_in_an_encrypted_room_the_greeting_says_that_it_cannot_be_read(world: World) -> None:
+    world.room_of(USER)
+    world.homeserver.state["m.room.encryption"] = {"algorithm": "m.megolm.v1.aes-sha2"}
+    assert await world.management.invited(ROOM, USER) == []
+    assert world.said == [GREETING_ENCRYPTED]
+    assert "cannot read" in GREETING_ENCRYPTED
 
 
 async def test_what_was_written_before_the_bot_came_is_answered_instead_of_a_greeting(

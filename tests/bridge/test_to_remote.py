@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -95,6 +96,7 @@ class OneLogin:
     def __init__(self, world: World, session: Session) -> None:
         self._world = world
         self._session = session
+        self.status = SessionStatus.CONNECTED
 
     async def row(self, login: LoginId) -> LoginRow:
         return self._world.login
@@ -106,7 +108,7 @@ class OneLogin:
         return self._session
 
     def state(self, login: LoginId) -> SessionState:
-        return SessionState(SessionStatus.CONNECTED)
+        return SessionState(self.status)
 
 
 class Carrier:
@@ -119,6 +121,7 @@ class Carrier:
         self.said = Said()
         self.later = 0.0
         self._database = database
+        self.logins = OneLogin(world, self.session)
         self.start_over()
 
     def start_over(self) -> None:
@@ -131,7 +134,7 @@ class Carrier:
         self.lane = ToRemote(
             self.world.rooms,  # type: ignore[arg-type]
             self.world.portals,
-            OneLogin(self.world, self.session),  # type: ignore[arg-type]
+            self.logins,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             InboxStore(self._database),
@@ -319,3 +322,17 @@ async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way(
     await asyncio.sleep(0.01)
     assert said.receipts[-1] == ("event5", None)
     await receipts.stop()
+
+
+async def test_a_refused_login_is_named_plainly_to_admins_and_without_markup_to_users(
+    carrier: Carrier, database: Database
+) -> None:
+    carrier.world.login = replace(carrier.world.login, name="ro*meo*@localhost")
+    carrier.logins.status = SessionStatus.BAD_CREDENTIALS
+    await carrier.lane.drain(ROOM)
+    assert carrier.session.seen == []
+    async with database.connection() as connection:
+        reason = await connection.fetchval("SELECT reason FROM outbox")
+    sentence = "The server of ro*meo*@localhost does not accept your login any more."
+    assert reason.startswith(sentence)
+    assert any(sentence in body for body in carrier.said.notices)

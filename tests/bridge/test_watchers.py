@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from dm_bridge.bridge import watchers as watchers_module
 from dm_bridge.bridge.watchers import HELD, MUCH, OF_LATE, REFUSED, STARTS, Watchers
@@ -259,3 +260,27 @@ async def test_a_watch_waits_the_less_the_more_happened_of_late() -> None:
         assert patience() == SHORT_POLL
         here.now += 10 * OF_LATE
         assert patience() == POLL
+
+
+async def test_a_watch_that_nobody_wants_any_more_ends_quietly_and_may_begin_again() -> None:
+    async with world() as here:
+        here.watchers.note(A)
+        await here.expect(A)
+        with capture_logs() as logs:
+            here.unwanted.add(A)
+            here.last(A).put(HomeserverError("The bridge may not watch the account."))
+            await here.expect()
+        assert logs == []
+        here.unwanted.clear()
+        assert here.watchers.note(A)
+        await here.expect(A)
+
+
+async def test_a_watch_that_is_refused_is_said() -> None:
+    async with world() as here:
+        here.watchers.note(A)
+        await here.expect(A)
+        with capture_logs() as logs:
+            here.last(A).put(HomeserverError("Forbidden.", status=403))
+            await here.expect()
+        assert [entry["event"] for entry in logs] == ["m.direct cannot be watched"]

@@ -17,7 +17,9 @@ from click.testing import CliRunner
 
 from dm_bridge.cli.demo import demo
 from dm_bridge.errors import AdminError
+from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from dm_bridge.testing.synapse import REMEDY, Synapse
 
 SECONDS = 90
 COMMAND = [sys.executable, "-m", "dm_bridge", "demo"]
@@ -144,3 +146,20 @@ def test_a_directory_with_something_in_it_is_refused(tmp_path: Path) -> None:
     result = CliRunner().invoke(demo, ["--directory", str(tmp_path)])
     assert result.exit_code == 1
     assert "is not empty" in result.output
+
+
+def test_without_synapse_it_says_what_to_install_before_anything_is_started(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent() -> str:
+        raise AdminError(REMEDY)
+
+    async def too_early(*_: object, **__: object) -> Prosody:
+        raise AssertionError("a server was started")
+
+    monkeypatch.setattr(Synapse, "version", staticmethod(absent))
+    monkeypatch.setattr(Prosody, "start", too_early)
+    monkeypatch.setattr(tempfile, "tempdir", str(workplace))
+    result = CliRunner().invoke(demo, ["--check"])
+    assert result.exit_code == 1
+    assert "pip install '.[demo]'" in json.loads(result.stdout.splitlines()[-1])["error"]

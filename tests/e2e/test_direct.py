@@ -201,7 +201,7 @@ async def test_32_a_refused_write_is_told_and_made_when_it_is_accepted(
         del world.between.hooks[c.alice.user_id]
         await c.p.ask("direct repair", "I have")
         assert {**await c.direct(), c.p.ghost: 0} == {**content, c.p.ghost: 0}
-        await c.p.ask("direct history", "The bridge wrote the list.")
+        await c.p.ask("direct history", "I wrote the list.")
 
 
 async def test_3_a_wipe_takes_nothing_of_ours(world: World) -> None:

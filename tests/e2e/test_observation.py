@@ -102,7 +102,7 @@ async def test_with_the_module_an_old_copy_is_mended_and_a_decision_is_heard(
 ) -> None:
     async with pair(pushed) as here:
         room = await marked_chat(here)
-        await observed(here, "tells the bridge of every change at once")
+        await observed(here, "tells me of every change at once")
         await write_an_old_copy(here)
         await restored(here, room)
         document = await here.alice.m_direct() or {}
@@ -115,7 +115,7 @@ async def test_with_the_module_an_old_copy_is_mended_and_a_decision_is_heard(
 async def test_without_the_module_active_users_are_watched(stack: Stack) -> None:
     async with pair(stack) as here:
         room = await marked_chat(here)
-        await observed(here, "is watching")
+        await observed(here, "I am watching")
         await write_an_old_copy(here)
         await restored(here, room)
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from dm_bridge.bridge.commands.direct import room_in
-from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.reply import Answer, Reply, not_logged_in
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.logins import Logins
@@ -128,7 +128,7 @@ class ChatCommands:
         """The one login that has a chat with the old address; the first of three words may name it."""
         logins = self._logins.of(user)
         if not logins:
-            raise UserError("You are not logged in yet. Write `login` first.")
+            raise UserError(not_logged_in(self._logins.networks))
         if len(words) == 3:
             name = words[0].lower()
             logins = [row for row in logins if name in (row.id, row.name.lower(), row.remote)]

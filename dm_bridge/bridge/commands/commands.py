@@ -17,7 +17,7 @@ from dm_bridge.bridge.commands.chats import ChatCommands
 from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
-from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.reply import Answer, Reply, not_logged_in
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
@@ -77,7 +77,9 @@ class Commands:
         }
         self._add_chats(ChatCommands(logins, portals))
         if direct is not None:
-            self._add_direct(DirectCommands(direct, lambda: logins.networks))
+            self._add_direct(
+                DirectCommands(direct, lambda: logins.networks, lambda user: bool(logins.of(user)))
+            )
         if tokens is not None:
             self._add_matrix(MatrixLogin(tokens, logins))
         self._commands |= {
@@ -91,8 +93,8 @@ class Commands:
                 "delete-chat CHAT", "stop bridging a chat (CHAT: room or address)", chats.delete
             ),
             "moved": _Command(
-                "moved OLD NEW",
-                "a contact has a new address; their chat goes on with it",
+                "moved [ID] OLD NEW",
+                "a contact has a new address; their chat goes on with it (ID: on which login)",
                 chats.moved,
             ),
         }
@@ -210,7 +212,10 @@ class Commands:
         return f"{_words(state)}. {_login_again(row)}" if refused else _words(state)
 
     async def _logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
-        row = self._choose(user, rest.split(), "logout")
+        words = rest.split()
+        if len(words) > 1:
+            raise UserError("One at a time, please: `logout`, or `logout` and the id of one login.")
+        row = self._choose(user, words, "logout")
         await self._logins.logout(row.id)
         await answer(
             Reply(
@@ -238,6 +243,11 @@ class Commands:
         words = rest.split()
         if not words:
             raise UserError("With whom? For example: `start juliet@example.org`")
+        if len(words) > 2:
+            raise UserError(
+                "That is more than an address, or the id of a login and an address. "
+                "For example: `start juliet@example.org`"
+            )
         row, session, network = self._connected(user, words)
         contact = network.parse_contact(uncopied(words[-1]))
         known = await session.contact(contact)
@@ -253,8 +263,8 @@ class Commands:
         """The login to start a chat from: the one named before the address, or the only one."""
         rows = self._logins.of(user)
         if not rows:
-            raise UserError("You are not logged in yet. Write `login` first.")
-        row = rows[0] if len(rows) == 1 else self._choose(user, words[:-1], "start")
+            raise UserError(not_logged_in(self._logins.networks))
+        row = self._choose(user, words[:-1], "start")
         session = self._logins.session(row.id)
         if session is None:
             raise UserError(

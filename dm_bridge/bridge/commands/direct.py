@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import unquote
 
-from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.reply import Answer, Reply, not_logged_in
 from dm_bridge.errors import UserError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.accounts import Access
@@ -103,16 +103,21 @@ class DirectView(Protocol):
 
 
 class DirectCommands:
-    """Runs `direct` and what may follow it. ``clock``: seconds since the epoch."""
+    """Runs `direct` and what may follow it.
+
+    ``logged_in``: whether a user has a login, of any network. ``clock``: seconds since the epoch.
+    """
 
     def __init__(
         self,
         view: DirectView,
         networks: Callable[[], Sequence[Network]],
+        logged_in: Callable[[UserId], bool],
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._view = view
         self._networks = networks
+        self._logged_in = logged_in
         self._clock = clock
 
     async def run(self, user: UserId, rest: str, answer: Answer) -> None:
@@ -142,8 +147,15 @@ class DirectCommands:
         listed = [line for state in _ORDER for line in _list(chats, state)]
         if listed:
             parts.append("\n".join(listed))
-        parts += [_ACCESS[status.access], _sentence(status.observed) + self._seen(status)]
+        if self._needs_login(user, status):
+            parts.append(not_logged_in(self._networks()))
+        else:
+            parts += [_ACCESS[status.access], _sentence(status.observed) + self._seen(status)]
         return "\n\n".join(part for part in parts if part)
+
+    def _needs_login(self, user: UserId, status: DirectStatus) -> bool:
+        """Whether a login is what is missing: without one there is nothing to look after, and no access."""
+        return status.access is Access.NONE and not self._logged_in(user)
 
     def _seen(self, status: DirectStatus) -> str:
         if status.last_seen is None:
@@ -155,6 +167,8 @@ class DirectCommands:
             verb = "mark" if mark else "unmark"
             raise UserError(f"Which chat? For example: `direct {verb} juliet@example.org`")
         status = await self._view.status(user)
+        if self._needs_login(user, status):
+            raise UserError(not_logged_in(self._networks()))
         chat = self._choose(status.chats, what)
         contact = code(_clip(chat.contact))
         if mark:
@@ -199,6 +213,8 @@ class DirectCommands:
 
     async def _repair(self, user: UserId) -> str:
         status = await self._view.status(user)
+        if self._needs_login(user, status):
+            return not_logged_in(self._networks())
         if status.access is Access.NONE:
             return _ACCESS[Access.NONE]
         return _sentence(await self._view.repair(user))
