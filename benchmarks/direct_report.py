@@ -2,7 +2,7 @@
 
 Exit code 0: the engine meets its targets wherever every version is seen. 1: it misses one.
 
-The rule that must never break: all strategies are played the same seeds, and the targets are judged on
+The rule that must never break: all strategies are played with the same seeds, and the targets are judged on
 the very figures that are printed.
 """
 

@@ -41,7 +41,8 @@ appservice:
   # Where the homeserver reaches the bridge, when it is not under `listen` on the same machine.
   #url: http://bridge.internal:29350
   # The bot's user id is @dmbot:<domain>, and a contact's begins with @_dm_.
-  # After a change of these write the registration again.
+  # After a change of anything in this section, of homeserver.domain, or of which networks are
+  # enabled, write the registration again: dm-bridge registration --force
   #bot: dmbot
   #ghost_prefix: _dm_
   # Secrets shared with the homeserver through the registration files. Each can also be read from

@@ -114,8 +114,9 @@ def _render(header: str, registration: dict[str, Any]) -> str:
 def registration(config_path: Path, directory: Path, force: bool) -> None:
     """Write registration.yaml and registration-accounts.yaml, which the homeserver needs.
 
-    Needed again after a change of tokens, domain, bot, ghost_prefix or appservice.url; the
-    homeserver must then be restarted.
+    Needed again, with --force, after a change of homeserver.domain, of a token, of appservice.id,
+    listen, url, bot or ghost_prefix, or of which networks are enabled; the homeserver must then be
+    restarted, and the bridge after it.
     """
     config = load_config(config_path)
     texts = {

@@ -3,8 +3,9 @@
 `Stack.start` runs ``dm-bridge init``, edits the configuration file, runs ``dm-bridge registration``,
 starts Synapse with what that wrote, and ``dm-bridge run`` as a process of its own.
 
-The rule that must never break: nothing here imports the bridge; it knows commands, files and
-addresses only, and `stop` leaves no process behind, whatever became of the bridge.
+The rule that must never break: nothing here reaches into the bridge (of its code, only its errors are
+used); it knows commands, files and addresses only, and `stop` leaves no process behind, whatever
+became of the bridge.
 """
 
 from __future__ import annotations
