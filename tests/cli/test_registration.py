@@ -35,13 +35,14 @@ def matches(registration: dict[str, Any], user: str) -> list[bool]:
     ]
 
 
+@pytest.mark.parametrize("name", ["registration", "registration-accounts"])
 def test_the_example_is_what_registration_writes_for_the_example_configuration(
-    command: Any, tmp_path: Path
+    command: Any, tmp_path: Path, name: str
 ) -> None:
     result = command("registration", "-c", str(ROOT / "config.example.yaml"))
     assert result.exit_code == 0, result.output
-    example = (ROOT / "registration.example.yaml").read_text()
-    assert (tmp_path / "registration.yaml").read_text() == example
+    example = (ROOT / f"{name}.example.yaml").read_text()
+    assert (tmp_path / f"{name}.yaml").read_text() == example
 
 
 def test_the_main_file_holds_bot_ghosts_and_tokens(made: Path, written: tuple[Path, Path]) -> None:
