@@ -1,3 +1,5 @@
+"""Processes of servers: they start when they are ready, and none is left behind."""
+
 from __future__ import annotations
 
 import asyncio

@@ -1,3 +1,5 @@
+"""The Synapse of the testing kit, and the client that talks to it."""
+
 from __future__ import annotations
 
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""Addresses: one contact has one normal form, however it is typed, and what is none is refused."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,3 +1,5 @@
+"""The section ``networks.xmpp``: what it may say, and what is refused."""
+
 from __future__ import annotations
 
 from pathlib import Path

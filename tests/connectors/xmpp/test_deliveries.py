@@ -1,3 +1,5 @@
+"""What became of messages that wait for the server's word."""
+
 from __future__ import annotations
 
 from dm_bridge.connectors.xmpp.deliveries import Deliveries

@@ -1,3 +1,5 @@
+"""Logging in against real servers, right and wrong ones: the user is told what is the matter."""
+
 from __future__ import annotations
 
 import asyncio

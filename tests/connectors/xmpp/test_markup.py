@@ -1,3 +1,5 @@
+"""HTML from Matrix becomes text that a person can read, whatever it is made of."""
+
 from __future__ import annotations
 
 import time

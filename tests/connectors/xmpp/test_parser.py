@@ -1,3 +1,5 @@
+"""The stream of XML, however it is cut, and however hostile it is."""
+
 from __future__ import annotations
 
 from xml.etree.ElementTree import tostring

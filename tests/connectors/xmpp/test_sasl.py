@@ -1,3 +1,5 @@
+"""Authentication proves something, and a server cannot make it expensive."""
+
 from __future__ import annotations
 
 import asyncio

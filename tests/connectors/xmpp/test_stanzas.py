@@ -1,3 +1,5 @@
+"""What arrives in stanzas becomes events; what is forged, or no message, does not."""
+
 from __future__ import annotations
 
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""Message styling (XEP-0393), both ways: its examples, its edges, and hostile bodies."""
+
 from __future__ import annotations
 
 import re
