@@ -46,8 +46,12 @@ class Sink:
         self.states.append(state)
 
     @property
+    def messages(self) -> list[RemoteMessage]:
+        return [event for event in self.events if isinstance(event, RemoteMessage)]
+
+    @property
     def bodies(self) -> list[str]:
-        return [event.content.body for event in self.events if isinstance(event, RemoteMessage)]
+        return [event.content.body for event in self.messages]
 
     async def status(self, status: SessionStatus, *, after: int = 0) -> SessionState:
         """The first state with this status reported at position ``after`` or later."""
