@@ -2,8 +2,9 @@
 
 One long poll that is filtered down to m.direct: no rooms, no presence, no devices. A change arrives
 within milliseconds; an account at rest costs one request in `POLL` seconds. But a long poll is woken by
-every event in the user's rooms, for nothing: where there are many, short ones every `GLANCE` seconds cost less.
-A long poll cannot be ended from here, as Synapse goes on with it; so where there are some, it is not so long.
+every event in the user's rooms, for nothing: where there are many, m.direct is read every `GLANCE` seconds
+instead. A long poll cannot be ended from here, as Synapse goes on with it; so where there are some, it is not
+so long.
 
 The rule that must never break: only accounts that ``may_watch`` allows are watched, and those only
 by masquerade. A sync with a token of the user's would take the messages that are waiting for the
@@ -36,7 +37,7 @@ POLL = 50.0
 SHORT_POLL = 15.0
 """Seconds of one long poll, where something happened of late."""
 GLANCE = 2.0
-"""Seconds between two short polls, while much happens in the account's rooms."""
+"""Seconds between two reads, while much happens in the account's rooms."""
 GRACE = 15.0
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 120.0
@@ -99,9 +100,13 @@ class DirectWatch:
         since: str | None = None
         failures = 0
         while True:
+            wait = self._patience() if since is not None and self.live else 0.0
             try:
-                answer = await self._poll(since)
-                since = _next_batch(answer)
+                if since is not None and self.live and not wait:
+                    contents = await self._glance()
+                else:
+                    answer = await self._poll(since, wait)
+                    since, contents = _next_batch(answer), _contents(answer)
             except HomeserverError as error:
                 self.live = False
                 if since is not None and 400 <= error.status < 500 and error.retry_after is None:
@@ -113,15 +118,30 @@ class DirectWatch:
                 continue
             failures = 0
             self.live = True
-            for content in _contents(answer):
+            for content in contents:
                 yield content
 
-    async def _poll(self, since: str | None) -> Mapping[str, Any]:
+    async def _glance(self) -> list[bytes]:
+        """After a while, what stands there, if anything does. Costs less than any /sync."""
+        await asyncio.sleep(GLANCE)
+        self._check()
+        path = Path.v3.user[self._user].account_data["m.direct"]
+        try:
+            raw = await self._homeserver.request_raw(
+                "GET", path, user=self._user, deadline=GRACE, attempt_deadline=GRACE, once=True
+            )
+        except HomeserverError as error:
+            if error.errcode == "M_NOT_FOUND":
+                return []
+            raise
+        return [_text(_parse(raw))]
+
+    def _check(self) -> None:
         if not self._may_watch(self._user):
             raise HomeserverError(f"The bridge may not watch the account {self._user}.")
-        wait = 0.0
-        if since is not None and self.live and not (wait := self._patience()):
-            await asyncio.sleep(GLANCE)
+
+    async def _poll(self, since: str | None, wait: float) -> Mapping[str, Any]:
+        self._check()
         query = {
             "filter": watch_filter(),
             "timeout": str(int(wait * 1000)),
@@ -168,11 +188,15 @@ def _next_batch(answer: Mapping[str, Any]) -> str:
     return token
 
 
+def _text(content: object) -> bytes:
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
 def _contents(answer: Mapping[str, Any]) -> list[bytes]:
     section = answer.get("account_data")
     events = section.get("events") if isinstance(section, dict) else None
     return [
-        json.dumps(event["content"], separators=(",", ":")).encode()
+        _text(event["content"])
         for event in (events if isinstance(events, list) else ())
         if isinstance(event, dict) and event.get("type") == "m.direct" and "content" in event
     ]

@@ -181,20 +181,28 @@ async def test_while_much_happens_it_looks_now_and_then_and_does_not_wait(
 ) -> None:
     monkeypatch.setattr(watch_module, "GLANCE", 0.05)
     patience = 0.0
-    answers = [answer(f"s{number}", {"n": [number]}) for number in range(1, 5)]
-    script.answers = [*answers, hang]
+    documents = [(200, {"n": [2]}), (404, {"errcode": "M_NOT_FOUND"}), (200, {"n": [3]})]
+
+    async def reply(request: web.Request) -> web.StreamResponse:
+        if request.path.endswith("/sync"):
+            return await hang(request)
+        status, document = documents.pop(0) if len(documents) > 1 else documents[0]
+        return web.json_response(document, status=status)
+
+    script.answers = [answer("s1", {"n": [1]}), reply]
     loop = asyncio.get_running_loop()
     run = Watching(DirectWatch(script.homeserver, USER, lambda _: True, lambda: patience))
     begin = loop.time()
-    await until(lambda: len(run.seen) == 3)
-    assert loop.time() - begin >= 2 * 0.05
-    assert run.watch.live
+    await until(lambda: len(run.seen) >= 3)
     patience = watch_module.SHORT_POLL
-    await until(lambda: len(script.seen) == 5)
+    assert loop.time() - begin >= 3 * 0.05
+    assert run.watch.live
+    assert [json.loads(content) for content in run.seen[:3]] == [{"n": [n]} for n in (1, 2, 3)]
+    await until(lambda: script.seen[-1].path.endswith("/sync"))
     await run.stop()
-    asked = [(seen.query.get("since"), seen.query["timeout"]) for seen in script.seen]
-    assert asked[:3] == [(None, "0"), ("s1", "0"), ("s2", "0")]
-    assert asked[4] == ("s4", str(int(watch_module.SHORT_POLL * 1000)))
+    assert {seen.path.rpartition("/")[2] for seen in script.seen[1:-1]} == {"m.direct"}
+    last = script.seen[-1].query
+    assert (last["since"], last["timeout"]) == ("s1", str(int(watch_module.SHORT_POLL * 1000)))
 
 
 async def test_failures_are_waited_out_without_losing_the_place(
