@@ -19,7 +19,7 @@ from typing import assert_never
 import structlog
 
 from dm_bridge.bridge.documents import Documents
-from dm_bridge.bridge.keeper_work import ARRIVALS, Paces, Work
+from dm_bridge.bridge.keeper_work import ARRIVALS, MANY, Paces, Work
 from dm_bridge.direct import (
     DEFAULT_BOUNDS,
     Bounds,
@@ -109,8 +109,9 @@ class Keeper:
             work.urged.set()
 
     def hasten(self, account: UserId) -> None:
-        """No more touches are under way: do not wait for them to pause, unless writes were many of late."""
-        if (work := self._work.get(account)) is not None and self._paces.may_hasten(account):
+        """No more touches are coming: do not wait for them to pause, unless writes for few were many of late."""
+        work = self._work.get(account)
+        if work is not None and (work.gathered >= MANY or self._paces.may_hasten(account)):
             work.hasten()
 
     def look(self, account: UserId, source: Source) -> None:
@@ -178,7 +179,7 @@ class Keeper:
             while work.kept < work.woken:
                 if touches != work.touches:
                     await self._paces.gather(account, work)
-                woken, touches = work.woken, work.touches
+                woken, touches = work.woken, work.take()
                 try:
                     async with self._slots:
                         done = await self._round(account, work)

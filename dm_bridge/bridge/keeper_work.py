@@ -17,7 +17,9 @@ from dm_bridge.ids import UserId
 ARRIVALS = 64
 """Versions of one account that may wait to be judged; then the oldest are not."""
 HASTY = 4
-"""Writes of late from which on no more are hastened."""
+"""Writes of late from which on no more are hastened, except for many touches."""
+MANY = 20
+"""Touches that are worth a write of their own."""
 CALM = 60.0
 """Seconds without a write of ours after which an account's next one is not delayed."""
 
@@ -40,6 +42,7 @@ class Work:
         self.arrived: deque[tuple[bytes, Source]] = deque(maxlen=ARRIVALS)
         self.urged = asyncio.Event()
         self._hasty = self._gathering = False
+        self._taken = 0
         self._moved = asyncio.Event()
 
     def touch(self) -> None:
@@ -62,6 +65,16 @@ class Work:
             yield self._hasty
         finally:
             self._gathering = self._hasty = False
+
+    @property
+    def gathered(self) -> int:
+        """The touches for which nothing was done yet."""
+        return self.touches - self._taken
+
+    def take(self) -> int:
+        """Something is about to be done for all touches so far; how many there were."""
+        self._taken = self.touches
+        return self.touches
 
     def settle(self, woken: int) -> None:
         """Every waking up to this one has been dealt with."""

@@ -73,7 +73,6 @@ class Traffic:
 @dataclass(slots=True)
 class _Watched:
     watch: Watch
-    traffic: Traffic
     task: asyncio.Task[None]
     active: float
     began: float
@@ -106,6 +105,7 @@ class Watchers:
         self._watched: dict[UserId, _Watched] = {}
         self._waiting: dict[UserId, float] = {}
         self._refused: dict[UserId, float] = {}
+        self._traffic: dict[UserId, Traffic] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -136,8 +136,12 @@ class Watchers:
 
     def happened(self, account: UserId, events: int) -> None:
         """So many events came, or are about to come, in rooms of the account."""
-        if (watched := self._watched.get(account)) is not None:
-            watched.traffic.add(events)
+        traffic = self._traffic.get(account)
+        if traffic is None:
+            if len(self._traffic) >= MAX_WAITING:
+                return
+            traffic = self._traffic[account] = Traffic(self._clock)
+        traffic.add(events)
 
     def start(self) -> None:
         """Begin to watch those who are noted."""
@@ -181,6 +185,13 @@ class Watchers:
         for account, until in list(self._refused.items()):
             if until <= now:
                 del self._refused[account]
+        for account, traffic in list(self._traffic.items()):
+            if traffic.patience() == POLL:
+                del self._traffic[account]
+
+    def _patience(self, account: UserId) -> float:
+        traffic = self._traffic.get(account)
+        return POLL if traffic is None else traffic.patience()
 
     def _start_one(self) -> bool:
         """Start the watch of whoever was active last, if there is, or can be made, a place."""
@@ -209,10 +220,9 @@ class Watchers:
         return True
 
     def _begin(self, account: UserId, active: float) -> None:
-        traffic = Traffic(self._clock)
-        watch = self._open_watch(account, traffic.patience)
+        watch = self._open_watch(account, lambda: self._patience(account))
         task = asyncio.create_task(self._run(account, watch), name=f"watch of m.direct: {account}")
-        self._watched[account] = _Watched(watch, traffic, task, active, self._clock())
+        self._watched[account] = _Watched(watch, task, active, self._clock())
 
     def _end(self, account: UserId) -> None:
         task = self._watched.pop(account).task

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 POLL = 50.0
 """Seconds of one long poll; proxies commonly end requests after 60."""
-SHORT_POLL = 15.0
+SHORT_POLL = 5.0
 """Seconds of one long poll, where something happened of late."""
 GLANCE = 2.0
 """Seconds between two reads, while much happens in the account's rooms."""

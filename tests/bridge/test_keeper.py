@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from dm_bridge.bridge import keeper as module
 from dm_bridge.bridge import keeper_work
-from dm_bridge.bridge.keeper_work import HASTY
+from dm_bridge.bridge.keeper_work import HASTY, MANY
 from dm_bridge.direct import Bounds, DMState, Source
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import RoomId, UserId
@@ -184,6 +184,13 @@ async def test_after_several_writes_of_late_none_is_hastened(
         await kept.settled()
         waited.append(loop.time() - begin)
     assert max(waited[:-1]) < 0.3 <= waited[-1]
+    monkeypatch.setattr(keeper_work, "quiet", lambda writes: 30.0)
+    for number in range(MANY):
+        await kept.store.manage(USER, RoomId(f"!more{number}"), GHOST, DMState.ACTIVE)
+        kept.keeper.touch(USER)
+    kept.keeper.hasten(USER)
+    await kept.settled()
+    assert len(kept.document()[GHOST]) == HASTY + 1 + MANY
 
 
 async def test_an_account_at_rest_is_never_written_and_its_journal_does_not_move(

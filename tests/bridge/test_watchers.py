@@ -239,10 +239,12 @@ async def test_an_account_that_grew_quiet_while_it_waited_is_not_watched_any_mor
 
 async def test_a_watch_waits_the_less_the_more_happened_of_late() -> None:
     async with world() as here:
-        here.watchers.happened(A, 1000)  # nobody watches: nothing to tell
+        here.watchers.happened(A, 1000)  # before anybody watches
         here.watchers.note(A)
         await here.expect(A)
         patience = here.last(A).patience
+        assert patience() == 0
+        here.now += 20 * OF_LATE
         assert patience() == POLL
         here.watchers.happened(A, int(MUCH) - 1)
         assert patience() == SHORT_POLL
