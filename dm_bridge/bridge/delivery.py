@@ -172,7 +172,7 @@ class Deliveries:
             "m.relates_to": {"rel_type": "m.reference", "event_id": row.id},
         }
         if sentence:
-            content["message"] = sentence
+            content["message"] = notice(sentence)["body"]
         if fate in (Fate.FAILED, Fate.UNSENDABLE):
             unsendable = fate is Fate.UNSENDABLE
             content["reason"] = (

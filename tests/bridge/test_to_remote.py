@@ -336,3 +336,6 @@ async def test_a_refused_login_is_named_plainly_to_admins_and_without_markup_to_
     sentence = "The server of ro*meo*@localhost does not accept your login any more."
     assert reason.startswith(sentence)
     assert any(sentence in body for body in carrier.said.notices)
+    said = dict(carrier.said.events)
+    assert "ro*meo*@localhost" in said["m.room.message"].get("formatted_body", "ro*meo*@localhost")
+    assert said[STATUS_EVENT]["message"].startswith(sentence)
