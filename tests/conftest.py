@@ -11,12 +11,18 @@ from pathlib import Path
 import asyncpg
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from dm_bridge.store.database import Database
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.migrate import migrate
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
+
+# The suite plays the same examples everywhere; to look for others: --hypothesis-profile=explore
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=1000, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest_asyncio.fixture(scope="session")

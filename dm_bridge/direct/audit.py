@@ -209,6 +209,14 @@ class _Examination:
             return Finding(Kind.UPGRADED, sure, said, (room, new), keys, everywhere)
         self.spoken_for.add(new)
         said = f"{old} was replaced by {new}, which is not marked."
+        broken = [key for key in self.content if any(new == to for _, to in self._rescued(key))]
+        if broken:  # it stands there without its list, and will be marked once that is mended
+            rescued = tuple((UserId(key), new) for key in broken)
+            sure = upgraded.proven or self.rooms[room].membership.gone
+            return Finding(
+                Kind.UPGRADED, sure, said, (room, new), keys, everywhere,
+                drop_keys=tuple(broken), add=rescued,
+            )  # fmt: skip
         if not upgraded.proven:
             said += " The new room says so; the old one can no longer be seen."
         users = [UserId(key) for key in keys if is_user_id(key)]

@@ -49,10 +49,17 @@ def sanitise(html: str) -> str:
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes=_SCHEMES,
+        attribute_filter=_absolute,
         link_rel=None,
         strip_comments=True,
         clean_content_tags={"script", "style", "mx-reply"},
     )
+
+
+def _absolute(_tag: str, attribute: str, value: str) -> str | None:
+    """Links lead somewhere by themselves: relative to a message, there is nothing."""
+    scheme, colon, _ = value.strip().partition(":")
+    return value if attribute != "href" or (colon and scheme.lower() in _SCHEMES) else None
 
 
 def to_content(text: Text) -> Json:

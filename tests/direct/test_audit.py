@@ -565,6 +565,21 @@ _facts = st.builds(
 _worlds = st.dictionaries(st.sampled_from(_ROOMS), _facts)
 
 
+def test_a_room_that_stands_without_a_list_and_replaces_another_is_mended_with_it() -> None:
+    old = RoomFacts(Membership.LEAVE, members={ME: Membership.LEAVE}, creator=ME)
+    both = {str(ME): Membership.JOIN, "@carol:there": Membership.JOIN}
+    new = RoomFacts(Membership.JOIN, members=both, creator=ME, predecessor=RoomId("!b"))
+    rooms = {RoomId("!b"): old, RoomId("!a"): new}
+    before = document({ME: ["!b"], "@carol:there": "!a"})
+    findings = examine(before, rooms, ME).findings
+    for chosen in (
+        [f for f in findings if f.sure],
+        [f for f in findings if f.kind is Kind.UPGRADED],
+    ):
+        after = repaired(before, chosen)
+        assert after.content() == {"@carol:there": ["!a"]}
+
+
 @settings(deadline=None, max_examples=300)
 @given(_documents, _worlds)
 def test_mending_all_that_is_sure_leaves_nothing_that_is_sure(
