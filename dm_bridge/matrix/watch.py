@@ -100,9 +100,10 @@ class DirectWatch:
         since: str | None = None
         failures = 0
         while True:
-            wait = self._patience() if since is not None and self.live else 0.0
+            follows = since is not None and self.live
+            wait = self._patience() if follows else 0.0
             try:
-                if since is not None and self.live and not wait:
+                if follows and not wait:
                     contents = await self._glance()
                 else:
                     answer = await self._poll(since, wait)
