@@ -7,8 +7,6 @@ ends.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import signal
 from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
@@ -18,7 +16,9 @@ from aiohttp import web
 
 from dm_bridge import __version__
 from dm_bridge.app.keeping import Keeping
+from dm_bridge.app.meeting import Meeting
 from dm_bridge.app.queue_watch import QueueWatch
+from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.ghosts import Ghosts
@@ -28,22 +28,26 @@ from dm_bridge.bridge.login_marks import LoginMarks
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals, PortalSettings
+from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
+from dm_bridge.bridge.whose import Whose
 from dm_bridge.config import Config
-from dm_bridge.errors import AdminError, BridgeError
+from dm_bridge.errors import AdminError
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, RoomId, UserId
-from dm_bridge.matrix import handshake
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
+from dm_bridge.matrix.pings import Pings
 from dm_bridge.matrix.sessions import homeserver_session
 from dm_bridge.matrix.transactions import PushedEvent
 from dm_bridge.network.api import Network
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
-from dm_bridge.store.database import Database
+from dm_bridge.store.bell import Bell
+from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.instances import CHANNEL, InstanceStore
 from dm_bridge.store.logins import LoginStore
 from dm_bridge.store.migrate import check_schema, migrate
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -53,9 +57,6 @@ from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
 
 log = structlog.get_logger(__name__)
-
-LONGEST_PAUSE = 60.0
-PING_INTERVAL = 30.0
 
 
 class App:
@@ -74,27 +75,29 @@ class App:
         log.info("dm_bridge starts", version=__version__, data_dir=str(self._config.data_dir))
         async with self._stack:
             await self._build(await self._database(migrate_first))
+            await self._join()
             await self._serve()
-            meet = asyncio.create_task(self._meet_homeserver())
+            work = asyncio.create_task(self._work())
             stopped = asyncio.create_task(stop.wait())
             try:
-                await asyncio.wait({meet, stopped}, return_when=asyncio.FIRST_COMPLETED)
-                if meet.done():
-                    await meet
-                    await self._begin()
-                    await stopped
+                await asyncio.wait(
+                    {self._alive, work, stopped}, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in (self._alive, work):
+                    if task.done():
+                        await task
                 log.info("dm_bridge stops")
             finally:
                 self._health.stopping()
-                meet.cancel()
+                work.cancel()
                 stopped.cancel()
-                await asyncio.gather(meet, stopped, return_exceptions=True)
+                await asyncio.gather(work, stopped, return_exceptions=True)
         log.info("dm_bridge has stopped")
 
     # -- building
 
     async def _database(self, migrate_first: bool) -> Database:
-        url = await self._database_url()
+        self._url = url = await self._database_url()
         if migrate_first:
             before, after = await migrate(url)
             if before != after:
@@ -114,6 +117,12 @@ class App:
         log.info("the embedded PostgreSQL runs", data=str(self._config.data_dir / "postgres"))
         return postgres.url
 
+    async def _vitals(self, database: Database) -> Database:
+        """Connections apart, for showing that we live: they are never busy with anything else."""
+        vitals = await Database.open(self._url, size=2, instance=database.instance)
+        self._stack.push_async_callback(vitals.close)
+        return vitals
+
     async def _build(self, database: Database) -> None:
         config, appservice = self._config, self._config.appservice
         session = homeserver_session()
@@ -123,6 +132,7 @@ class App:
             appservice.as_token.get_secret_value(),
             session,
             self._unreachable.set,
+            lambda: self._shares.refusal(),
         )
         self._inbox = InboxStore(database)
         self._outbox = OutboxStore(database)
@@ -141,6 +151,9 @@ class App:
             may_act_for=lambda user: self._logins.may_act_for(user),
             never_keys=self._never_keys,
             tell=self._tell,
+            refusal=lambda: self._shares.refusal(),
+            alone=lambda: self._shares.alone,
+            elsewhere=lambda account: self._tenancy.changed_elsewhere(account),
         )
         accounts = keeping.accounts
         portals = Portals(
@@ -151,7 +164,7 @@ class App:
             portal_store,
             keeping.store,
             PortalSettings(self._bot, config.direct.auto_join, config.direct.mark_ghosts),
-            self._missed,
+            lambda rows: self._tenancy.accept(rows),
         )
         networks: dict[NetworkName, Network] = {
             NetworkName(section.name): section.build() for section in config.enabled_networks
@@ -166,7 +179,7 @@ class App:
             self._inbox,
             key,
             self._tell,
-            self._wake_chats,
+            lambda chats: self._tenancy.wake_chats(chats),
             self._login_changed,
             self.metrics,
             LoginMarks(keeping.keeper, portals),
@@ -193,7 +206,7 @@ class App:
             self._outbox,
             portal_store,
             self.metrics,
-            lambda: self._to_matrix.stopping,
+            lambda chat: self._to_matrix.ends(chat),
             keeping.observation.happened,
         )
         delivery = config.delivery
@@ -219,16 +232,46 @@ class App:
             self._namespace,
             self.metrics,
             deliveries,
-            lambda: self._to_remote.stopping,
+            lambda room: self._to_remote.ends(room),
         )
         self._queues = queues = QueueWatch(
-            QueueStore(database), self.metrics, self._requeued, self._wake_rooms
+            QueueStore(database),
+            self.metrics,
+            self._requeued,
+            lambda rooms: self._tenancy.wake_rooms(rooms),
         )
         self._to_matrix: Lanes[PortalKey] = Lanes("to Matrix", to_matrix.drain, queues.paused_chat)
         self._to_remote: Lanes[RoomId] = Lanes(
             "to the network", to_remote.drain, queues.paused_room
         )
+        self._pings = Pings(
+            f"{database.instance}/", lambda ping: self._tenancy.pinged_elsewhere(ping)
+        )
+        self._bell = Bell(database, CHANNEL)
+        instances = InstanceStore(database)
+        self._shares = Shares(
+            instances,
+            InstanceStore(await self._vitals(database)),
+            config.processes.lease_seconds,
+            self.metrics,
+            self._bell.wait,
+        )
+        self._tenancy = Tenancy(
+            self._shares,
+            Whose(instances),
+            self._logins,
+            keeping,
+            to_matrix,
+            self._inbox,
+            self._outbox,
+            self._to_matrix,
+            self._to_remote,
+            self._pings,
+        )
         self._health = health = Health(database.healthy)
+        self._meeting = Meeting(
+            config, self._homeserver, keeping.as_users, self._pings, health, self._unreachable
+        )
         metrics = self.metrics
         metrics.pausing.labels("to_matrix").set_function(lambda: self._to_matrix.pausing)
         metrics.pausing.labels("to_remote").set_function(lambda: self._to_remote.pausing)
@@ -246,18 +289,10 @@ class App:
     async def _tell(self, user: UserId, text: str) -> None:
         await self._management.tell(user, text)
 
-    def _wake_chats(self, chats: set[PortalKey]) -> None:
-        for chat in chats:
-            self._to_matrix.wake(chat)
-
-    def _wake_rooms(self, rooms: set[RoomId]) -> None:
-        for room in rooms:
-            self._to_remote.wake(room)
-
     def _requeued(self, chats: set[PortalKey]) -> None:
         """What was put back may have been sent in part, before it was put aside."""
         self._carrier.doubt(chats)
-        self._wake_chats(chats)
+        self._tenancy.wake_chats(chats)
 
     def _login_changed(self, _login: LoginId) -> None:
         self._to_remote.nudge()
@@ -271,6 +306,7 @@ class App:
             self._accept,
             self._invites.ghost_exists,
             {network.name: network.title for network in self._logins.networks},
+            self._pings.came,
         )
         intake.add_routes(app)
         self._keeping.pushes.add_routes(app)
@@ -300,13 +336,7 @@ class App:
             if not self._is_ours(event)
         ]
         with self._health.taking_in(self.metrics.intake_failures.inc):
-            await self._missed(rows)
-
-    async def _missed(self, rows: Sequence[OutboxRow]) -> None:
-        """Commit events of the homeserver, and wake the rooms of those that are new."""
-        if rows:
-            for row in await self._outbox.add(rows):
-                self._to_remote.wake(row.room)
+            await self._tenancy.accept(rows)
 
     def _is_ours(self, event: PushedEvent) -> bool:
         return self._namespace.owns(event.sender) or (
@@ -315,82 +345,43 @@ class App:
 
     # -- beginning
 
-    async def _meet_homeserver(self) -> None:
-        """Return once the homeserver knows us; keep asking while it does not answer."""
-        failures = 0
-        while True:
-            try:
-                await handshake.check_identity(self._homeserver, self._bot)
-                problem = await handshake.accounts_problem(self._keeping.as_users)
-                break
-            except AdminError:
-                raise
-            except BridgeError as error:
-                failures += 1
-                pause = min(LONGEST_PAUSE, 2.0 ** min(failures, 6)) * random.uniform(0.5, 1)  # noqa: S311
-                log.warning("waiting for the homeserver", reason=str(error), again_in=round(pause))
-                await asyncio.sleep(pause)
+    async def _join(self) -> None:
+        """Be one of the processes on this database, until all that we had has been ended."""
+        await self._shares.join(f"{self._bot} {self._namespace}", __version__)
+        self._stack.push_async_callback(self._shares.leave)
+        self._alive = asyncio.create_task(self._shares.live())
+        self._stack.push_async_callback(_ended, self._alive)
+        self._in_background(self._bell.hear())
+
+    async def _work(self) -> None:
+        """Wait for the homeserver; then carry messages, until cancelled."""
+        problem = await self._meeting.meet()
         self._keeping.accounts.available = problem is None
         if problem is not None:
             log.error(problem)
-
-    async def _begin(self) -> None:
-        waiting = set(await self._inbox.chats_waiting())
-        self._carrier.doubt(waiting)
         self._to_matrix.start()
         self._to_remote.start()
-        await self._keeping.begin()
+        self._keeping.begin()
         self._stack.push_async_callback(self._to_matrix.stop)
         self._stack.push_async_callback(self._logins.stop)
         self._stack.push_async_callback(self._to_remote.stop)
-        await self._logins.start()
-        await self._keeping.resume()
-        self._wake_chats(waiting)
-        self._wake_rooms(set(await self._outbox.rooms_waiting()))
+        await self._shares.take_free(self._tenancy)
+        await self._keeping.observe()
         self._in_background(self._deliveries.resume())
         self._in_background(self._queues.look_for_requeued())
-        self._in_background(self._ping())
+        self._in_background(self._tenancy.look_after())
+        self._in_background(self._meeting.go_on())
         log.info("dm_bridge is running", bot=self._bot)
+        await self._shares.share(self._tenancy)
 
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         """Run something until the bridge stops."""
-        task = asyncio.create_task(work)
+        self._stack.push_async_callback(_ended, asyncio.create_task(work))
 
-        async def end() -> None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
-        self._stack.push_async_callback(end)
-
-    async def _ping(self) -> None:
-        """Learn, and keep learning, whether the homeserver reaches us."""
-        failures = 0
-        while True:
-            try:
-                appservice = self._config.appservice
-                problem = await handshake.ping_problem(
-                    self._homeserver, appservice.id, appservice.url, self._intake.pinged
-                )
-            except BridgeError as error:
-                problem = str(error)
-            if problem is None:
-                if not self._health.homeserver_ok:
-                    log.info("the homeserver reaches the bridge")
-                failures = 0
-            else:
-                failures += 1
-                if failures > 1:  # right after a start, the homeserver may still be backing off
-                    log.error(problem)
-            self._health.homeserver(problem)
-            if problem is not None:
-                await asyncio.sleep(min(LONGEST_PAUSE, 2.0 ** min(failures, 6)))
-                continue
-            self._unreachable.clear()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(PING_INTERVAL):
-                    await self._unreachable.wait()
-                    url = self._config.homeserver.url
-                    self._health.homeserver(f"The homeserver at {url} cannot be reached.")
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def run_bridge(config: Config, *, migrate: bool = True) -> int:
@@ -399,8 +390,12 @@ async def run_bridge(config: Config, *, migrate: bool = True) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await App(config).run(stop, migrate_first=migrate)
-    return 0
+    while True:
+        try:
+            await App(config).run(stop, migrate_first=migrate)
+            return 0
+        except Buried as error:
+            log.error("this process begins anew", reason=str(error))
 
 
 async def migrate_database(config: Config) -> tuple[str | None, str]:

@@ -7,7 +7,7 @@ The rule that must never break: the token of the second registration reaches `Ac
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import AsyncExitStack
 
 import aiohttp
@@ -37,7 +37,8 @@ from dm_bridge.store.tokens import TokenStore
 class Keeping:
     """Everything about m.direct. ``stack`` stops it again.
 
-    `begin` when the homeserver was met, `resume` when the logins are there: they are what gives access.
+    `begin` when the homeserver was met, `observe` when the first users were taken. ``refusal``, ``alone`` and
+    ``elsewhere``: see `Homeserver` and `Observation`.
     """
 
     def __init__(
@@ -54,11 +55,14 @@ class Keeping:
         may_act_for: Callable[[UserId], bool],
         never_keys: Callable[[UserId], Iterable[UserId]],
         tell: Callable[[UserId, str], Awaitable[None]],
+        refusal: Callable[[], str | None],
+        alone: Callable[[], bool],
+        elsewhere: Callable[[UserId], None],
     ) -> None:
         token = config.appservice.accounts_token.get_secret_value()
         owns = config.ghosts.owns
         self._stack = stack
-        self.as_users = Homeserver(config.homeserver.url, token, session)
+        self.as_users = Homeserver(config.homeserver.url, token, session, refusal=refusal)
         self.accounts = Accounts(self.as_users, config.homeserver.domain, may_act_for)
         self.store = DirectStore(database)
         journals = JournalStore(database)
@@ -101,6 +105,8 @@ class Keeping:
             ObservationSettings(
                 config.direct.watch_accounts, sweep_hours=config.direct.sweep_hours
             ),
+            alone=alone,
+            elsewhere=elsewhere,
         )
         metrics.direct_watched.set_function(lambda: self.observation.watched)
         metrics.direct_pushed_since.set_function(lambda: self.observation.pushed_since or 0.0)
@@ -120,14 +126,22 @@ class Keeping:
     def _may_watch(self, account: UserId) -> bool:
         return self.accounts.access(account) is Access.MASQUERADE
 
-    async def begin(self) -> None:
-        """Take up the tokens that users gave."""
+    def begin(self) -> None:
+        """Be ready to take users."""
         self._stack.push_async_callback(self.keeper.stop)
-        await self.tokens.start()
         self._stack.push_async_callback(self.tokens.stop)
 
-    async def resume(self) -> None:
-        """Take up what is unwritten, and observation."""
-        await self.keeper.resume()
+    async def take(self, users: Collection[UserId]) -> None:
+        """Keep the accounts of users: what is unwritten, and what others may have written meanwhile."""
+        await self.keeper.resume(users)
+        self.observation.taken(users)
+
+    async def give(self, users: Collection[UserId]) -> None:
+        """Keep the accounts of these users no more."""
+        await self.keeper.drop(users)
+        self.tokens.drop(users)
+
+    async def observe(self) -> None:
+        """Begin to notice changes."""
         await self.observation.start()
         self._stack.push_async_callback(self.observation.stop)

@@ -38,7 +38,7 @@ from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
 from dm_bridge.store.migrate import check_schema
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.sealing import SealingKey
-from dm_bridge.store.tokens import TokenRow, TokenStore
+from dm_bridge.store.tokens import TokenStore
 
 CONNECTIONS = 3
 EMBEDDED_USER = "embedded_postgres"
@@ -165,8 +165,8 @@ async def offline(config: Config, account: UserId) -> AsyncIterator[Offline]:
             Bounds(config.direct.journal_versions, config.direct.journal_days * 86400.0),
         )
         stack.push_async_callback(keeper.stop)
-        tokens = _TokenOf(database, account)
-        await _use_tokens(config, accounts, tokens, session, stack)
+        tokens = TokenStore(database)
+        await _use_tokens(config, accounts, tokens, account, session, stack)
         ghosts = Ghosts(homeserver, PortalStore(database), config.ghosts)
         view = View(
             keeper, store, journals, ghosts.contact, accounts.access, lambda _user: "", time.time
@@ -181,7 +181,7 @@ async def offline(config: Config, account: UserId) -> AsyncIterator[Offline]:
             view,
             accounts,
             logins,
-            frozenset(row.user for row in await tokens.all()),
+            frozenset(row.user for row in await tokens.all([account])),
             as_users,
         )
 
@@ -193,26 +193,16 @@ async def offline_database(config: Config) -> AsyncIterator[Database]:
         yield await _database(config, stack)
 
 
-class _TokenOf(TokenStore):
-    """The token of one user."""
-
-    def __init__(self, database: Database, user: UserId) -> None:
-        super().__init__(database)
-        self._user = user
-
-    async def all(self) -> list[TokenRow]:
-        return [row for row in await super().all() if row.user == self._user]
-
-
 async def _use_tokens(
     config: Config,
     accounts: Accounts,
     store: TokenStore,
+    account: UserId,
     session: aiohttp.ClientSession,
     stack: AsyncExitStack,
 ) -> None:
     path = config.data_dir / "sealing.key"
-    if not await store.all() or not _exists(path):
+    if not await store.all([account]) or not _exists(path):
         return
     public = public_session()
     stack.push_async_callback(public.close)
@@ -225,7 +215,7 @@ async def _use_tokens(
     )
     key = SealingKey.load(path)
     tokens = MatrixTokens(accounts, discovery, store, key, _leave_to_bridge, lambda _user: None)
-    await tokens.start()
+    await tokens.take([account])
     stack.push_async_callback(tokens.stop)
 
 

@@ -37,7 +37,7 @@ class QueueWatch:
         store: QueueStore,
         metrics: Metrics,
         wake_chats: Callable[[set[PortalKey]], None],
-        wake_rooms: Callable[[set[RoomId]], None],
+        wake_rooms: Callable[[set[RoomId]], Awaitable[None]],
     ) -> None:
         self._store = store
         self._metrics = metrics
@@ -74,7 +74,7 @@ class QueueWatch:
         self._chats = _latest(chats, self._chats)
         rooms = await self._store.requeued_rooms()
         if new_rooms := _new(rooms, self._rooms):
-            self._wake_rooms(new_rooms)
+            await self._wake_rooms(new_rooms)
         self._rooms = _latest(rooms, self._rooms)
 
     async def count(self) -> None:

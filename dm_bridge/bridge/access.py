@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 from mautrix.api import Path
@@ -56,9 +56,9 @@ class MatrixTokens:
         self._changing = asyncio.Lock()  # held while what is stored follows what is used
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(self) -> None:
-        """Take up the tokens that are stored; one that cannot be used never stops another one."""
-        for row in await self._store.all():
+    async def take(self, users: Collection[UserId] | None = None) -> None:
+        """Take up the tokens of users, or of all; one that cannot be used never stops another one."""
+        for row in await self._store.all(users):
             try:
                 kept = self._key.unseal(_binding(row.user), row.sealed)
                 api = self._discovery.recall(row.user, kept["homeserver"])
@@ -67,6 +67,12 @@ class MatrixTokens:
                 continue
             self._sealed[row.user] = row.sealed
             self._accounts.use_token(self._homeserver(row.user, api, kept["token"]))
+
+    def drop(self, users: Collection[UserId]) -> None:
+        """Use the tokens of these users no more; they stay stored."""
+        for user in users:
+            self._sealed.pop(user, None)
+            self._accounts.drop_token(user)
 
     async def stop(self) -> None:
         """End what is under way; a token that was just found to be lost is found so again."""

@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -144,17 +144,26 @@ class Keeper:
                     if work is not None:
                         await work.reached(work.woken)
 
-    async def resume(self) -> None:
-        """At start: take up what an earlier run left unwritten."""
-        self._kept.update(await self._store.accounts())
-        self._seen.update(await self._journals.last_seen())
-        for account in await self._store.unsettled():
+    async def resume(self, users: Collection[UserId] | None = None) -> None:
+        """Take up ``users``, or all: what is managed for them, and what an earlier run left unwritten."""
+        self._kept.update(await self._store.accounts(users))
+        self._seen.update(await self._journals.last_seen(users))
+        for account in await self._store.unsettled(users):
             self.touch(account)
+
+    async def drop(self, users: Collection[UserId]) -> None:
+        """Another process keeps these users from now on; what is under way is cancelled."""
+        self._kept.difference_update(users)
+        await self._cancel([user for user in users if user in self._work])
 
     async def stop(self) -> None:
         """Cancel what is under way; it is taken up again at the next start."""
         self._stopped = True
-        under_way = {a: work.task for a, work in self._work.items() if work.task is not None}
+        await self._cancel(list(self._work))
+
+    async def _cancel(self, accounts: Iterable[UserId]) -> None:
+        works = ((account, self._work[account]) for account in accounts)
+        under_way = {account: work.task for account, work in works if work.task is not None}
         for task in under_way.values():
             task.cancel()
         await asyncio.gather(*under_way.values(), return_exceptions=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Generic, TypeVar
 
 import structlog
@@ -44,6 +44,7 @@ class Lanes(Generic[K]):
         """How many lanes pause now."""
         self._tasks: dict[K, asyncio.Task[None]] = {}
         self._woken: dict[K, asyncio.Event] = {}
+        self._leaving: set[K] = set()
         self._running = False
         self.stopping = False
 
@@ -56,9 +57,18 @@ class Lanes(Generic[K]):
         for woken in self._woken.values():
             woken.set()
 
+    @property
+    def keys(self) -> Collection[K]:
+        """Whose ``drain`` runs, or pauses."""
+        return self._tasks.keys()
+
+    def ends(self, key: K) -> bool:
+        """Whether ``drain(key)`` is to return after the piece of work that it is about."""
+        return self.stopping or key in self._leaving
+
     def wake(self, key: K) -> None:
         """Make sure that ``drain(key)`` runs from its start, soon, once more."""
-        if not self._running:
+        if not self._running or key in self._leaving:
             return
         if key in self._tasks:
             self._woken[key].set()
@@ -70,13 +80,26 @@ class Lanes(Generic[K]):
     async def stop(self) -> None:
         """Let every lane finish what it is about, `GRACE` seconds at most; then cancel it.
 
-        ``drain`` asks `stopping` between two pieces of work. What is not finished still waits in the
+        ``drain`` asks `ends` between two pieces of work. What is not finished still waits in the
         database.
         """
         self._running = False
         self.stopping = True
-        self.nudge()
-        tasks = list(self._tasks.values())
+        await self._end(list(self._tasks))
+
+    async def end(self, keys: Collection[K]) -> None:
+        """The same for some keys, which can be woken again afterwards."""
+        leaving = [key for key in keys if key in self._tasks]
+        self._leaving.update(leaving)
+        try:
+            await self._end(leaving)
+        finally:
+            self._leaving.difference_update(leaving)
+
+    async def _end(self, keys: Collection[K]) -> None:
+        for key in keys:
+            self._woken[key].set()
+        tasks = [self._tasks[key] for key in keys]
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE)
         for task in tasks:
@@ -87,7 +110,7 @@ class Lanes(Generic[K]):
         woken = self._woken[key]
         failures = 0
         try:
-            while not self.stopping:
+            while not self.ends(key):
                 woken.clear()
                 try:
                     await self._drain(key)
@@ -110,7 +133,7 @@ class Lanes(Generic[K]):
     async def _pause(self, key: K, retry_after: float | None, failures: int, reason: str) -> None:
         backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
         pause = max(retry_after or 0.0, backoff * random.uniform(0.5, 1))  # noqa: S311
-        if self.stopping:
+        if self.ends(key):
             return
         log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
         woken = self._woken[key]
@@ -121,7 +144,7 @@ class Lanes(Generic[K]):
                 if self._on_pause is not None:
                     await self._on_pause(key, reason)
                 await woken.wait()
-                if not self.stopping:
+                if not self.ends(key):
                     await asyncio.sleep(min(pause, FIRST_PAUSE))
         except TimeoutError:
             pass

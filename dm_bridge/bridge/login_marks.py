@@ -7,8 +7,11 @@ written by then is written as soon as it can again.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.portal import Portals
+from dm_bridge.ids import UserId
 from dm_bridge.store.logins import LoginRow
 
 WRITTEN_WITHIN = 5.0  # how long a logout waits for m.direct
@@ -21,9 +24,9 @@ class LoginMarks:
         self._keeper = keeper
         self._portals = portals
 
-    async def started(self) -> None:
-        """The bridge starts: complete the logouts that an earlier run did not."""
-        for room in await self._portals.store.managed_without_login():
+    async def started(self, owners: Collection[UserId] | None) -> None:
+        """The logins of these users, or all, are known: complete the logouts that an earlier run did not."""
+        for room in await self._portals.store.managed_without_login(owners):
             await self._portals.life.marks.retire(room)
 
     async def logged_in(self, login: LoginRow) -> None:

@@ -7,8 +7,9 @@ another one, nor the start of the bridge.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import structlog
@@ -26,7 +27,10 @@ from dm_bridge.store.sealing import SealingKey
 
 log = structlog.get_logger(__name__)
 
-OPENING_AT_ONCE = 8
+CONNECTING_AT_ONCE = 32
+"""Sessions that are begun at once, after a start or when another process is gone; a network is not stormed."""
+CONNECTED_WITHIN = 10.0
+"""Seconds after which a session that is still connecting makes place for the next."""
 CLOSE_DEADLINE = 8.0
 
 TellUser = Callable[[UserId, str], Awaitable[None]]
@@ -36,8 +40,8 @@ TellUser = Callable[[UserId, str], Awaitable[None]]
 class LoginHooks(Protocol):
     """Who has to know when users log in and out."""
 
-    async def started(self) -> None:
-        """All logins are known; none is connected yet."""
+    async def started(self, owners: Collection[UserId] | None) -> None:
+        """The logins of these users, or all, are known; none is connected yet."""
         ...
 
     async def logged_in(self, login: LoginRow) -> None:
@@ -54,6 +58,8 @@ class _Live:
     row: LoginRow
     session: Session | None
     state: SessionState
+    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set as soon as it is known whether the session can connect."""
 
 
 class Logins:
@@ -88,22 +94,41 @@ class Logins:
         self._opening: dict[UserId, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()  # held while what is stored of a login follows what is live
+        self._slots = asyncio.Semaphore(CONNECTING_AT_ONCE)
 
-    async def start(self) -> None:
-        """Open the session of every active login; does not wait until they are connected."""
-        slots = asyncio.Semaphore(OPENING_AT_ONCE)
+    async def take(self, owners: Collection[UserId] | None = None) -> None:
+        """Open the session of every active login of these users, or of all.
 
-        async def open_one(row: LoginRow) -> None:
-            async with slots:
-                await self._open(row)
-
-        rows = await self._store.all()
+        Does not wait until they are connected: that is begun a few at a time.
+        """
+        rows = await (self._store.all() if owners is None else self._store.of(owners))
+        rows = [row for row in rows if row.id not in self._live]
         for row in rows:
             self._live[row.id] = _Live(row, None, _resting(row))
         if self._hooks is not None:
-            await self._hooks.started()
-        await asyncio.gather(*(open_one(row) for row in rows if row.state is LoginState.ACTIVE))
+            await self._hooks.started(owners)
+        opened = await asyncio.gather(*(self._open(row) for row in rows))
+        self._in_background(self._connect_all([live for live in opened if live is not None]))
         self._count()
+
+    async def give(self, owners: Collection[UserId]) -> None:
+        """Close the sessions of these users' logins, and know them no more."""
+        wanted = set(owners)
+        leaving = [live for live in self._live.values() if live.row.owner in wanted]
+        await asyncio.gather(*(self._close(live) for live in leaving))
+        for live in leaving:
+            live.settled.set()
+            if self._live.get(live.row.id) is live:
+                del self._live[live.row.id]
+        self._count()
+
+    def knows(self, login: LoginId) -> bool:
+        """Whether the login is one of a user that we have."""
+        return login in self._live
+
+    def logging_in(self, user: UserId) -> bool:
+        """Whether ``user`` is in the middle of logging in, or out."""
+        return user in self._opening
 
     async def stop(self) -> None:
         """Close every session, within a deadline."""
@@ -184,7 +209,9 @@ class Logins:
         new = previous is None or previous.row.state is LoginState.LOGGED_OUT
         if new and self._hooks is not None:
             await self._hooks.logged_in(row)
-        await self._open(row)
+        live = await self._open(row)
+        if live is not None:
+            await self._connect(live)
         self._count()
         log.info("a user logged in", login=login, network=network, owner=owner)
         return row
@@ -206,26 +233,50 @@ class Logins:
             self.end(owner)
         log.info("a user logged out", login=login, owner=live.row.owner)
 
-    async def _open(self, row: LoginRow) -> None:
+    async def _open(self, row: LoginRow) -> _Live | None:
+        """Make a login's session, if it is to have one."""
         live = self._live[row.id]
+        if row.state is not LoginState.ACTIVE:
+            return None
+        return live if await self._succeeds(live, self._make_session(live)) else None
+
+    async def _make_session(self, live: _Live) -> None:
+        row = live.row
+        assert row.sealed is not None
+        credentials = self._key.unseal(row.id, row.sealed)
+        network = self.network(row.network)
+        position = await self._store.position(row.id)
+        sink = _Sink(self, live, position)
+        live.session = network.open_session(Login(row.id, row.remote, credentials, position), sink)
+
+    async def _connect_all(self, opened: Sequence[_Live]) -> None:
+        async def connect(live: _Live) -> None:
+            async with self._slots:
+                if await self._connect(live):
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(CONNECTED_WITHIN):
+                            await live.settled.wait()
+
+        await asyncio.gather(*(connect(live) for live in opened))
+
+    async def _connect(self, live: _Live) -> bool:
+        """Begin to connect, unless the session was closed meanwhile."""
+        return live.session is not None and await self._succeeds(live, live.session.connect())
+
+    async def _succeeds(self, live: _Live, work: Awaitable[None]) -> bool:
+        """Whether something goes well; if it does not, that is the login's own trouble."""
         try:
-            assert row.sealed is not None
-            credentials = self._key.unseal(row.id, row.sealed)
-            network = self.network(row.network)
-            position = await self._store.position(row.id)
-            sink = _Sink(self, live, position)
-            live.session = network.open_session(
-                Login(row.id, row.remote, credentials, position), sink
-            )
-            await live.session.connect()
+            await work
+            return True
         except BridgeError as error:
             live.state = SessionState(SessionStatus.UNKNOWN_ERROR, str(error))
-            log.error("a login could not be opened", login=row.id, reason=str(error))
+            log.error("a login could not be opened", login=live.row.id, reason=str(error))
         except Exception:
             live.state = SessionState(
                 SessionStatus.UNKNOWN_ERROR, "Something went wrong in the bridge; tell its admin."
             )
-            log.exception("a login could not be opened for a reason of our own", login=row.id)
+            log.exception("a login could not be opened for a reason of our own", login=live.row.id)
+        return False
 
     async def _close(self, live: _Live) -> None:
         session, live.session = live.session, None
@@ -263,6 +314,8 @@ class Logins:
         if self._live.get(login) is not live or live.session is None:
             return
         before, live.state = live.state, state
+        if state.status is not SessionStatus.CONNECTING:
+            live.settled.set()
         if before.status is not state.status:
             log.info(
                 "a session changed", login=login, state=state.status.value, reason=state.reason

@@ -84,7 +84,8 @@ class Observation:
 
     ``open_watch`` makes an account's `DirectWatch`. ``access``: how the bridge acts for a real user; only
     by masquerade can they be watched. ``owns``: whether an account is a ghost of ours. ``accounts``: all
-    that are kept, read at start and every hour. ``clock``: seconds since the epoch.
+    that are kept, read at start and every hour. ``clock``: seconds since the epoch. ``alone``: whether no other
+    process keeps accounts; ``elsewhere``: tells them of a change of one that is not ours.
     """
 
     def __init__(
@@ -98,6 +99,8 @@ class Observation:
         settings: ObservationSettings,
         *,
         clock: Callable[[], float] = time.time,
+        alone: Callable[[], bool] = lambda: True,
+        elsewhere: Callable[[UserId], None] = lambda account: None,
     ) -> None:
         self._keeper = keeper
         self._access = access
@@ -107,7 +110,14 @@ class Observation:
         self._settings = settings
         self._clock = clock
         self._sweep = Sweep(settings.sweep_hours * 3600, settings.sweep_rate)
-        self._pushes = Pushes(keeper, last_seen, self._missed_some, clock=clock)
+        self._pushes = Pushes(
+            keeper,
+            last_seen,
+            self._missed_some,
+            clock=clock,
+            alone=alone,
+            elsewhere=elsewhere,
+        )
         self._watchers = Watchers(
             open_watch,
             self._watched_saw,
@@ -118,6 +128,7 @@ class Observation:
         self._looks = _Looks(self._look_after_activity)
         self._news = asyncio.Event()
         self._missed = True  # nobody looked while the bridge was not running
+        self._taken: set[UserId] = set()
         self._known = False
         self._task: asyncio.Task[None] | None = None
 
@@ -191,6 +202,14 @@ class Observation:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._watchers.stop()
 
+    def taken(self, accounts: Collection[UserId]) -> None:
+        """The keeper has taken these accounts up; nobody may have looked for a while."""
+        self._taken.update(accounts)
+        for account in accounts:
+            if self._task is not None and self._keeper.keeps(account):
+                self._watch(account)
+        self._news.set()
+
     # -- watching
 
     def _watch(self, account: UserId) -> bool:
@@ -223,13 +242,16 @@ class Observation:
         while True:
             now = self._clock()
             try:
-                if now >= refresh_at:
+                if now >= refresh_at or self._taken:
                     refresh_at = now + TRY_AGAIN
                     await self._refresh()
                     refresh_at = now + REFRESH
                 if self._missed and self._known:
-                    self._missed = False
+                    self._missed, self._taken = False, set()
                     self._sweep.hurry(self._clock(), lambda account: not self._owns(account))
+                if self._taken and self._known:
+                    taken, self._taken = self._taken, set()
+                    self._sweep.hurry(self._clock(), taken.__contains__)
                 while (turn := self._sweep.pop(self._clock())) is not None:
                     self._sweep_one(*turn)
             except BridgeError as error:
@@ -249,7 +271,7 @@ class Observation:
         self._news.clear()
 
     async def _refresh(self) -> None:
-        accounts = await self._accounts()
+        accounts = [each for each in await self._accounts() if self._keeper.keeps(each)]
         for account in accounts:
             self._pushes.kept(account)
         if not self._known:

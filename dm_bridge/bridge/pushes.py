@@ -59,7 +59,8 @@ class Pushes:
     """All instances of the module.
 
     ``missed_some`` is called when any account may have changed unseen. ``clock``: seconds since the epoch;
-    ``steady``: monotonic seconds.
+    ``steady``: monotonic seconds. While we are not ``alone``, pushes may reach another process: no account
+    counts as covered, nobody is told that one is not kept, and ``elsewhere`` gets those that we do not keep.
     """
 
     def __init__(
@@ -70,12 +71,16 @@ class Pushes:
         *,
         clock: Callable[[], float] = time.time,
         steady: Callable[[], float] = time.monotonic,
+        alone: Callable[[], bool] = lambda: True,
+        elsewhere: Callable[[UserId], None] = lambda account: None,
     ) -> None:
         self._keeper = keeper
         self._last_seen = last_seen
         self._missed_some = missed_some
         self._clock = clock
         self._steady = steady
+        self._alone = alone
+        self._elsewhere = elsewhere
         self._nonce = secrets.token_hex(4)
         self._epoch = 0
         self._instances: dict[str, _Instance] = {}
@@ -99,6 +104,8 @@ class Pushes:
         for account in push.missed:
             if self._keeper.keeps(account):
                 self._keeper.look(account, Source.PUSHED)
+            elif not self._alone():
+                self._elsewhere(account)
         if push.dropped:
             self.dropped += push.dropped
             log.warning("the homeserver's module dropped changes of m.direct", n=push.dropped)
@@ -109,6 +116,8 @@ class Pushes:
         keeps = self._keeper.keeps
         named = dict.fromkeys(update.account for update in push.updates if update.content is None)
         strangers = dict.fromkeys(each.account for each in push.updates if not keeps(each.account))
+        if not self._alone():
+            strangers.clear()
         self._deny(strangers)
         kept = tuple(account for account in named if keeps(account))
         return PushAnswer(f"{self._nonce}.{self._epoch}", tuple(strangers), kept)
@@ -116,7 +125,7 @@ class Pushes:
     def covers(self, account: UserId) -> bool:
         """Whether every change of the account is pushed to us."""
         self._forget_silent()
-        if not self._instances:
+        if not self._instances or not self._alone():
             return False
         agreed = min(instance.epoch for instance in self._instances.values())
         if agreed < 0:
@@ -170,6 +179,8 @@ class Pushes:
     def _take(self, update: PushedDirect) -> None:
         account = update.account
         if not self._keeper.keeps(account):
+            if not self._alone():
+                self._elsewhere(account)
             return
         self.kept(account)
         self.received += 1

@@ -92,7 +92,8 @@ class _Recorder:
 class ToMatrix:
     """Drains the inbox of one chat at a time.
 
-    ``happens``: told of events that are about to come in rooms of an account.
+    ``ends``: whether a chat's lane is to end. ``happens``: told of events that are about to come in rooms of an
+    account.
     """
 
     def __init__(
@@ -105,11 +106,11 @@ class ToMatrix:
         outbox: OutboxStore,
         portal_store: PortalStore,
         metrics: Metrics,
-        stopping: Callable[[], bool] = lambda: False,
+        ends: Callable[[PortalKey], bool] = lambda key: False,
         happens: Callable[[UserId, int], None] = lambda account, events: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._stopping = stopping
+        self._ends = ends
         self._happens = happens
         self._homeserver = homeserver
         self._accounts = accounts
@@ -134,7 +135,7 @@ class ToMatrix:
                 portal: OpenPortal | None = None
                 changes = self._portals.life.changes
                 for row in rows:
-                    if self._stopping():
+                    if self._ends(key):
                         break
                     if changes != self._portals.life.changes:  # the room may be another one now
                         portal, changes = None, self._portals.life.changes
@@ -146,7 +147,7 @@ class ToMatrix:
                     self._count(row, outcome)
                     await recorder.add(outcome, at_once=is_own(row.event))
                 await recorder.flush()
-                if self._stopping():
+                if self._ends(key):
                     return
             self._sent_before.settle(key)
         finally:

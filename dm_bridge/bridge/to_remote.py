@@ -56,10 +56,10 @@ class ToRemote:
         namespace: GhostNamespace,
         metrics: Metrics,
         deliveries: Deliveries,
-        stopping: Callable[[], bool] = lambda: False,
+        ends: Callable[[RoomId], bool] = lambda room: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self._stopping = stopping
+        self._ends = ends
         self._homeserver = homeserver
         self._portals = portals
         self._logins = logins
@@ -78,7 +78,7 @@ class ToRemote:
         """Deal with everything that waits in ``room``. Raises `BridgeError` to be run again later."""
         while rows := await self._outbox.waiting(room, PAGE):
             for row in rows:
-                if self._stopping():
+                if self._ends(room):
                     return
                 try:
                     await self._handle(row)

@@ -172,6 +172,15 @@ class DeliveryConfig(_Section):
     )
 
 
+class ProcessesConfig(_Section):
+    """How several processes on one database share the users."""
+
+    lease_seconds: Annotated[float, Field(ge=2, le=300)] = Field(
+        default=10.0,
+        description="after how many seconds without a sign of life others take over a process's users",
+    )
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -209,6 +218,7 @@ class Config(_Section):
     )
     direct: DirectConfig = DirectConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    processes: ProcessesConfig = ProcessesConfig()
     logging: LoggingConfig = LoggingConfig()
 
     @field_validator("data_dir")

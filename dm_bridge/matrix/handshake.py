@@ -6,7 +6,7 @@ The rule that must never break: what is wrong is said in a sentence that names t
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from mautrix.api import Path
 
@@ -66,14 +66,18 @@ async def accounts_problem(homeserver: Homeserver) -> str | None:
 
 
 async def ping_problem(
-    homeserver: Homeserver, appservice: str, url: str, arrived: Callable[[str], bool]
+    homeserver: Homeserver,
+    appservice: str,
+    url: str,
+    arrived: Callable[[str], Awaitable[bool]],
+    name: str = "",
 ) -> str | None:
     """Why the homeserver cannot reach us at ``url``, or None when it can (MSC2659).
 
-    ``arrived``: whether a ping with this transaction id has reached our own endpoint.
+    ``arrived``: whether a ping with this transaction id, which begins with ``name``, has reached our endpoint.
     """
     path = Path.v1.appservice[appservice].ping
-    transaction = secrets.token_hex(8)
+    transaction = name + secrets.token_hex(8)
     try:
         body = {"transaction_id": transaction}
         await homeserver.request("POST", path, body=body, deadline=70)
@@ -104,7 +108,7 @@ async def ping_problem(
                 )
             case _:
                 raise
-    if not arrived(transaction):
+    if not await arrived(transaction):
         return (
             f"The homeserver reaches another program than this one at {url}. Check appservice.url and "
             "appservice.listen, and that no second bridge runs with this configuration; after a change, run "

@@ -37,7 +37,7 @@ class Homeserver:
     """One homeserver, with one application service token.
 
     ``session``: one that repeats nothing by itself (`dm_bridge.matrix.sessions`). ``unreachable``: called when no
-    connection can be made.
+    connection can be made. ``refusal``: why nothing may be changed now, if so; asked right before every attempt.
     """
 
     def __init__(
@@ -46,11 +46,13 @@ class Homeserver:
         token: str,
         session: aiohttp.ClientSession,
         unreachable: Callable[[], None] = lambda: None,
+        refusal: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.url = url.rstrip("/")
         self._token = token
         self._session = session
         self._unreachable = unreachable
+        self._refusal = refusal
         self._not_before = 0.0
 
     async def request(
@@ -141,6 +143,9 @@ class Homeserver:
             params["user_id"] = user
         url = URL(f"{self.url}/{path}", encoded=True).with_query(params)
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
+        refusal = None if method == "GET" else self._refusal()
+        if refusal is not None:
+            raise HomeserverError(refusal, certain=True, retry_after=1.0)
         try:
             async with asyncio.timeout(deadline):
                 async with self._session.request(

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -33,7 +32,6 @@ log = structlog.get_logger(__name__)
 
 MAX_BODY = 16 * 1024 * 1024
 BODY_DEADLINE = 60.0
-PINGS_KEPT = 16
 
 Accept = Callable[[Sequence[PushedEvent]], Awaitable[None]]
 UserExists = Callable[[UserId], Awaitable[bool]]
@@ -45,6 +43,7 @@ class Intake:
 
     ``accept`` commits events, or raises `StorageError`. ``user_exists`` answers whether a user id in
     our namespace can be brought to life, and does so. ``protocols`` maps a network's name to its title.
+    ``pinged`` is told the transaction id of every ping.
     """
 
     def __init__(
@@ -53,16 +52,13 @@ class Intake:
         accept: Accept,
         user_exists: UserExists,
         protocols: dict[str, str],
+        pinged: Callable[[str], Awaitable[None]],
     ) -> None:
         self._hs_token = hs_token.encode()
         self._accept = accept
         self._user_exists = user_exists
         self._protocols = protocols
-        self._pings: deque[str] = deque(maxlen=PINGS_KEPT)
-
-    def pinged(self, transaction: str) -> bool:
-        """Whether a ping with this transaction id has lately come from the homeserver."""
-        return transaction in self._pings
+        self._pinged = pinged
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoint's paths, current and legacy."""
@@ -147,7 +143,7 @@ class Intake:
         try:
             match orjson.loads(body):
                 case {"transaction_id": str(transaction)} if len(transaction) <= MAX_IDENTIFIER:
-                    self._pings.append(transaction)
+                    await self._pinged(transaction)
         except orjson.JSONDecodeError:
             pass  # reached all the same
         return web.json_response({})

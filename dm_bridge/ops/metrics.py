@@ -68,6 +68,22 @@ class Metrics:
         self.logins = Gauge(
             "dm_bridge_logins", "Logins by state", ("network", "state"), registry=self.registry
         )
+        self.instances = Gauge(
+            "dm_bridge_processes",
+            "Processes of the bridge on this database",
+            registry=self.registry,
+        )
+        self.users_held = Gauge(
+            "dm_bridge_users_held",
+            "Users that this process has; each has logins, or wrote to the bot",
+            registry=self.registry,
+        )
+        self.lease_changes = Counter(
+            "dm_bridge_lease_changes",
+            "Users taken or given away by this process, and processes that it found dead (buried)",
+            ("change",),
+            registry=self.registry,
+        )
         self.direct_puts = Counter(
             "dm_bridge_direct_puts", "Writes of m.direct", registry=self.registry
         )
@@ -88,6 +104,8 @@ class Metrics:
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )
 
+        for change in ("taken", "given", "buried"):
+            self.lease_changes.labels(change)
         for (
             direction,
             outcomes,

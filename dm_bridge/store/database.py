@@ -1,7 +1,11 @@
 """The connection pool, and the translation of database trouble into `StorageError`.
 
+Behind a pooler that hands out connections by transaction (PgBouncer), every call is a transaction of its own,
+and nothing is prepared beyond it; that is found out when the pool is opened.
+
 The rule that must never break: no database call lasts longer than its deadline, and none fails
-with anything but a `StorageError` (a bug in our SQL excepted).
+with anything but a `StorageError` (a bug in our SQL excepted). And no call of a process that the others have
+buried has an effect: what makes sure of that is `fence`.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ Connection = PoolConnectionProxy  # what `Database.connection` yields
 COMMAND_DEADLINE = 30.0
 PROBE_DEADLINE = 2.0
 CONNECT_DEADLINE = 10.0
+IDLE_IN_TRANSACTION = "5s"
+"""After this time a pooled transaction of a process that does not go on ends, whatever the process does."""
 
 TROUBLE = (
     OSError,
@@ -36,6 +42,15 @@ TROUBLE = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.UndefinedTableError,
 )
+
+
+class Buried(StorageError):
+    """The other processes have taken this one for dead, and have taken over all it had."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This process was silent for longer than its lease, and another process has taken over its users."
+        )
 
 
 def storage_error(error: BaseException) -> StorageError:
@@ -66,32 +81,63 @@ async def _nothing_to_reset(connection: asyncpg.Connection) -> None:
     """We leave no session state behind; asyncpg's own reset would cost a round trip for every call."""
 
 
+async def _is_pooled(url: str) -> bool:
+    """Whether who answers at ``url`` is not the server process itself, by the id that each says it has."""
+    connection = await asyncpg.connect(
+        url, timeout=CONNECT_DEADLINE, command_timeout=CONNECT_DEADLINE, statement_cache_size=0
+    )
+    try:
+        async with connection.transaction():
+            backend = await connection.fetchval("SELECT pg_backend_pid()")
+    finally:
+        await connection.close(timeout=CONNECT_DEADLINE)
+    return bool(backend != connection.get_server_pid())
+
+
 class Database:
     """A pool of connections. Made by `open`; closed with `close`."""
 
-    def __init__(self, pool: asyncpg.Pool, instance: str = "dm_bridge") -> None:
-        self._pool = pool
+    def __init__(self, url: str, instance: str) -> None:
+        self._url = url
+        self._pool: asyncpg.Pool
         self.instance = instance
-        self._probe: asyncio.Task[bool] | None = None
         """What the server shows as ``application_name``: this process's own name."""
+        self.pooled = False
+        """Whether a pooler hands out server connections by transaction."""
+        self._fenced = False
+        self._probe: asyncio.Task[bool] | None = None
 
     @classmethod
-    async def open(cls, url: str, *, size: int = 10) -> Database:
-        """Connect to ``url``. Raises `StorageError` when that is impossible."""
-        instance = f"dm_bridge {secrets.token_hex(8)}"
+    async def open(cls, url: str, *, size: int = 10, instance: str | None = None) -> Database:
+        """Connect to ``url``. Raises `StorageError` when that is impossible.
+
+        ``instance``: the name of the process, when it has one already.
+        """
+        database = cls(url, instance or f"dm_bridge {secrets.token_hex(8)}")
         try:
-            pool = await asyncpg.create_pool(
+            database.pooled = await _is_pooled(url)
+            database._pool = await asyncpg.create_pool(
                 url,
                 min_size=1,
                 max_size=size,
                 timeout=CONNECT_DEADLINE,
                 command_timeout=COMMAND_DEADLINE,
+                statement_cache_size=0 if database.pooled else 100,
+                init=database._init,
                 reset=_nothing_to_reset,
-                server_settings={"application_name": instance},
+                server_settings={"application_name": database.instance},
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             raise storage_error(error) from error
-        return cls(pool, instance)
+        return database
+
+    def fence(self) -> None:
+        """From now on, nothing works once the row of ``instance`` that has our name is gone.
+
+        Whoever deletes the row ends our connections first (`InstanceStore.bury`); a new one is refused here.
+        Behind a pooler that cannot be done from outside, so every transaction looks for the row.
+        """
+        self._fenced = True
 
     async def close(self) -> None:
         """Close every connection, within five seconds."""
@@ -106,7 +152,13 @@ class Database:
         """A connection in autocommit mode. Raises `StorageError` for any trouble inside."""
         try:
             async with self._pool.acquire(timeout=COMMAND_DEADLINE) as connection:
-                yield connection
+                if self.pooled:
+                    async with connection.transaction():
+                        if self._fenced:
+                            await self._check_fence(connection, "FOR KEY SHARE")
+                        yield connection
+                else:
+                    yield connection
         except TROUBLE as error:
             if isinstance(error, asyncpg.InterfaceError) and isinstance(error, ValueError):
                 raise  # a value that PostgreSQL cannot hold: waiting does not help
@@ -117,6 +169,33 @@ class Database:
         """A connection inside one transaction, committed at the end of the block."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+    async def _init(self, connection: asyncpg.Connection) -> None:
+        if self._fenced and not self.pooled:
+            await self._check_fence(connection)
+
+    async def _check_fence(
+        self, connection: asyncpg.Connection | Connection, lock: str = ""
+    ) -> None:
+        try:
+            await connection.execute(
+                f"""
+                SELECT set_config('idle_in_transaction_session_timeout', '{IDLE_IN_TRANSACTION}', true),
+                    1 / count(*)
+                FROM (SELECT FROM instance WHERE instance_id = '{self.instance}' AND beat >= 0 {lock}) AS alive
+                """
+            )
+        except asyncpg.DivisionByZeroError:
+            raise Buried from None
+
+    async def connect_alone(self) -> asyncpg.Connection:
+        """A connection outside the pool, which the caller closes. Raises what asyncpg raises."""
+        return await asyncpg.connect(
+            self._url,
+            timeout=CONNECT_DEADLINE,
+            command_timeout=COMMAND_DEADLINE,
+            server_settings={"application_name": self.instance},
+        )
 
     async def healthy(self) -> bool:
         """Whether the database answers within two seconds.

@@ -8,7 +8,7 @@ kept for as long as the room can become a chat of theirs again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from dm_bridge.direct.ledger import DMState, Ledger, ManagedDM
 from dm_bridge.ids import RoomId, UserId
@@ -158,13 +158,31 @@ class DirectStore:
             room,
         )
 
-    async def accounts(self) -> list[UserId]:
-        """Every account with something managed."""
-        return await self._update("SELECT DISTINCT account FROM direct_dm")
+    async def accounts(self, users: Collection[UserId] | None = None) -> list[UserId]:
+        """Every account with something managed; or those of ``users``, and of the ghosts in their rooms."""
+        if users is None:
+            return await self._update("SELECT DISTINCT account FROM direct_dm")
+        return await self._update(
+            """
+            SELECT DISTINCT account FROM direct_dm WHERE account = ANY($1::text[]) OR room_id IN (
+                SELECT room_id FROM direct_dm WHERE account = ANY($1)
+            )
+            """,
+            list(users),
+        )
 
-    async def unsettled(self) -> list[UserId]:
-        """Accounts with something still to be written."""
-        return await self._update("SELECT DISTINCT account FROM direct_dm WHERE NOT settled")
+    async def unsettled(self, users: Collection[UserId] | None = None) -> list[UserId]:
+        """The same, but only those with something still to be written."""
+        if users is None:
+            return await self._update("SELECT DISTINCT account FROM direct_dm WHERE NOT settled")
+        return await self._update(
+            """
+            SELECT DISTINCT account FROM direct_dm WHERE NOT settled AND (account = ANY($1::text[]) OR room_id IN (
+                SELECT room_id FROM direct_dm WHERE account = ANY($1)
+            ))
+            """,
+            list(users),
+        )
 
     async def decide(self, connection: Connection, before: Ledger, after: Ledger) -> None:
         """Record, within a transaction, the decisions of the user by which ``after`` differs."""

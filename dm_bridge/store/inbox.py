@@ -8,13 +8,22 @@ parked, and what was delivered while an admin dropped it is recorded as delivere
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import orjson
 
-from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, digest_id
+from dm_bridge.ids import (
+    ChatId,
+    ContactId,
+    EventId,
+    LoginId,
+    PortalKey,
+    RemoteId,
+    UserId,
+    digest_id,
+)
 from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
 from dm_bridge.store.reasons import storable
@@ -109,11 +118,16 @@ class InboxStore:
             for remote, event, received in rows
         ]
 
-    async def chats_waiting(self) -> list[PortalKey]:
-        """Every chat in which something waits."""
+    async def chats_waiting(self, owners: Collection[UserId] | None = None) -> list[PortalKey]:
+        """Every chat in which something waits, or those of ``owners``."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                "SELECT DISTINCT login_id, chat_id FROM inbox WHERE state = 'waiting'"
+                """
+                SELECT DISTINCT login_id, chat_id FROM inbox WHERE state = 'waiting' AND (
+                    $1::text[] IS NULL OR login_id IN (SELECT login_id FROM login WHERE owner = ANY($1))
+                )
+                """,
+                None if owners is None else list(owners),
             )
         return [PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows]
 

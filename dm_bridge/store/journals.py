@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -61,12 +61,13 @@ class JournalStore:
     """Reads and writes journals, as one writer (``writer``: a name that no other process has).
 
     A writer that is named after its database connections, as by default, gives way as soon as none of them
-    is left: then the process has died.
+    is left: then the process has died. (Behind a pooler connections say nothing, and the lease has to run out.)
     """
 
     def __init__(self, database: Database, writer: str | None = None) -> None:
         self._database = database
-        self._writer = writer or f"{database.instance}/{secrets.token_hex(4)}"
+        name = f"{database.instance}/{secrets.token_hex(4)}"
+        self._writer = writer or (f"pooled {name}" if database.pooled else name)
         self._cache: OrderedDict[UserId, Remembered] = OrderedDict()
 
     async def claim(self, account: UserId) -> Remembered:
@@ -232,14 +233,15 @@ class JournalStore:
             )
         return Seen(None, "", "") if row is None else Seen(*row)
 
-    async def last_seen(self) -> dict[UserId, float]:
-        """For every account whose document was ever seen, when that was last."""
+    async def last_seen(self, accounts: Collection[UserId] | None = None) -> dict[UserId, float]:
+        """For every account whose document was ever seen, or those of ``accounts``, when that was last."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
                 SELECT account, extract(epoch FROM observed_at)::float8 FROM direct_account
-                WHERE observed_at IS NOT NULL
-                """
+                WHERE observed_at IS NOT NULL AND ($1::text[] IS NULL OR account = ANY($1))
+                """,
+                None if accounts is None else list(accounts),
             )
         return {UserId(account): at for account, at in rows}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dm_bridge.ids import ContactId, LoginId, NetworkName, UserId
@@ -117,6 +118,15 @@ class LoginStore:
         """Every login, the oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(f"SELECT {_COLUMNS} FROM login ORDER BY created_at")
+        return [_row(*row) for row in rows]
+
+    async def of(self, owners: Collection[UserId]) -> list[LoginRow]:
+        """Every login of these users, the oldest first."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM login WHERE owner = ANY($1::text[]) ORDER BY created_at",
+                list(owners),
+            )
         return [_row(*row) for row in rows]
 
 

@@ -16,6 +16,7 @@ import orjson
 
 from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.store.database import Database
+from dm_bridge.store.instances import CHANNEL, Errand, errand_columns
 from dm_bridge.store.reasons import storable
 
 
@@ -45,23 +46,21 @@ class OutboxStore:
         self._attempts: list[EventId] = []
         self._attempting = asyncio.Lock()
 
-    async def add(self, rows: Sequence[OutboxRow]) -> list[OutboxRow]:
-        """Commit events, in order. Returns those that are new."""
+    async def add(
+        self, rows: Sequence[OutboxRow], errands: Sequence[Errand] = ()
+    ) -> list[OutboxRow]:
+        """Commit events, in order, and with them word of them for other processes. Returns those that are new."""
+        values = (
+            [row.id for row in rows],
+            [row.room for row in rows],
+            [row.sender for row in rows],
+            [_encode(row.event) for row in rows],
+        )
         async with self._database.connection() as connection:
-            found = await connection.fetch(
-                """
-                INSERT INTO outbox (event_id, room_id, sender, event)
-                SELECT i, r, s, e
-                FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS t(i,r,s,e,n)
-                ORDER BY n
-                ON CONFLICT DO NOTHING
-                RETURNING event_id, extract(epoch FROM received_at)::float8 AS at
-                """,
-                [row.id for row in rows],
-                [row.room for row in rows],
-                [row.sender for row in rows],
-                [_encode(row.event) for row in rows],
-            )
+            if errands:
+                found = await connection.fetch(_ADD_WITH_ERRANDS, *values, *errand_columns(errands))
+            else:
+                found = await connection.fetch(_ADD, *values)
         received = {record["event_id"]: record["at"] for record in found}
         return [
             replace(row, received_at=received.pop(row.id)) for row in rows if row.id in received
@@ -194,6 +193,23 @@ class OutboxStore:
                 remote,
             )
         return None if event is None else EventId(event)
+
+
+_ADD = """
+    INSERT INTO outbox (event_id, room_id, sender, event)
+    SELECT i, r, s, e
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[]) WITH ORDINALITY AS t(i,r,s,e,n)
+    ORDER BY n
+    ON CONFLICT DO NOTHING
+    RETURNING event_id, extract(epoch FROM received_at)::float8 AS at
+"""
+_ADD_WITH_ERRANDS = f"""
+    WITH added AS ({_ADD}), left_word AS (
+        INSERT INTO errand (for_whom, kind, subject) SELECT * FROM unnest($5::text[], $6::text[], $7::text[])
+        RETURNING seq
+    )
+    SELECT event_id, at FROM added, (SELECT pg_notify('{CHANNEL}', '') FROM left_word LIMIT 1) AS told
+"""
 
 
 def _encode(event: dict[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ attempts to open the same chat meet here, not on the homeserver.
 from __future__ import annotations
 
 import enum
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
@@ -154,17 +155,21 @@ class PortalStore:
             )
         return [_portal(*row) for row in rows]
 
-    async def managed_without_login(self) -> list[RoomId]:
-        """Rooms that are still marked although their user has logged out."""
+    async def managed_without_login(self, owners: Collection[UserId] | None = None) -> list[RoomId]:
+        """Rooms that are still marked although their user, one of ``owners`` or anybody, has logged out."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
                 SELECT room_id FROM portal AS p
-                WHERE login_id IN (SELECT login_id FROM login WHERE state = 'logged_out')
+                WHERE login_id IN (
+                        SELECT login_id FROM login
+                        WHERE state = 'logged_out' AND ($1::text[] IS NULL OR owner = ANY($1))
+                    )
                     AND EXISTS (
                         SELECT FROM direct_dm AS d WHERE d.room_id = p.room_id AND d.state <> 'retired'
                     )
-                """
+                """,
+                None if owners is None else list(owners),
             )
         return [RoomId(room) for (room,) in rows]
 

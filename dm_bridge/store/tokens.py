@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dm_bridge.ids import UserId
@@ -50,10 +51,14 @@ class TokenStore:
             )
         return bool(gone)
 
-    async def all(self) -> list[TokenRow]:
-        """Every token, the oldest first."""
+    async def all(self, users: Collection[UserId] | None = None) -> list[TokenRow]:
+        """Every token, or those of ``users``; the oldest first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                "SELECT user_id, homeserver_url, sealed FROM matrix_token ORDER BY given_at, user_id"
+                """
+                SELECT user_id, homeserver_url, sealed FROM matrix_token
+                WHERE $1::text[] IS NULL OR user_id = ANY($1) ORDER BY given_at, user_id
+                """,
+                None if users is None else list(users),
             )
         return [TokenRow(UserId(user), url, sealed) for user, url, sealed in rows]

@@ -35,7 +35,10 @@ class Watched:
         self.metrics = Metrics()
         self.store = QueueStore(database)
         self.inbox, self.outbox = InboxStore(database), OutboxStore(database)
-        self.watch = QueueWatch(self.store, self.metrics, self.chats.append, self.rooms.append)
+        self.watch = QueueWatch(self.store, self.metrics, self.chats.append, self.wake_rooms)
+
+    async def wake_rooms(self, rooms: set[RoomId]) -> None:
+        self.rooms.append(rooms)
 
     async def parked(self, *numbers: int) -> None:
         """Messages of one chat that are parked."""

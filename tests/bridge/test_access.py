@@ -152,7 +152,7 @@ async def test_a_token_is_stored_sealed_for_its_owner_and_used_again_after_a_res
     assert account.access_token.encode() not in row.sealed
     world.start_anew()
     assert world.tokens.access(user) is Access.NONE
-    await world.tokens.start()
+    await world.tokens.take()
     assert world.tokens.access(user) is Access.TOKEN
     assert await world.accounts.direct(user) is None
 
@@ -166,7 +166,7 @@ async def test_a_row_that_was_moved_to_another_user_opens_nothing_and_stops_nobo
     (row,) = await world.store.all()
     await world.store.keep(thief, row.url, row.sealed)
     world.start_anew()
-    await world.tokens.start()
+    await world.tokens.take()
     assert world.tokens.access(thief) is Access.NONE
     assert world.tokens.access(user) is Access.TOKEN
 
@@ -175,7 +175,7 @@ async def test_with_another_key_the_start_goes_on_and_the_row_stays(world: World
     user, account = await world.user()
     await world.tokens.give(user, account.access_token)
     world.start_anew(b"k" * 32)
-    await world.tokens.start()
+    await world.tokens.take()
     assert world.tokens.access(user) is Access.NONE
     assert len(await world.store.all()) == 1
     assert await world.tokens.forget(user)
@@ -187,7 +187,7 @@ async def test_where_the_token_is_sent_is_sealed_with_it(world: World) -> None:
     (row,) = await world.store.all()
     await world.store.keep(user, "https://evil.example", row.sealed)
     world.start_anew()
-    await world.tokens.start()
+    await world.tokens.take()
     assert await world.accounts.direct(user) is None
 
 
@@ -232,7 +232,7 @@ async def test_a_token_that_ends_is_forgotten_and_its_owner_is_told_once(
     assert (NOT_NEEDED if masquerading else WAY_BACK) in text
     assert await world.store.all() == []
     world.start_anew()
-    await world.tokens.start()
+    await world.tokens.take()
     assert world.tokens.access(user) is Access.NONE
 
 
@@ -247,7 +247,7 @@ async def test_an_owner_who_cannot_be_told_is_told_after_the_next_start(world: W
         await until(lambda: any("could not be told" in str(line) for line in logs))
     world.trouble = None
     world.start_anew()
-    await world.tokens.start()
+    await world.tokens.take()
     with pytest.raises(HomeserverError):
         await world.accounts.direct(user)
     await until(lambda: world.told != [])

@@ -81,8 +81,8 @@ async def test_a_logout_that_was_cut_short_is_completed_at_the_next_start(
 ) -> None:
     logins = LoginStore(database)
     await logins.activate(world.login.id, b"sealed")
-    await hooks(world).started()
+    await hooks(world).started(None)
     assert await world.marks() == {ROOM: (GHOST, DMState.ACTIVE)}
     await logins.set_state(world.login.id, LoginState.LOGGED_OUT, "")
-    await hooks(world).started()
+    await hooks(world).started(None)
     assert await world.marks() == await world.marks(GHOST) == {}

@@ -33,7 +33,7 @@ class Hooks:
         self._world = world
         self.calls: list[tuple[str, LoginState | None, bool]] = []
 
-    async def started(self) -> None:
+    async def started(self, owners: object) -> None:
         self.calls.append(("started", None, False))
 
     async def logged_in(self, login: LoginRow) -> None:
@@ -115,7 +115,9 @@ async def test_one_login_that_cannot_be_opened_stops_no_other(world: World) -> N
         await connection.execute(
             "UPDATE login SET state = 'active', credentials = NULL WHERE login_id = $1", bad[4]
         )
-    await world.logins.start()
+    await world.logins.take()
+    await until(lambda: "UNKNOWN_ERROR" in str(world.logins.state(bad[1]).status))
+    await until(lambda: all(session.connected for session in world.network.sessions[-20:]))
     for login in good:
         assert world.logins.state(login).status is SessionStatus.CONNECTED
     for login in bad:
@@ -129,7 +131,7 @@ async def test_only_active_logins_are_opened_at_start(world: World) -> None:
     active, refused, out = [await world.stored(f"{n}@x") for n in range(3)]
     await world.store.set_state(refused, LoginState.BAD_CREDENTIALS, "Wrong password.")
     await world.store.set_state(out, LoginState.LOGGED_OUT, "")
-    await world.logins.start()
+    await world.logins.take()
     assert [session.login.id for session in world.network.sessions] == [active]
     assert world.logins.state(refused).reason == "Wrong password."
     assert world.logins.state(out).status is SessionStatus.LOGGED_OUT
@@ -138,7 +140,7 @@ async def test_only_active_logins_are_opened_at_start(world: World) -> None:
 
 async def test_a_session_gets_its_credentials_unsealed(world: World) -> None:
     await world.stored("juliet@x")
-    await world.logins.start()
+    await world.logins.take()
     assert world.network.sessions[0].login.credentials == {"password": "right"}
     assert "right" not in repr(world.network.sessions[0].login)
 
@@ -148,7 +150,7 @@ async def test_a_login_is_connected_when_it_is_added_and_survives_a_restart(worl
     assert world.network.sessions[0].connected
     assert world.connected == [row.id]
     await world.logins.stop()
-    await world.start_over().start()
+    await world.start_over().take()
     assert [session.login.id for session in world.network.sessions] == [row.id, row.id]
 
 
@@ -191,7 +193,7 @@ async def test_refused_credentials_close_the_session_are_kept_in_mind_and_told(
     assert r"\*juliet\*" in text
     await until(lambda: world.connected == [row.id, row.id])
     await world.logins.stop()
-    await world.start_over().start()
+    await world.start_over().take()
     assert len(world.network.sessions) == 1
     assert world.logins.state(row.id).status is SessionStatus.BAD_CREDENTIALS
 
@@ -297,7 +299,7 @@ async def test_a_session_begins_where_the_last_one_committed(world: World) -> No
     await first.sink.deliver([message], "one")
     await first.sink.deliver([], "two")
     await world.logins.stop()
-    await world.start_over().start()
+    await world.start_over().take()
     assert world.network.sessions[1].login.position == "two"
     key = PortalKey(row.id, ChatId("c"))
     assert [waiting.event for waiting in await world.inbox.waiting(key, 10)] == [message]
@@ -305,11 +307,11 @@ async def test_a_session_begins_where_the_last_one_committed(world: World) -> No
 
 async def test_a_session_that_was_replaced_never_moves_the_position_back(world: World) -> None:
     row = await world.stored("juliet@x")
-    await world.logins.start()
+    await world.logins.take()
     old = world.network.sessions[0]
     await old.sink.deliver([], "one")
     await world.logins.stop()
-    await world.start_over().start()
+    await world.start_over().take()
     await world.network.sessions[1].sink.deliver([], "two")
     message = RemoteMessage(ChatId("c"), RemoteId("1"), ContactId("c"), False, Text("x"))
     await old.sink.deliver([message], "late")
@@ -380,11 +382,11 @@ async def test_a_start_is_told_before_any_session_is_open(world: World) -> None:
     await world.stored("juliet@example.com")
     opened: list[int] = []
 
-    async def started() -> None:
+    async def started(owners: object) -> None:
         opened.append(len(world.network.sessions))
 
     world.hooks.started = started  # type: ignore[method-assign]
-    await world.logins.start()
+    await world.logins.take()
     assert opened == [0]
     assert len(world.network.sessions) == 1
 

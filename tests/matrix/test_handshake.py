@@ -14,7 +14,7 @@ from .scripted import Script
 BOT = UserId("@bot:example.org")
 
 
-def never(_transaction: str) -> bool:
+async def never(_transaction: str) -> bool:
     """No ping has arrived."""
     return False
 
@@ -120,13 +120,17 @@ async def test_a_homeserver_that_reaches_us_is_no_problem(script: Script) -> Non
         arrived.append((await request.json())["transaction_id"])
         return web.json_response({"duration_ms": 3})
 
+    async def has_arrived(transaction: str) -> bool:
+        return transaction in arrived
+
     script.answers = [deliver]
     for _ in range(2):
         problem = await handshake.ping_problem(
-            script.homeserver, "my_id", "http://us:1", arrived.__contains__
+            script.homeserver, "my_id", "http://us:1", has_arrived, "us/"
         )
         assert problem is None
     assert len(set(arrived)) == 2
+    assert all(transaction.startswith("us/") for transaction in arrived)
     assert script.seen[0].path == "/_matrix/client/v1/appservice/my_id/ping"
 
 

@@ -121,7 +121,8 @@ async def test_a_question_that_cannot_be_taken_back_delays_nobody(
             yield
 
     monkeypatch.setattr(database_module, "PROBE_DEADLINE", 0.05)
-    database = Database(Hanging())  # type: ignore[arg-type]
+    database = Database("", "dm_bridge")
+    database._pool = Hanging()  # type: ignore[assignment]
     for _ in range(3):
         async with asyncio.timeout(1):
             assert not await database.healthy()

@@ -90,7 +90,7 @@ async def plan(database: Database, run: Callable[[Database], Awaitable[object]])
                 with connection.query_logger(seen.append):
                     yield connection
 
-    await run(Watched(database._pool))
+    await run(Watched("", database.instance))
     (statement,) = [
         record
         for record in seen

@@ -1,0 +1,191 @@
+"""What it means to have a user, and to lose them to another process: `Shares` decides, this carries it out.
+
+The rule that must never break: what is taken in is committed together with word of it for whoever has the
+user; and a user is given away only when nothing is under way for them any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from dm_bridge.app.keeping import Keeping
+from dm_bridge.bridge.lanes import Lanes
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.shares import Shares
+from dm_bridge.bridge.to_matrix import ToMatrix
+from dm_bridge.bridge.whose import Whose
+from dm_bridge.direct import Source
+from dm_bridge.errors import BridgeError
+from dm_bridge.ids import PortalKey, RoomId, UserId
+from dm_bridge.matrix.pings import Pings
+from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.instances import Errand
+from dm_bridge.store.outbox import OutboxRow, OutboxStore
+
+log = structlog.get_logger(__name__)
+
+ROOM = "room"
+DIRECT = "m.direct"
+PING = "ping"
+LOOK_AFTER = 60.0
+"""Seconds between two looks for what waits although nobody is at it."""
+MAX_KNOWN = 100_000
+
+
+class Tenancy:
+    """The `Tenants` of one bridge, and its doors for what concerns users that another process may have."""
+
+    def __init__(
+        self,
+        shares: Shares,
+        whose: Whose,
+        logins: Logins,
+        keeping: Keeping,
+        carrier: ToMatrix,
+        inbox: InboxStore,
+        outbox: OutboxStore,
+        to_matrix: Lanes[PortalKey],
+        to_remote: Lanes[RoomId],
+        pings: Pings,
+    ) -> None:
+        self._shares = shares
+        self._whose = whose
+        self._logins = logins
+        self._keeping = keeping
+        self._carrier = carrier
+        self._inbox = inbox
+        self._outbox = outbox
+        self._to_matrix = to_matrix
+        self._to_remote = to_remote
+        self._pings = pings
+        self._known: set[UserId] = set()
+        self._changed: set[UserId] = set()
+
+    # -- taking in
+
+    async def accept(self, rows: Sequence[OutboxRow]) -> None:
+        """Commit events of the homeserver, and wake the rooms of those that are new, here or elsewhere."""
+        if not rows:
+            return
+        senders: dict[RoomId, UserId] = {}
+        for row in rows:
+            senders.setdefault(row.room, row.sender)
+        whose = await self._whose.of(senders.keys(), senders)
+        await self._adopt(set(whose.values()))
+        ours = {room for room, user in whose.items() if self._shares.holds(user)}
+        errands = [Errand(whose[room], ROOM, room) for room in senders if room not in ours]
+        for row in await self._outbox.add(rows, errands):
+            if row.room in ours:
+                self._to_remote.wake(row.room)
+        lost = [Errand(whose[r], ROOM, r) for r in ours if not self._shares.holds(whose[r])]
+        if lost:
+            await self._shares.leave_errands(lost)
+
+    async def _adopt(self, users: Collection[UserId]) -> None:
+        strangers = [u for u in users if u not in self._known and not self._shares.holds(u)]
+        if strangers:
+            await self._shares.adopt(strangers)
+            if len(self._known) > MAX_KNOWN:
+                self._known.clear()
+            self._known.update(strangers)
+
+    def wake_chats(self, chats: Collection[PortalKey]) -> None:
+        """Something new waits in these chats; those of others are woken by others."""
+        for chat in chats:
+            if self._logins.knows(chat.login):
+                self._to_matrix.wake(chat)
+
+    async def wake_rooms(self, rooms: Collection[RoomId]) -> None:
+        """The same for rooms. Raises `StorageError`."""
+        for room, user in (await self._whose.of(rooms)).items():
+            if self._shares.holds(user):
+                self._to_remote.wake(room)
+
+    def changed_elsewhere(self, account: UserId) -> None:
+        """The homeserver says that somebody changed the m.direct of an account that we do not keep."""
+        if len(self._changed) < MAX_KNOWN:
+            self._changed.add(account)
+
+    async def pinged_elsewhere(self, transaction: str) -> None:
+        """A ping came that another process may have asked for."""
+        if not self._shares.alone:
+            await self._shares.leave_errands(
+                [Errand(transaction.rpartition("/")[0], PING, transaction)]
+            )
+
+    async def look_after(self) -> None:
+        """Until cancelled, pass on what concerns others, and now and then wake what nobody is at."""
+        waited = 0.0
+        while True:
+            await asyncio.sleep(1.0)
+            waited += 1.0
+            try:
+                if self._changed:
+                    changed, self._changed = self._changed, set()
+                    await self._shares.leave_errands(
+                        [Errand(each, DIRECT, each) for each in changed]
+                    )
+                if waited >= LOOK_AFTER:
+                    waited = 0.0
+                    await self._wake_idle()
+            except BridgeError as error:
+                log.warning("what waits could not be looked for", reason=str(error))
+            except Exception:
+                log.exception("what waits could not be looked for for a reason of our own")
+
+    async def _wake_idle(self) -> None:
+        chats, rooms = set(self._to_matrix.keys), set(self._to_remote.keys)
+        self.wake_chats([chat for chat in await self._inbox.chats_waiting() if chat not in chats])
+        await self.wake_rooms([r for r in await self._outbox.rooms_waiting() if r not in rooms])
+
+    # -- having users
+
+    async def take(self, users: Collection[UserId]) -> None:
+        """Get ready for users."""
+        await self._keeping.tokens.take(users)
+        await self._logins.take(users)
+
+    async def taken(self, users: Collection[UserId]) -> None:
+        """They are ours: take up what waits for them."""
+        await self._keeping.take(users)
+        chats = await self._inbox.chats_waiting(users)
+        self._carrier.doubt(chats)
+        self.wake_chats(chats)
+        await self.wake_rooms(await self._outbox.rooms_waiting())
+
+    async def give(self, users: Collection[UserId]) -> None:
+        """They are not ours any more: end what is under way for them."""
+        wanted = set(users)
+        chats = []
+        for chat in self._to_matrix.keys:
+            login = await self._logins.row(chat.login)
+            if login is not None and login.owner in wanted:
+                chats.append(chat)
+        whose = await self._whose.of(list(self._to_remote.keys))
+        rooms = [room for room, user in whose.items() if user in wanted]
+        await asyncio.gather(self._to_matrix.end(chats), self._to_remote.end(rooms))
+        await self._logins.give(users)
+        await self._keeping.give(users)
+
+    def may_give(self, user: UserId) -> bool:
+        """Whether nothing is under way for the user that another process could not go on with."""
+        return not self._logins.logging_in(user)
+
+    async def run(self, errand: Errand) -> None:
+        """Do what another process left for us."""
+        match errand.kind:
+            case "ping":
+                self._pings.note(errand.subject)
+                return
+            case _ if not self._shares.holds(UserId(errand.for_whom)):
+                return  # whoever takes the user looks for what waits
+            case "room":
+                self._keeping.observation.activity(UserId(errand.for_whom))
+                self._to_remote.wake(RoomId(errand.subject))
+            case "m.direct":
+                self._keeping.keeper.look(UserId(errand.for_whom), Source.PUSHED)
+            case kind:
+                log.warning("an errand of a newer version was passed over", kind=kind)
