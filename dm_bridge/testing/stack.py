@@ -65,6 +65,17 @@ class Bridge:
             directory=directory,
         )
 
+    def beside(self, name: str) -> Bridge:
+        """Another process with the same configuration, but for its address, and the same files."""
+        other = Bridge(
+            self.directory / name,
+            config_path=self.config_path.with_name(f"{name}.yaml"),
+            environment=self._environment,
+        )
+        other.config_path.write_text(self.config_path.read_text(encoding="utf-8"), encoding="utf-8")
+        other.configure({"appservice": {"listen": f"{LOOPBACK}:{other.port}"}})
+        return other
+
     @property
     def pid(self) -> int:
         """The process id of ``dm-bridge run``."""

@@ -34,6 +34,7 @@ SUFFIXES = {
 }
 VALUES = {
     "direction": {"to_matrix", "to_remote"},
+    "change": {"buried", "given", "taken"},
     "part": {"database", "homeserver", "intake"},
     "outcome": {"delivered", "dropped", "failed", "parked", "uncertain"},
 }
