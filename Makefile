@@ -14,7 +14,8 @@ venv: ## install what is missing, and make .venv
 demo: venv ## bridge a private chat on real servers, and stay up (ARGS=--check: verify and leave)
 	@exec $(BIN)/dm-bridge demo $(ARGS)
 
-test: venv ## the whole suite, on real servers
+test: ## the whole suite, on real servers
+	@tools/setup --tests
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: venv ## ruff: rules and formatting

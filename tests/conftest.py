@@ -16,6 +16,7 @@ from hypothesis import settings
 from dm_bridge.store.database import Database
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.migrate import migrate
+from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
 
@@ -84,6 +85,16 @@ async def database_url(postgres: str) -> AsyncIterator[str]:
     await _run(postgres, f"CREATE DATABASE {name} TEMPLATE template_of_tests")
     yield _named(postgres, name)
     await _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def pooled_url(database_url: str) -> AsyncIterator[str]:
+    """`database_url` by way of a PgBouncer in transaction mode."""
+    directory = Path(tempfile.mkdtemp(prefix="dm_bridge_pgbouncer_"))
+    pooler = await PgBouncer.start(directory, database_url)
+    yield pooler.url
+    await pooler.stop()
+    shutil.rmtree(directory)
 
 
 @pytest_asyncio.fixture

@@ -65,7 +65,7 @@ class Keeping:
         self.as_users = Homeserver(config.homeserver.url, token, session, refusal=refusal)
         self.accounts = Accounts(self.as_users, config.homeserver.domain, may_act_for)
         self.store = DirectStore(database)
-        journals = JournalStore(database)
+        journals = JournalStore(database, is_instance=True)
         self.keeper = Keeper(
             Documents(homeserver, self.accounts, owns),
             database,

@@ -86,6 +86,7 @@ class Shares:
         self._beaten_at: float | None = None
         self._held: dict[UserId, int] = {}
         self._doubtful = False
+        self._beating = asyncio.Lock()
         self._recording = asyncio.Lock()  # held while what we hold follows what is recorded
         self._seen = asyncio.Event()
 
@@ -147,16 +148,15 @@ class Shares:
             await asyncio.sleep(max(0.0, began + BEAT * self._lease - self._clock()))
 
     async def _beat(self, began: float) -> None:
-        instances = await self._vitals.beat()
-        self._beaten_at = began
-        dead = self._signs.see(instances, self._clock())
-        for instance in dead:
-            if await self._vitals.bury(instance):
-                log.warning(
-                    "another process is gone; its users are taken over", process=instance.id
-                )
-                self._metrics.lease_changes.labels("buried").inc()
-        self._note(instances)
+        async with self._beating:
+            instances = await self._vitals.beat()
+            self._beaten_at = began
+            for dead in self._signs.see(instances, self._clock()):
+                if await self._vitals.bury(dead):
+                    log.warning("another process is gone; its users are free", process=dead.id)
+                    self._metrics.lease_changes.labels("buried").inc()
+                    instances.remove(dead)
+            self._note(instances)
 
     def _note(self, instances: list[Instance]) -> None:
         if len(instances) != len(self._instances):
@@ -238,12 +238,12 @@ class Shares:
             return False
         ours = loads.of.get(self._store.id, 0)
         target = fair_load(self._store.id, names, loads.of, loads.free or 0)
-        if loads.free is not None:
-            least = min(names, key=lambda name: (loads.of.get(name, 0), names.index(name)))
-            return await self._take(tenants, target - ours, least == self._store.id)
-        if ours > target:
-            return await self._give(tenants, target)
-        return False
+        if ours > target and await self._give(tenants, target):
+            return True
+        if loads.free is None:
+            return False
+        least = min(names, key=lambda name: (loads.of.get(name, 0), names.index(name)))
+        return await self._take(tenants, target - ours, least == self._store.id)
 
     async def _take(self, tenants: Tenants, most: int, at_least_one: bool) -> bool:
         with self._doubting():

@@ -100,6 +100,11 @@ delivery:
   # For how many hours a message is tried while its network cannot be reached.
   expire_hours: 24
 
+processes:
+  # After how many seconds without a sign of life the other processes on the same database take over the users of
+  # one. Every process of a bridge has the same.
+  lease_seconds: 10
+
 logging:
   # debug, info, warning or error
   level: info

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import asyncpg
 import structlog
 
 from dm_bridge.ids import RoomId, UserId
@@ -149,14 +150,19 @@ class InstanceStore:
             log.info(
                 "connections of a silent process were ended", process=instance.id, n=len(ended)
             )
-        async with (
-            self._database.transaction() as connection
-        ):  # waits for a pooled one's transactions
-            await connection.execute(f"SET LOCAL lock_timeout = {BURIAL_PATIENCE_MS}")
-            await connection.execute(
-                "DELETE FROM instance WHERE instance_id = $1 AND beat < 0", instance.id
-            )
-            await _notify(connection)
+        return await self._forget(instance)
+
+    async def _forget(self, instance: Instance) -> bool:
+        """Delete a process's row, after what it has under way by way of a pooler. False: that takes longer."""
+        try:
+            async with self._database.transaction() as connection:
+                await connection.execute(f"SET LOCAL lock_timeout = {BURIAL_PATIENCE_MS}")
+                await connection.execute(
+                    "DELETE FROM instance WHERE instance_id = $1 AND beat < 0", instance.id
+                )
+                await _notify(connection)
+        except asyncpg.LockNotAvailableError:
+            return False
         return True
 
     # -- shares

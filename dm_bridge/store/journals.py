@@ -60,14 +60,21 @@ class Seen:
 class JournalStore:
     """Reads and writes journals, as one writer (``writer``: a name that no other process has).
 
-    A writer that is named after its database connections, as by default, gives way as soon as none of them
-    is left: then the process has died. (Behind a pooler connections say nothing, and the lease has to run out.)
+    ``is_instance``: we are one of the processes in `instance`; we give way as soon as we are buried. Any other
+    writer that is named after its database connections, as by default, gives way as soon as none of them is left:
+    then the program has died. (Behind a pooler connections say nothing, and the lease has to run out.)
     """
 
-    def __init__(self, database: Database, writer: str | None = None) -> None:
+    def __init__(
+        self, database: Database, writer: str | None = None, *, is_instance: bool = False
+    ) -> None:
         self._database = database
         name = f"{database.instance}/{secrets.token_hex(4)}"
-        self._writer = writer or (f"pooled {name}" if database.pooled else name)
+        if is_instance:
+            name = f"instance {name}"
+        elif database.pooled:
+            name = f"pooled {name}"
+        self._writer = writer or name
         self._cache: OrderedDict[UserId, Remembered] = OrderedDict()
 
     async def claim(self, account: UserId) -> Remembered:
@@ -83,6 +90,9 @@ class JournalStore:
                     OR (direct_account.writer LIKE 'dm_bridge %/%' AND NOT EXISTS (
                         SELECT 1 FROM pg_stat_activity
                         WHERE application_name = split_part(direct_account.writer, '/', 1)))
+                    OR (direct_account.writer LIKE 'instance %/%' AND NOT EXISTS (
+                        SELECT 1 FROM instance
+                        WHERE instance_id = substr(split_part(direct_account.writer, '/', 1), 10)))
                 RETURNING revision
                 """,
                 account,
@@ -264,17 +274,20 @@ class JournalStore:
 
 
 async def _read(connection: Connection, account: UserId) -> Remembered:
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        row = await connection.fetchrow(
-            "SELECT head, doubt, struggles, revision FROM direct_account WHERE account = $1",
-            account,
-        )
-        versions = await connection.fetch(
-            "SELECT seq, at, source, detail FROM direct_version WHERE account = $1 ORDER BY seq",
-            account,
-        )
+    row = await connection.fetchrow(  # one statement: all as it is at one moment
+        """
+        SELECT head, doubt, struggles, revision,
+            array(SELECT seq FROM direct_version WHERE account = $1 ORDER BY seq) AS seqs,
+            array(SELECT at FROM direct_version WHERE account = $1 ORDER BY seq) AS times,
+            array(SELECT source FROM direct_version WHERE account = $1 ORDER BY seq) AS sources,
+            array(SELECT detail FROM direct_version WHERE account = $1 ORDER BY seq) AS details
+        FROM direct_account WHERE account = $1
+        """,
+        account,
+    )
     if row is None:
         return Remembered(Journal(), 0)
+    versions = zip(row["seqs"], row["times"], row["sources"], row["details"], strict=True)
     struggles = {
         what: Struggle(times, at) for what, (times, at) in json.loads(row["struggles"]).items()
     }

@@ -6,6 +6,7 @@ never migrate at the same time.
 
 from __future__ import annotations
 
+import secrets
 from pathlib import Path
 
 import asyncpg
@@ -79,9 +80,17 @@ async def migrate(url: str) -> tuple[str | None, str]:
         command.upgrade(config, "head")
         return before
 
+    async def connect(**_: object) -> asyncpg.Connection:
+        return await asyncpg.connect(url, timeout=CONNECT_DEADLINE, statement_cache_size=0)
+
     engine = create_async_engine(
         "postgresql+asyncpg://",
-        async_creator=lambda: asyncpg.connect(url, timeout=CONNECT_DEADLINE),
+        connect_args={
+            "async_creator_fn": connect,
+            "prepared_statement_cache_size": 0,
+            # Behind a pooler, connections share what is prepared, and must not share its names.
+            "prepared_statement_name_func": lambda: f"dm_bridge_{secrets.token_hex(8)}",
+        },
         poolclass=NullPool,
     )
     try:
@@ -113,13 +122,17 @@ async def check_schema(url: str) -> None:
     """Raise `StorageError` unless the schema at ``url`` is exactly the one we are written for."""
     try:
         connection = await asyncpg.connect(
-            url, timeout=CONNECT_DEADLINE, command_timeout=CONNECT_DEADLINE
+            url,
+            timeout=CONNECT_DEADLINE,
+            command_timeout=CONNECT_DEADLINE,
+            statement_cache_size=0,
         )
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
         raise storage_error(error) from error
     try:
-        table = await connection.fetchval("SELECT to_regclass('alembic_version')")
-        found = table and await connection.fetchval("SELECT version_num FROM alembic_version")
+        async with connection.transaction():
+            table = await connection.fetchval("SELECT to_regclass('alembic_version')")
+            found = table and await connection.fetchval("SELECT version_num FROM alembic_version")
     except TROUBLE as error:
         raise storage_error(error) from error
     finally:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -88,6 +89,13 @@ async def pair(stack: Stack) -> AsyncIterator[Pair]:
         room = await stack.open_bot_chat(alice)
         await stack.log_in(alice, room, romeo, PASSWORD)
         yield Pair(stack, alice, room, romeo, juliet)
+
+
+async def within(seconds: float, condition: Callable[[], Awaitable[bool]]) -> None:
+    """Return once ``condition`` holds; fail when that takes longer."""
+    async with asyncio.timeout(seconds):
+        while not await condition():  # noqa: ASYNC110 - it happens in other processes
+            await asyncio.sleep(0.05)
 
 
 def invite_of(user: MatrixUser, room: str) -> Seen:

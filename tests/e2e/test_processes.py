@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from dm_bridge.testing.balancer import Balancer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Bridge, Stack
 from tests.e2e.conftest import Workplace
-from tests.e2e.pairs import Pair, pair
+from tests.e2e.pairs import Pair, pair, within
 
 LEASE = 4.0
 
@@ -56,13 +56,6 @@ class Two:
 
     async def _have(self, logins: Mapping[Bridge, int]) -> bool:
         return [await self.users(bridge) for bridge in logins] == list(logins.values())
-
-
-async def within(seconds: float, condition: Callable[[], Awaitable[bool]]) -> None:
-    """Return once ``condition`` holds; fail when that takes longer."""
-    async with asyncio.timeout(seconds):
-        while not await condition():  # noqa: ASYNC110 - it happens in other processes
-            await asyncio.sleep(0.05)
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -14,6 +14,7 @@ from dm_bridge.direct.journal import Bounds, Struggle
 from dm_bridge.ids import UserId
 from dm_bridge.store import journals as module
 from dm_bridge.store.database import Database
+from dm_bridge.store.instances import InstanceStore
 from dm_bridge.store.journals import Busy, JournalStore, Remembered, Seen
 
 from .stored import OWNER
@@ -66,6 +67,22 @@ def with_history(journal: Journal) -> Journal:
         REASONS,
         document({"@a:b": ["!1"], "odd": [None, 1.5]}),
     )
+
+
+async def test_a_process_gives_way_when_it_is_buried_and_not_before(database: Database) -> None:
+    instances = InstanceStore(database)
+    await instances.join("us", 10.0, "", "", "0")
+    process = JournalStore(database, is_instance=True)
+    other = JournalStore(database, "two")
+    await process.claim(OWNER)
+    with pytest.raises(Busy):
+        await other.claim(OWNER)
+    await instances.leave()
+    alive = await Database.open(database._url)
+    try:
+        await JournalStore(alive, "two").claim(OWNER)
+    finally:
+        await alive.close()
 
 
 async def test_a_journal_is_read_back_as_it_was_recorded(
