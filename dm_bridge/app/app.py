@@ -210,13 +210,14 @@ class App:
             keeping.observation.happened,
         )
         delivery = config.delivery
-        self._deliveries = deliveries = Deliveries(
+        deliveries = Deliveries(
             self._homeserver,
             self._outbox,
             portal_store,
             DeliverySettings(
                 delivery.receipts, delivery.status_events, delivery.expire_hours * 3600
             ),
+            lambda rooms: self._tenancy.ours(rooms),
         )
         self._stack.push_async_callback(deliveries.stop)
         to_remote = ToRemote(
@@ -239,6 +240,7 @@ class App:
             self.metrics,
             self._requeued,
             lambda rooms: self._tenancy.wake_rooms(rooms),
+            deliveries.settle,
         )
         self._to_matrix: Lanes[PortalKey] = Lanes("to Matrix", to_matrix.drain, queues.paused_chat)
         self._to_remote: Lanes[RoomId] = Lanes(
@@ -367,7 +369,7 @@ class App:
         self._stack.push_async_callback(self._to_remote.stop)
         await self._shares.take_free(self._tenancy)
         await self._keeping.observe()
-        self._in_background(self._deliveries.resume())
+        self._in_background(self._queues.settle_notices())
         self._in_background(self._queues.look_for_requeued())
         self._in_background(self._tenancy.look_after())
         self._in_background(self._meeting.go_on())

@@ -1,4 +1,4 @@
-"""Looks at the queues from time to time, for what an admin put back, and to count what waits; notes why it does.
+"""Looks at the queues from time to time: for what was put back, for notices that were left behind, and to count.
 
 The rule that must never break: looking stays cheap. What was put back is found in an index that is as good as
 always empty, and counting takes at most a twentieth of the time.
@@ -30,7 +30,10 @@ K = TypeVar("K")
 
 
 class QueueWatch:
-    """``wake_chats`` and ``wake_rooms`` are told where something was put back; once each time."""
+    """``wake_chats`` and ``wake_rooms`` are told where something was put back; once each time.
+
+    ``settle`` looks for what users are told of their messages and is not true any more, and puts it right.
+    """
 
     def __init__(
         self,
@@ -38,17 +41,23 @@ class QueueWatch:
         metrics: Metrics,
         wake_chats: Callable[[set[PortalKey]], None],
         wake_rooms: Callable[[set[RoomId]], Awaitable[None]],
+        settle: Callable[[], Awaitable[None]],
     ) -> None:
         self._store = store
         self._metrics = metrics
         self._wake_chats = wake_chats
         self._wake_rooms = wake_rooms
+        self._settle = settle
         self._chats: dict[PortalKey, float] = {}
         self._rooms: dict[RoomId, float] = {}
 
     async def look_for_requeued(self) -> None:
         """Until cancelled, notice what was put back, within `LOOK_EVERY` seconds."""
         await _for_ever(self.look, lambda _took: LOOK_EVERY)
+
+    async def settle_notices(self) -> None:
+        """Until cancelled, notice within `LOOK_EVERY` seconds what users are told and is not true any more."""
+        await _for_ever(self._settle, lambda _took: LOOK_EVERY)
 
     async def count_waiting(self) -> None:
         """Until cancelled, keep the figures of the queues."""

@@ -104,6 +104,11 @@ class Tenancy:
             if self._shares.holds(user):
                 self._to_remote.wake(room)
 
+    async def ours(self, rooms: Collection[RoomId]) -> set[RoomId]:
+        """Which of these rooms are for us to look after; those that are nobody's, too. Raises `StorageError`."""
+        whose = await self._whose.of(rooms)
+        return {room for room in rooms if room not in whose or self._shares.holds(whose[room])}
+
     def changed_elsewhere(self, account: UserId) -> None:
         """The homeserver says that somebody changed the m.direct of an account that we do not keep."""
         if len(self._changed) < MAX_KNOWN:

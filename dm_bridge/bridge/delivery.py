@@ -2,24 +2,27 @@
 
 * delivered: a read receipt of the contact;
 * not yet: one notice in reply, changed when the message has gone through, or taken back when it failed;
-* not delivered, or perhaps not: a notice in reply, with the reason and what to do;
+* not delivered, or perhaps not: a notice in reply, with the reason and what to do; changed when the message has
+  gone through after all;
 * for clients that show it: the state of each message as an event (``com.beeper.message_send_status``), where
   that is switched on.
 
-The rule that must never break: a notice that says "not yet" never outlives the waiting. Its event id is recorded
-with the message, and forgotten only when it has been dealt with, also after a restart.
+The rule that must never break: no notice outlives what it says. Its event id is recorded with the message, and
+forgotten only when it has been dealt with, also after a restart.
 """
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
 import structlog
 
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.errors import BridgeError, may_pass
-from dm_bridge.ids import EventId, UserId, digest_id
+from dm_bridge.ids import EventId, RoomId, UserId, digest_id
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -29,7 +32,9 @@ log = structlog.get_logger(__name__)
 
 STATUS_EVENT = "com.beeper.message_send_status"
 LEFT_BEHIND = 1000
-"""Notices that are dealt with at one start."""
+"""Notices that are looked at in one go."""
+DELIVERED = "Your message was delivered meanwhile."
+GIVEN_UP = "⚠ Your message was not delivered. The bridge has stopped trying; send it again if it still matters."
 
 
 class Fate(enum.Enum):
@@ -53,8 +58,12 @@ class DeliverySettings:
     expire: float = 86400.0
 
 
+async def _all(rooms: Collection[RoomId]) -> Collection[RoomId]:
+    return rooms
+
+
 class Deliveries:
-    """Tells users about their messages."""
+    """Tells users about their messages. ``ours``: of which of some rooms we have the users."""
 
     def __init__(
         self,
@@ -62,21 +71,27 @@ class Deliveries:
         outbox: OutboxStore,
         portals: PortalStore,
         settings: DeliverySettings,
+        ours: Callable[[Collection[RoomId]], Awaitable[Collection[RoomId]]] = _all,
     ) -> None:
         self._homeserver = homeserver
         self._outbox = outbox
         self._portals = portals
         self._receipts = Receipts(homeserver)
         self.settings = settings
+        self._ours = ours
 
     async def waiting(self, row: OutboxRow, portal: PortalRow, sentence: str) -> None:
         """The message is not delivered yet, and will be tried again. Said once."""
         if row.notice is not None:
             return
         text = f"Your message is not delivered yet. {sentence} The bridge keeps trying."
-        event = await self._reply(row, portal, "waiting", text)
+        event = row.verdict
+        if event is not None:  # it was tried again
+            await self._change(row.room, event, portal.ghost, text, row.received_at)
+        else:
+            event = await self._reply(row, portal, "waiting", text)
         if event is not None:
-            await self._outbox.set_notice(row, event)
+            await self._outbox.set_notices(row, notice=event, verdict=None)
         await self._status(row, portal, Fate.PENDING, sentence)
 
     async def undelivered(
@@ -87,68 +102,84 @@ class Deliveries:
         *,
         certain: bool = True,
         fate: Fate = Fate.FAILED,
-    ) -> None:
-        """The message was not delivered, or, unless that is ``certain``, may not have been."""
+    ) -> OutboxRow:
+        """The message was not delivered, or, unless that is ``certain``, may not have been.
+
+        Returns ``row`` with the notice that says so, which takes the place of one from an earlier attempt.
+        """
         what = "was not delivered." if certain else "may not have been delivered."
-        await self._reply(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
+        event = await self._reply(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
+        if row.verdict is not None and row.verdict != event:
+            await self._take_back(row.room, row.verdict, portal.ghost)
+        if event != row.verdict:
+            await self._outbox.set_notices(row, notice=row.notice, verdict=event)
         await self._status(row, portal, fate, sentence)
+        return replace(row, verdict=event)
 
     async def finished(self, row: OutboxRow, portal: PortalRow, *, delivered: bool) -> None:
         """The outcome of the message is recorded. Never raises: everything here can be made up for."""
-        if delivered and self.settings.receipts:
-            self._receipts.note(row.room, row.id, portal.ghost)
         try:
-            if delivered:
-                await self._status(row, portal, Fate.DELIVERED, "")
-            await self._settle_notice(row, portal.ghost, delivered=delivered)
+            await self._settle(row, portal, delivered=delivered)
         except BridgeError as error:
-            log.warning("a notice could not be taken back yet", room=row.room, reason=str(error))
+            log.warning("a notice cannot be put right yet", room=row.room, reason=str(error))
 
-    async def resume(self) -> None:
-        """At start: deal with the notices that an earlier process left behind."""
-        try:
-            for row, delivered in await self._outbox.unsettled_notices(LEFT_BEHIND):
-                portal = await self._portals.by_room(row.room)
-                portal = portal or await self._portals.by_former_room(row.room)
-                if portal is None:
-                    await self._outbox.set_notice(row, None)
-                else:
-                    await self.finished(row, portal, delivered=delivered)
-        except BridgeError as error:
-            log.warning("old notices stay until the next start", reason=str(error))
+    async def settle(self) -> None:
+        """Put the notices right that others left behind: an earlier process, or an admin's command.
+
+        Raises `BridgeError` when that cannot be done for now.
+        """
+        left = await self._outbox.unsettled_notices(LEFT_BEHIND)
+        ours = await self._ours({row.room for row, _ in left}) if left else ()
+        for row, delivered in left:
+            if row.room not in ours:
+                continue
+            portal = await self._portals.by_room(row.room)
+            portal = portal or await self._portals.by_former_room(row.room)
+            if portal is None:
+                await self._outbox.forget_notices(row, verdict=True)
+            else:
+                await self._settle(row, portal, delivered=delivered)
 
     async def stop(self) -> None:
         """Give up receipts that are under way."""
         await self._receipts.stop()
 
-    async def _settle_notice(self, row: OutboxRow, ghost: UserId, *, delivered: bool) -> None:
-        """Change the notice that says "not yet" when the message was delivered, else take it back."""
-        if row.notice is None:
-            return
-        try:
-            if delivered:
-                new = notice("Your message was delivered meanwhile.")
-                content: Json = {
-                    **new,
-                    "body": f"* {new['body']}",
-                    "m.new_content": new,
-                    "m.relates_to": {"rel_type": "m.replace", "event_id": row.notice},
-                }
-                await self._send(row, ghost, "m.room.message", "delivered", content)
-            else:
-                transaction = digest_id("notice", "taken back", row.notice)
-                await self._homeserver.redact(
-                    row.room,
-                    row.notice,
-                    transaction,
-                    "The message is not tried any more.",
-                    user=ghost,
-                )
-        except BridgeError as error:
-            if may_pass(error):
-                raise
-            log.info("a notice stays as it is", room=row.room, reason=str(error))
-        await self._outbox.set_notice(row, None)
+    async def _settle(self, row: OutboxRow, portal: PortalRow, *, delivered: bool) -> None:
+        if delivered:
+            if self.settings.receipts:
+                self._receipts.note(row.room, row.id, portal.ghost)
+            await self._status(row, portal, Fate.DELIVERED, "")
+            for event in (row.notice, row.verdict):
+                if event is not None:
+                    await self._change(row.room, event, portal.ghost, DELIVERED)
+        elif row.notice is not None and row.verdict is not None:
+            await self._take_back(row.room, row.notice, portal.ghost)
+        elif row.notice is not None:
+            await self._change(row.room, row.notice, portal.ghost, GIVEN_UP)
+        if row.notice is not None or (delivered and row.verdict is not None):
+            await self._outbox.forget_notices(row, verdict=delivered)
+
+    async def _change(
+        self, room: RoomId, event: EventId, ghost: UserId, text: str, *attempt: float
+    ) -> None:
+        """Let a notice say something else; one that cannot be changed stays."""
+        new = notice(text)
+        content: Json = {
+            **new,
+            "body": f"* {new['body']}",
+            "m.new_content": new,
+            "m.relates_to": {"rel_type": "m.replace", "event_id": event},
+        }
+        transaction = digest_id("notice", "changed", event, text, *map(repr, attempt))
+        with _unless_for_good(room):
+            await self._homeserver.send(room, "m.room.message", content, transaction, user=ghost)
+
+    async def _take_back(self, room: RoomId, event: EventId, ghost: UserId) -> None:
+        transaction = digest_id("notice", "taken back", event)
+        with _unless_for_good(room):
+            await self._homeserver.redact(
+                room, event, transaction, "Another notice has taken its place.", user=ghost
+            )
 
     async def _reply(
         self, row: OutboxRow, portal: PortalRow, kind: str, text: str
@@ -188,5 +219,17 @@ class Deliveries:
     async def _send(
         self, row: OutboxRow, ghost: UserId, event_type: str, kind: str, content: Json
     ) -> EventId:
-        transaction = digest_id("notice", kind, row.id)
+        """Send something once, of each ``kind``, until the message is put back to be tried again."""
+        transaction = digest_id("notice", kind, row.id, repr(row.received_at))
         return await self._homeserver.send(row.room, event_type, content, transaction, user=ghost)
+
+
+@contextlib.contextmanager
+def _unless_for_good(room: RoomId) -> Iterator[None]:
+    """Let trouble through that may pass; what is refused for good is noted."""
+    try:
+        yield
+    except BridgeError as error:
+        if may_pass(error):
+            raise
+        log.info("a notice stays as it is", room=room, reason=str(error))

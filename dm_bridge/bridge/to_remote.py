@@ -35,7 +35,8 @@ log = structlog.get_logger(__name__)
 
 PAGE = 50
 TELL_AFTER = 15.0  # seconds a message may wait for its network before the user is told
-_NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`"
+AGAIN = "To try again, send the bridge's bot `retry`."
+_NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
 ECHO_PATIENCE = 30.0  # how long the answer to our own send may be outstanding
 
 
@@ -98,16 +99,18 @@ class ToRemote:
     async def _park(self, row: OutboxRow, reason: str) -> None:
         """Put an event aside that nothing can be done about; tell its author when it was a message."""
         portal = await self._portal_store.by_room(row.room)
+        portal = portal or await self._portal_store.by_former_room(row.room)
         if portal is not None and row.event.get("type") == "m.room.message":
-            await self._deliveries.undelivered(
+            row = await self._deliveries.undelivered(
                 row,
                 portal,
-                "Something went wrong in the bridge. Send it again, and tell the bridge's admin if it "
-                "happens again.",
+                f"Something went wrong in the bridge. {AGAIN} Tell the bridge's admin if it happens again.",
                 certain=False,
             )
         await self._outbox.finish(row, "parked", reason=reason)
         self._count(row, "parked")
+        if portal is not None:
+            await self._deliveries.finished(row, portal, delivered=False)
 
     async def _handle(self, row: OutboxRow) -> None:
         portal, former = await self._portal_of(row.room), False
@@ -158,7 +161,9 @@ class ToRemote:
                 await self._send(row, portal, login, text)
                 return
             case routing.Unsendable(sentence):
-                await self._deliveries.undelivered(row, portal, sentence, fate=Fate.UNSENDABLE)
+                row = await self._deliveries.undelivered(
+                    row, portal, sentence, fate=Fate.UNSENDABLE
+                )
                 await self._failed(row, portal, "failed", sentence)
                 return
             case routing.OwnerMoved(joined):
@@ -256,7 +261,7 @@ class ToRemote:
         if refusal is not None or session is None:
             refusal = refusal or _NOT_CONNECTED
             told = _refusal(login, status, plain(login.name)) or _NOT_CONNECTED
-            await self._deliveries.undelivered(row, portal, told)
+            row = await self._deliveries.undelivered(row, portal, told)
             await self._failed(row, portal, "failed", refusal)
             return
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
@@ -274,10 +279,9 @@ class ToRemote:
                         await self._deliveries.waiting(row, portal, plain(sentence))
                     raise
                 certain = certain and row.attempted_at is None
-                sentence = (
-                    f"{sentence} The bridge has stopped trying; send it again if it still matters."
-                )
-            await self._deliveries.undelivered(row, portal, plain(sentence), certain=certain)
+                sentence = f"{sentence} The bridge has stopped trying."
+            told = f"{plain(sentence)} {AGAIN}"
+            row = await self._deliveries.undelivered(row, portal, told, certain=certain)
             await self._failed(row, portal, "failed" if certain else "uncertain", sentence)
             return
         await self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
@@ -297,10 +301,10 @@ class ToRemote:
 def _refusal(login: LoginRow, status: SessionStatus, name: str) -> str | None:
     """Why nothing can be sent, if so. ``name``: the login's, as it is to be written."""
     if login.state is LoginState.LOGGED_OUT:
-        return f"You are logged out of {name}. Send the bridge's bot: `login {login.network}`"
+        return f"You are logged out of {name}. Send the bridge's bot `login {login.network}`, then `retry`."
     if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
         return (
             f"The server of {name} does not accept your login any more. "
-            f"Send the bridge's bot: `login {login.network}`"
+            f"Send the bridge's bot `login {login.network}`, then `retry`."
         )
     return None

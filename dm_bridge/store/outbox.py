@@ -26,7 +26,8 @@ class OutboxRow:
 
     ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch; 0 before it was.
     ``attempted_at``: when it was first about to be handed to the network, if it was. ``notice``: the event that
-    says in Matrix that it is not delivered yet, while it does.
+    says in Matrix that it is not delivered yet, while it does; ``verdict``: the one that says that it was not
+    delivered, or may not have been.
     """
 
     id: EventId
@@ -36,6 +37,7 @@ class OutboxRow:
     received_at: float = 0.0
     attempted_at: float | None = None
     notice: EventId | None = None
+    verdict: EventId | None = None
 
 
 class OutboxStore:
@@ -73,7 +75,7 @@ class OutboxStore:
                 """
                 SELECT event_id, sender, event,
                     extract(epoch FROM coalesce(requeued_at, received_at))::float8,
-                    extract(epoch FROM attempted_at)::float8, notice
+                    extract(epoch FROM attempted_at)::float8, notice, verdict
                 FROM outbox
                 WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT $2
                 """,
@@ -89,8 +91,9 @@ class OutboxStore:
                 received,
                 attempted,
                 None if notice is None else EventId(notice),
+                None if verdict is None else EventId(verdict),
             )
-            for event_id, sender, event, received, attempted, notice in rows
+            for event_id, sender, event, received, attempted, notice, verdict in rows
         ]
 
     async def attempt(self, row: OutboxRow) -> None:
@@ -126,26 +129,60 @@ class OutboxStore:
                 "UPDATE outbox SET attempted_at = NULL WHERE event_id = $1", row.id
             )
 
-    async def set_notice(self, row: OutboxRow, notice: EventId | None) -> None:
-        """Record the notice that says that ``row`` is not delivered yet; None: it does not say so any more."""
+    async def set_notices(
+        self, row: OutboxRow, *, notice: EventId | None, verdict: EventId | None
+    ) -> None:
+        """Record which notices speak of ``row`` in Matrix from now on."""
         async with self._database.connection() as connection:
             await connection.execute(
-                "UPDATE outbox SET notice = $2 WHERE event_id = $1", row.id, notice
+                "UPDATE outbox SET notice = $2, verdict = $3 WHERE event_id = $1",
+                row.id,
+                notice,
+                verdict,
+            )
+
+    async def forget_notices(self, row: OutboxRow, *, verdict: bool) -> None:
+        """The notice of ``row`` says no more that it waits; with ``verdict``, none says that it was not delivered.
+
+        What was recorded since ``row`` was read stays.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE outbox SET notice = nullif(notice, $2),
+                    verdict = CASE WHEN $4 THEN nullif(verdict, $3) ELSE verdict END
+                WHERE event_id = $1
+                """,
+                row.id,
+                row.notice,
+                row.verdict,
+                verdict,
             )
 
     async def unsettled_notices(self, limit: int) -> list[tuple[OutboxRow, bool]]:
-        """Rows that have been dealt with, and whose notice still says that they wait; and which were delivered."""
+        """Rows of whose state a notice says the wrong thing; and which of them were delivered."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                """
-                SELECT event_id, room_id, sender, notice, state = 'delivered' FROM outbox
-                WHERE notice IS NOT NULL AND state <> 'waiting' LIMIT $1
+                f"""
+                {_UNSETTLED} notice IS NOT NULL AND state <> 'waiting'
+                UNION {_UNSETTLED} verdict IS NOT NULL AND state = 'delivered' LIMIT $1
                 """,
                 limit,
             )
         return [
-            (OutboxRow(EventId(e), RoomId(r), UserId(s), {}, notice=EventId(n)), delivered)
-            for e, r, s, n, delivered in rows
+            (
+                OutboxRow(
+                    EventId(event_id),
+                    RoomId(room),
+                    UserId(sender),
+                    {},
+                    received,
+                    notice=None if notice is None else EventId(notice),
+                    verdict=None if verdict is None else EventId(verdict),
+                ),
+                delivered,
+            )
+            for event_id, room, sender, received, notice, verdict, delivered in rows
         ]
 
     async def rooms_waiting(self) -> list[RoomId]:
@@ -195,6 +232,11 @@ class OutboxStore:
         return None if event is None else EventId(event)
 
 
+_UNSETTLED = """
+    SELECT event_id, room_id, sender, extract(epoch FROM coalesce(requeued_at, received_at))::float8,
+        notice, verdict, state = 'delivered'
+    FROM outbox WHERE
+"""
 _ADD = """
     INSERT INTO outbox (event_id, room_id, sender, event)
     SELECT i, r, s, e

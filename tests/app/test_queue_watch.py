@@ -35,7 +35,13 @@ class Watched:
         self.metrics = Metrics()
         self.store = QueueStore(database)
         self.inbox, self.outbox = InboxStore(database), OutboxStore(database)
-        self.watch = QueueWatch(self.store, self.metrics, self.chats.append, self.wake_rooms)
+        self.settled = 0
+        self.watch = QueueWatch(
+            self.store, self.metrics, self.chats.append, self.wake_rooms, self.settle
+        )
+
+    async def settle(self) -> None:
+        self.settled += 1
 
     async def wake_rooms(self, rooms: set[RoomId]) -> None:
         self.rooms.append(rooms)
@@ -132,6 +138,14 @@ async def test_a_running_watch_notices_and_survives_an_outage(
     async with running(watched.watch.look_for_requeued()):
         await until(lambda: watched.chats == [{key_of(watched.login)}])
     assert failures >= 3
+
+
+async def test_a_running_watch_looks_for_notices_again_and_again(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_watch, "LOOK_EVERY", 0.01)
+    async with running(watched.watch.settle_notices()):
+        await until(lambda: watched.settled >= 3)
 
 
 async def test_depth_and_age_are_in_the_figures_and_so_is_when_they_were_counted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +13,13 @@ import pytest
 import pytest_asyncio
 from mautrix.api import PathBuilder
 
-from dm_bridge.bridge.delivery import STATUS_EVENT, Deliveries, DeliverySettings
+from dm_bridge.bridge.delivery import (
+    DELIVERED,
+    GIVEN_UP,
+    STATUS_EVENT,
+    Deliveries,
+    DeliverySettings,
+)
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.to_remote import TELL_AFTER, ToRemote
 from dm_bridge.errors import HomeserverError, NetworkError, StorageError
@@ -25,6 +32,7 @@ from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
+from dm_bridge.store.queue import Direction, QueueStore
 from tests.store.stored import OWNER
 
 from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
@@ -57,6 +65,19 @@ class Said:
         self.redacted: list[str] = []
         self.receipts: list[tuple[str, UserId | None]] = []
         self.trouble: Exception | None = None
+        self._transactions: dict[str, EventId] = {}
+
+    @property
+    def shown(self) -> list[str]:
+        """What a person reads now: each notice as it was changed last, without those that were taken back."""
+        now: dict[str, str] = {}
+        for number, (kind, content) in enumerate(self.events, 1):
+            edits = content.get("m.relates_to", {})
+            if edits.get("rel_type") == "m.replace":
+                now[edits["event_id"]] = content["m.new_content"]["body"]
+            elif kind == "m.room.message":
+                now[f"$said-{number}"] = content["body"]
+        return [body for event, body in now.items() if event not in self.redacted]
 
     @property
     def notices(self) -> list[str]:
@@ -71,8 +92,10 @@ class Said:
     ) -> EventId:
         if self.trouble is not None:
             raise self.trouble
-        self.events.append((kind, content))
-        return EventId(f"$said-{len(self.events)}")
+        if transaction not in self._transactions:  # as a homeserver does, for half an hour
+            self.events.append((kind, content))
+            self._transactions[transaction] = EventId(f"$said-{len(self.events)}")
+        return self._transactions[transaction]
 
     async def redact(
         self, room: RoomId, event: EventId, transaction: str, reason: str, *, user: UserId
@@ -120,6 +143,8 @@ class Carrier:
         self.session = Session()
         self.said = Said()
         self.later = 0.0
+        self.ours = True
+        self.queue = QueueStore(database)
         self._database = database
         self.logins = OneLogin(world, self.session)
         self.start_over()
@@ -130,6 +155,7 @@ class Carrier:
             self.outbox,
             self.world.store,
             DeliverySettings(status_events=True),
+            self._ours,
         )
         self.lane = ToRemote(
             self.world.rooms,  # type: ignore[arg-type]
@@ -146,6 +172,29 @@ class Carrier:
             self.deliveries,
             clock=lambda: time.time() + self.later,
         )
+
+    async def _ours(self, rooms: Collection[RoomId]) -> Collection[RoomId]:
+        return rooms if self.ours else []
+
+    async def row(self) -> Any:
+        """The only row, as it is stored."""
+        async with self._database.connection() as connection:
+            return await connection.fetchrow("SELECT * FROM outbox")
+
+    async def park(self) -> None:
+        """Let an attempt meet a mistake."""
+        self.session.fails = [RuntimeError("odd")]
+        await self.lane.drain(ROOM)
+
+    async def drop(self) -> None:
+        """What `dm-bridge queue drop` does."""
+        seq = (await self.row())["seq"]
+        assert await self.queue.drop(Direction.TO_REMOTE, [seq], "", waiting=True)
+
+    async def put_back(self) -> None:
+        """What `dm-bridge queue retry` does."""
+        seq = (await self.row())["seq"]
+        assert await self.queue.requeue(Direction.TO_REMOTE, [seq])
 
     async def attempt(self, *outcomes: BaseException | None) -> list[float | None]:
         """Drain once for each outcome; returns what each attempt was told of earlier ones."""
@@ -255,7 +304,8 @@ async def test_a_message_is_not_tried_for_ever(carrier: Carrier) -> None:
     carrier.session.fails = [AWAY]
     await carrier.lane.drain(ROOM)
     assert (
-        "was not delivered. It is not connected. The bridge has stopped" in carrier.said.notices[-1]
+        "was not delivered. It is not connected. The bridge has stopped trying. To try again, send the "
+        "bridge's bot `retry`." in carrier.said.notices[-1]
     )
     assert carrier.said.redacted == ["$said-1"]
     assert carrier.said.statuses == ["PENDING", "FAIL_RETRIABLE"]
@@ -281,14 +331,91 @@ async def test_a_notice_that_could_not_be_unsaid_is_dealt_with_at_the_next_start
     if delivered:
         await carrier.attempt(None)
     else:
-        await carrier.outbox.finish((await carrier.outbox.waiting(ROOM, 1))[0], "dropped")
+        await carrier.drop()
     assert len(await carrier.outbox.unsettled_notices(10)) == 1
     carrier.said.trouble = None
     carrier.start_over()
-    await carrier.deliveries.resume()
+    await carrier.deliveries.settle()
     assert await carrier.outbox.unsettled_notices(10) == []
-    assert carrier.said.redacted == ([] if delivered else ["$said-1"])
-    assert (carrier.said.notices[-1] == "* Your message was delivered meanwhile.") is delivered
+    assert carrier.said.redacted == []
+    assert carrier.said.shown == [DELIVERED if delivered else GIVEN_UP]
+
+
+async def test_a_notice_is_for_the_process_that_has_the_user(carrier: Carrier) -> None:
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY)
+    await carrier.drop()
+    carrier.ours = False
+    await carrier.deliveries.settle()
+    assert "not delivered yet" in carrier.said.shown[0]
+    carrier.ours = True
+    await carrier.deliveries.settle()
+    assert carrier.said.shown == [GIVEN_UP]
+
+
+async def test_what_is_parked_is_said_to_wait_no_more(carrier: Carrier) -> None:
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY)
+    await carrier.park()
+    (shown,) = carrier.said.shown
+    assert shown.startswith("⚠ Your message may not have been delivered. Something went wrong")
+    assert await carrier.outbox.unsettled_notices(10) == []
+    assert (await carrier.row())["state"] == "parked"
+
+
+# -- what is tried again
+
+
+async def test_a_second_failure_is_told_as_the_first_was_and_only_one_notice_stands(
+    carrier: Carrier,
+) -> None:
+    for number in range(3):
+        await carrier.park()
+        assert len(carrier.said.notices) == number + 1
+        assert len(carrier.said.shown) == 1
+        await carrier.put_back()
+    assert carrier.said.statuses == ["FAIL_RETRIABLE"] * 3
+
+
+async def test_the_notice_of_a_failure_tells_of_the_success_of_another_attempt(
+    carrier: Carrier,
+) -> None:
+    await carrier.park()
+    await carrier.put_back()
+    carrier.start_over()
+    await carrier.attempt(None)
+    assert carrier.said.shown == [DELIVERED]
+    assert carrier.said.redacted == []
+    row = await carrier.row()
+    assert (row["state"], row["notice"], row["verdict"]) == ("delivered", None, None)
+
+
+async def test_the_notice_of_a_failure_tells_of_another_wait(carrier: Carrier) -> None:
+    await carrier.park()
+    await carrier.put_back()
+    carrier.later = TELL_AFTER + 1
+    await carrier.attempt(AWAY, AWAY)
+    (shown,) = carrier.said.shown
+    assert shown.startswith("Your message is not delivered yet.")
+    await carrier.park()
+    (shown,) = carrier.said.shown
+    assert shown.startswith("⚠ Your message may not")
+    await carrier.put_back()
+    await carrier.attempt(None)
+    assert carrier.said.shown == [DELIVERED]
+
+
+async def test_a_success_that_could_not_be_told_is_told_later(carrier: Carrier) -> None:
+    await carrier.park()
+    await carrier.put_back()
+    carrier.said.trouble = HomeserverError("It is away.", retry_after=1.0)
+    await carrier.attempt(None)
+    with pytest.raises(HomeserverError):
+        await carrier.deliveries.settle()
+    carrier.said.trouble = None
+    await carrier.deliveries.settle()
+    assert carrier.said.shown == [DELIVERED]
+    assert await carrier.outbox.unsettled_notices(10) == []
 
 
 async def test_a_homeserver_that_refuses_a_notice_for_good_keeps_nothing_up(
