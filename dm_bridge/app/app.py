@@ -20,6 +20,7 @@ from dm_bridge.app.meeting import Meeting
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.commands import Commands
+from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.invites import Invites
@@ -55,6 +56,7 @@ from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.store.undelivered import UndeliveredStore
 
 log = structlog.get_logger(__name__)
 
@@ -191,7 +193,19 @@ class App:
             self._homeserver,
             accounts,
             RoomStore(database),
-            Commands(self._logins, portals, tokens=keeping.tokens, direct=keeping.view),
+            Commands(
+                self._logins,
+                portals,
+                tokens=keeping.tokens,
+                direct=keeping.view,
+                retry=RetryCommand(
+                    UndeliveredStore(database),
+                    self._logins,
+                    self._bot,
+                    self._namespace,
+                    lambda rooms: self._tenancy.wake_rooms(rooms),
+                ),
+            ),
             self._bot,
             self._namespace,
             self._may_use,

@@ -18,6 +18,7 @@ from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
 from dm_bridge.bridge.commands.reply import Answer, Reply, not_logged_in
+from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
@@ -50,7 +51,7 @@ class _Command:
 
 
 class Commands:
-    """Runs commands. Without ``tokens`` or ``direct``, those about them are missing."""
+    """Runs commands. Without ``tokens``, ``direct`` or ``retry``, those about them are missing."""
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class Commands:
         *,
         tokens: MatrixTokens | None = None,
         direct: DirectView | None = None,
+        retry: RetryCommand | None = None,
     ) -> None:
         self._logins = logins
         self._portals = portals
@@ -75,6 +77,10 @@ class Commands:
                 self._start,
             ),
         }
+        if retry is not None:
+            self._commands["retry"] = _Command(
+                "retry", "what you wrote and was not delivered; try it again", retry.run
+            )
         self._add_chats(ChatCommands(logins, portals))
         if direct is not None:
             self._add_direct(
