@@ -18,6 +18,7 @@ from dm_bridge import __version__
 from dm_bridge.app.keeping import Keeping
 from dm_bridge.app.meeting import Meeting
 from dm_bridge.app.queue_watch import QueueWatch
+from dm_bridge.app.reporting import Reporting
 from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.commands.retry import RetryCommand
@@ -136,6 +137,7 @@ class App:
             self._unreachable.set,
             lambda: self._shares.refusal(),
         )
+        reporting = Reporting(config, session, self.metrics, self._stack)
         self._inbox = InboxStore(database)
         self._outbox = OutboxStore(database)
         portal_store = PortalStore(database)
@@ -185,6 +187,7 @@ class App:
             self._login_changed,
             self.metrics,
             LoginMarks(keeping.keeper, portals),
+            reporting.states,
         )
         self._invites = Invites(
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
@@ -222,6 +225,7 @@ class App:
             self.metrics,
             lambda chat: self._to_matrix.ends(chat),
             keeping.observation.happened,
+            reporting.checkpoints.sent_back,
         )
         delivery = config.delivery
         deliveries = Deliveries(
@@ -232,6 +236,7 @@ class App:
                 delivery.receipts, delivery.status_events, delivery.expire_hours * 3600
             ),
             lambda rooms: self._tenancy.ours(rooms),
+            reporting.checkpoints,
         )
         self._stack.push_async_callback(deliveries.stop)
         to_remote = ToRemote(
@@ -283,6 +288,7 @@ class App:
             self._to_matrix,
             self._to_remote,
             self._pings,
+            reporting.checkpoints.taken,
         )
         self._health = health = Health(database.healthy)
         self._meeting = Meeting(

@@ -7,7 +7,7 @@ user; and a user is given away only when nothing is under way for them any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -36,7 +36,10 @@ MAX_KNOWN = 100_000
 
 
 class Tenancy:
-    """The `Tenants` of one bridge, and its doors for what concerns users that another process may have."""
+    """The `Tenants` of one bridge, and its doors for what concerns users that another process may have.
+
+    ``taken``: is told of every new event of the homeserver that was committed.
+    """
 
     def __init__(
         self,
@@ -50,6 +53,7 @@ class Tenancy:
         to_matrix: Lanes[PortalKey],
         to_remote: Lanes[RoomId],
         pings: Pings,
+        taken: Callable[[OutboxRow], None] = lambda row: None,
     ) -> None:
         self._shares = shares
         self._whose = whose
@@ -61,6 +65,7 @@ class Tenancy:
         self._to_matrix = to_matrix
         self._to_remote = to_remote
         self._pings = pings
+        self._taken = taken
         self._known: set[UserId] = set()
         self._changed: set[UserId] = set()
 
@@ -78,6 +83,7 @@ class Tenancy:
         ours = {room for room, user in whose.items() if self._shares.holds(user)}
         errands = [Errand(whose[room], ROOM, room) for room in senders if room not in ours]
         for row in await self._outbox.add(rows, errands):
+            self._taken(row)
             if row.room in ours:
                 self._to_remote.wake(row.room)
         lost = [Errand(whose[r], ROOM, r) for r in ours if not self._shares.holds(whose[r])]

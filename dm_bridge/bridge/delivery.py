@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 import structlog
 
 from dm_bridge.bridge.receipts import Receipts
+from dm_bridge.bridge.reports import Checkpoints
 from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import EventId, RoomId, UserId, digest_id
 from dm_bridge.matrix.formatting import notice
@@ -72,6 +73,7 @@ class Deliveries:
         portals: PortalStore,
         settings: DeliverySettings,
         ours: Callable[[Collection[RoomId]], Awaitable[Collection[RoomId]]] = _all,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._homeserver = homeserver
         self._outbox = outbox
@@ -79,9 +81,11 @@ class Deliveries:
         self._receipts = Receipts(homeserver)
         self.settings = settings
         self._ours = ours
+        self._checkpoints = checkpoints or Checkpoints()
 
     async def waiting(self, row: OutboxRow, portal: PortalRow, sentence: str) -> None:
         """The message is not delivered yet, and will be tried again. Said once."""
+        self._checkpoints.waiting(row, notice(sentence)["body"])
         if row.notice is not None:
             return
         text = f"Your message is not delivered yet. {sentence} The bridge keeps trying."
@@ -102,11 +106,16 @@ class Deliveries:
         *,
         certain: bool = True,
         fate: Fate = Fate.FAILED,
+        expired: bool = False,
     ) -> OutboxRow:
         """The message was not delivered, or, unless that is ``certain``, may not have been.
 
-        Returns ``row`` with the notice that says so, which takes the place of one from an earlier attempt.
+        ``expired``: it was tried for as long as a message is. Returns ``row`` with the notice that says so, which
+        takes the place of one from an earlier attempt.
         """
+        self._checkpoints.failed(
+            row, notice(sentence)["body"], expired=expired, unsendable=fate is Fate.UNSENDABLE
+        )
         what = "was not delivered." if certain else "may not have been delivered."
         event = await self._reply(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
         if row.verdict is not None and row.verdict != event:
@@ -116,8 +125,14 @@ class Deliveries:
         await self._status(row, portal, fate, sentence)
         return replace(row, verdict=event)
 
+    def answered(self, row: OutboxRow, *, readable: bool) -> None:
+        """The message was for the bot."""
+        self._checkpoints.command(row, readable=readable)
+
     async def finished(self, row: OutboxRow, portal: PortalRow, *, delivered: bool) -> None:
         """The outcome of the message is recorded. Never raises: everything here can be made up for."""
+        if delivered:
+            self._checkpoints.delivered(row)
         try:
             await self._settle(row, portal, delivered=delivered)
         except BridgeError as error:

@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from dm_bridge.bridge.reports import BridgeStates
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
 from dm_bridge.matrix.formatting import plain
@@ -66,7 +67,7 @@ class Logins:
     """All logins of one bridge.
 
     ``on_events``: called with the chats in which something new waits. ``tell``: how to reach a user.
-    ``hooks``: whom to tell of logins and logouts.
+    ``hooks``: whom to tell of logins and logouts. ``states``: reports how logins are.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Logins:
         on_connected: Callable[[LoginId], None],
         metrics: Metrics,
         hooks: LoginHooks | None = None,
+        states: BridgeStates | None = None,
     ) -> None:
         self._hooks = hooks
         self._networks = networks
@@ -90,6 +92,7 @@ class Logins:
         self._on_events = on_events
         self._on_connected = on_connected
         self._metrics = metrics
+        self._states = states or BridgeStates()
         self._live: dict[LoginId, _Live] = {}
         self._opening: dict[UserId, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,6 +108,8 @@ class Logins:
         rows = [row for row in rows if row.id not in self._live]
         for row in rows:
             self._live[row.id] = _Live(row, None, _resting(row))
+            if row.state is not LoginState.LOGGED_OUT:
+                self._states.note(row, self._live[row.id].state)
         if self._hooks is not None:
             await self._hooks.started(owners)
         opened = await asyncio.gather(*(self._open(row) for row in rows))
@@ -120,6 +125,7 @@ class Logins:
             live.settled.set()
             if self._live.get(live.row.id) is live:
                 del self._live[live.row.id]
+                self._states.forget(live.row.id)
         self._count()
 
     def knows(self, login: LoginId) -> bool:
@@ -226,6 +232,7 @@ class Logins:
             async with self._changing:
                 await self._set_state(live, LoginState.LOGGED_OUT, "")
             live.state = SessionState(SessionStatus.LOGGED_OUT)
+            self._states.note(live.row, live.state)
             self._count()
             if self._hooks is not None:
                 await self._hooks.logged_out(live.row)
@@ -276,6 +283,7 @@ class Logins:
                 SessionStatus.UNKNOWN_ERROR, "Something went wrong in the bridge; tell its admin."
             )
             log.exception("a login could not be opened for a reason of our own", login=live.row.id)
+        self._states.note(live.row, live.state)
         return False
 
     async def _close(self, live: _Live) -> None:
@@ -314,6 +322,7 @@ class Logins:
         if self._live.get(login) is not live or live.session is None:
             return
         before, live.state = live.state, state
+        self._states.note(live.row, state)
         if state.status is not SessionStatus.CONNECTING:
             live.settled.set()
         if before.status is not state.status:

@@ -28,7 +28,7 @@ from dm_bridge.errors import (
     UserError,
     may_pass,
 )
-from dm_bridge.ids import EventId, PortalKey, RemoteId, UserId, digest_id, message_id
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId, digest_id, message_id
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import code, in_parts, notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -93,7 +93,7 @@ class ToMatrix:
     """Drains the inbox of one chat at a time.
 
     ``ends``: whether a chat's lane is to end. ``happens``: told of events that are about to come in rooms of an
-    account.
+    account. ``sent_back``: told of messages that the network did not deliver after all.
     """
 
     def __init__(
@@ -108,10 +108,12 @@ class ToMatrix:
         metrics: Metrics,
         ends: Callable[[PortalKey], bool] = lambda key: False,
         happens: Callable[[UserId, int], None] = lambda account, events: None,
+        sent_back: Callable[[RoomId, EventId, str], None] = lambda room, event, reason: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ends = ends
         self._happens = happens
+        self._sent_back = sent_back
         self._homeserver = homeserver
         self._accounts = accounts
         self._portals = portals
@@ -370,6 +372,7 @@ class ToMatrix:
         content: Json = notice(f"⚠ Your message was not delivered. {plain(failure.reason)}")
         event = await self._sent(portal.key, failure)
         if event is not None:
+            self._sent_back(portal.room, event, failure.reason)
             content["m.relates_to"] = {"m.in_reply_to": {"event_id": event}}
         transaction = digest_id("failure", portal.key.login, portal.key.chat, failure.message)
         return await self._homeserver.send(

@@ -218,6 +218,7 @@ class ToRemote:
                     await self._handle(message)
             case routing.Command(text):
                 await self._management.command(row.room, row.sender, row.id, text)
+                self._deliveries.answered(row, readable=text is not None)
             case routing.ManagerLeft():
                 await self._management.left(row.room)
             case routing.BotMoved(joined):
@@ -272,16 +273,19 @@ class ToRemote:
         except NetworkError as error:
             if row.attempted_at is None and error.certain:
                 await self._outbox.not_attempted(row)
+            expired = False
             sentence, certain, age = str(error), error.certain, self._clock() - row.received_at
             if error.retry_after is not None:
                 if age <= self._deliveries.settings.expire:
                     if age > TELL_AFTER:
                         await self._deliveries.waiting(row, portal, plain(sentence))
                     raise
-                certain = certain and row.attempted_at is None
+                certain, expired = certain and row.attempted_at is None, True
                 sentence = f"{sentence} The bridge has stopped trying."
             told = f"{plain(sentence)} {AGAIN}"
-            row = await self._deliveries.undelivered(row, portal, told, certain=certain)
+            row = await self._deliveries.undelivered(
+                row, portal, told, certain=certain, expired=expired
+            )
             await self._failed(row, portal, "failed" if certain else "uncertain", sentence)
             return
         await self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)

@@ -100,6 +100,11 @@ delivery:
   # For how many hours a message is tried while its network cannot be reached.
   expire_hours: 24
 
+# Collectors of message checkpoints and of the states of logins. They are sent the as_token.
+#reports:
+#  checkpoints_url: https://reports.internal/checkpoints
+#  states_url: https://reports.internal/states
+
 processes:
   # After how many seconds without a sign of life the other processes on the same database take over the users of
   # one. Every process of a bridge has the same.

@@ -172,6 +172,20 @@ class DeliveryConfig(_Section):
     )
 
 
+CollectorUrl = Annotated[str, AfterValidator(values.check_collector_url)]
+
+
+class ReportsConfig(_Section):
+    """Who collects reports about messages and logins."""
+
+    checkpoints_url: CollectorUrl | None = Field(
+        default=None, description="where message checkpoints are sent, if anywhere"
+    )
+    states_url: CollectorUrl | None = Field(
+        default=None, description="where the states of logins are sent, if anywhere"
+    )
+
+
 class ProcessesConfig(_Section):
     """How several processes on one database share the users."""
 
@@ -219,6 +233,7 @@ class Config(_Section):
     direct: DirectConfig = DirectConfig()
     delivery: DeliveryConfig = DeliveryConfig()
     processes: ProcessesConfig = ProcessesConfig()
+    reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()
 
     @field_validator("data_dir")

@@ -119,6 +119,12 @@ def check_appservice_url(value: str) -> str:
     return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
 
 
+def check_collector_url(value: str) -> str:
+    """The URL to which reports are posted."""
+    _http_url(value, "https://example.org/reports")
+    return value
+
+
 def _http_url(value: str, example: str) -> SplitResult:
     expected = f"expected a URL that begins with http:// or https://, such as {example}"
     try:

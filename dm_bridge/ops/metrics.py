@@ -100,10 +100,19 @@ class Metrics:
             "Transactions of the homeserver that were not taken in; it pushes them again",
             registry=self.registry,
         )
+        self.reports = Counter(
+            "dm_bridge_reports",
+            "Reports to collectors (checkpoints, states): sent, refused by them, or dropped to make place",
+            ("collector", "outcome"),
+            registry=self.registry,
+        )
         self.transactions = Counter(
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )
 
+        for collector in ("checkpoints", "states"):
+            for outcome in ("sent", "refused", "dropped"):
+                self.reports.labels(collector, outcome)
         for change in ("taken", "given", "buried"):
             self.lease_changes.labels(change)
         for (

@@ -1,4 +1,7 @@
-"""A message that was not delivered, as its author sees it: told, tried again, and told how that ended."""
+"""A message that was not delivered, as its author sees it: told, tried again, and told how that ended.
+
+And as a collector of reports does.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from dm_bridge.testing.matrix_client import Seen
 from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from tests.bridge.collector import Collector
+from tests.bridge.fakes import until
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import Pair, pair
 from tests.wire import Wire
@@ -25,7 +30,18 @@ async def wire(prosody: Prosody) -> AsyncIterator[Wire]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def stack(prosody: Prosody, wire: Wire, workplace: Workplace) -> AsyncIterator[Stack]:
+async def collector() -> AsyncIterator[Collector]:
+    """Is told of messages and logins."""
+    collector = Collector()
+    await collector.server.start_server()
+    yield collector
+    await collector.server.close()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def stack(
+    prosody: Prosody, wire: Wire, collector: Collector, workplace: Workplace
+) -> AsyncIterator[Stack]:
     """A bridge of our own, whose connections go through the wire, and which soon gives up."""
     xmpp = {
         "servers": {prosody.domain: {"port": wire.port}},
@@ -34,11 +50,16 @@ async def stack(prosody: Prosody, wire: Wire, workplace: Workplace) -> AsyncIter
         "retry_min": 0.1,
         "retry_max": 0.5,
     }
+    reports = str(collector.server.make_url("/reports"))
     stack = await Stack.start(
         workplace("retry"),
         prosody=prosody,
         domain="retry.localhost",
-        config={"networks": {"xmpp": xmpp}, "delivery": {"expire_hours": 0.01}},
+        config={
+            "networks": {"xmpp": xmpp},
+            "delivery": {"expire_hours": 0.01},
+            "reports": {"checkpoints_url": reports, "states_url": reports},
+        },
     )
     yield stack
     await stack.stop()
@@ -76,8 +97,23 @@ async def arrived(p: Pair, room: str, texts: list[str]) -> None:
     assert [received.body for received in p.juliet.received] == [*texts, "after"]
 
 
+def checkpoints(collector: Collector, event: str) -> list[tuple[str, str]]:
+    """What was reported of an event, in order."""
+    return [
+        (report["step"], report["status"])
+        for body in collector.got
+        for report in body.get("checkpoints", [])
+        if report["event_id"] == event
+    ]
+
+
+def states(collector: Collector, jid: str) -> list[str]:
+    """What was reported of a login, in order."""
+    return [body["state_event"] for body in collector.got if body.get("remote_id") == jid]
+
+
 async def test_a_message_that_failed_is_listed_tried_again_and_told_to_have_arrived(
-    stack: Stack, wire: Wire
+    stack: Stack, wire: Wire, collector: Collector
 ) -> None:
     async with pair(stack) as p:
         room = await p.first_chat()
@@ -96,7 +132,7 @@ async def test_a_message_that_failed_is_listed_tried_again_and_told_to_have_arri
             after=mark,
         )
         wire.mend()
-        listed = await p.ask("retry", "What you wrote")
+        listed = await p.ask("retry", "messages of yours")
         assert f"to `{p.juliet.bare_jid}`" in listed
         assert "“But soft”" in listed
         assert "may have arrived" not in listed
@@ -105,6 +141,12 @@ async def test_a_message_that_failed_is_listed_tried_again_and_told_to_have_arri
         await p.juliet.wait_for_text("But soft", timeout=60)
         await changed(p, notice, DELIVERED, after=mark)
         await arrived(p, room, ["But soft"])
+        remote = ["WILL_RETRY", "TIMEOUT", "SUCCESS"]
+        expected = [("BRIDGE", "SUCCESS"), *(("REMOTE", status) for status in remote)]
+        await until(lambda: checkpoints(collector, event) == expected)
+        assert "CONNECTED" in states(collector, p.romeo)
+        assert "TRANSIENT_DISCONNECT" in states(collector, p.romeo)
+        assert states(collector, p.romeo)[-1] == "CONNECTED"
         assert "can be tried again" in await p.ask("retry", "Nothing")
 
 

@@ -121,7 +121,8 @@ def drop(
 ) -> None:
     """Mark the rows ID, or all that is parked, as dropped. They are not carried any more; this cannot be undone.
 
-    It asks first. Nobody else is told. What waits is dropped only by its id. A bridge that is just carrying it may
+    It asks first. Authors are told only where a notice says that their message waits: it says then that the
+    bridge has stopped trying. What waits is dropped only by its id. A bridge that is just carrying it may
     deliver it all the same; then it counts as delivered.
     """
     _check_usage(row_ids, everything, direction)
