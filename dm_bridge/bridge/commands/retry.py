@@ -97,7 +97,7 @@ class RetryCommand:
         example = shown[-1].row.seq
         return "\n".join(
             [
-                "What you wrote and was not delivered, or may not have been:",
+                "These messages of yours were not delivered, or may not have been:",
                 "",
                 *lines,
                 "",
