@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from dm_bridge.bridge import logins as module
 from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.reports import BridgeStates
 from dm_bridge.errors import StorageError, UserError
 from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, PortalKey, RemoteId, UserId
 from dm_bridge.network.events import RemoteMessage, SessionStatus, Text
@@ -56,6 +57,7 @@ class World:
         self.told: list[tuple[UserId, str]] = []
         self.woken: list[set[PortalKey]] = []
         self.connected: list[LoginId] = []
+        self.reported: list[str] = []
         self.metrics = Metrics()
         self.hooks = Hooks(self)
         self.logins = self.start_over()
@@ -71,6 +73,7 @@ class World:
             self.connected.append,
             self.metrics,
             self.hooks,
+            BridgeStates(lambda key, report: self.reported.append(report["state_event"])),
         )
         return self.logins
 
@@ -402,3 +405,24 @@ async def test_when_telling_of_a_logout_fails_the_user_is_logged_out_all_the_sam
         await world.logins.logout(row.id)
     assert await world.state(row.id) is LoginState.LOGGED_OUT
     assert not world.logins.may_act_for(OWNER)
+
+
+async def test_how_a_login_is_is_reported_from_its_opening_to_its_logout(world: World) -> None:
+    login = await world.stored("good@x")
+    await world.logins.take()
+    await until(lambda: world.reported == ["CONNECTING", "CONNECTED"])
+    (session,) = world.network.sessions
+    session.report(SessionStatus.TRANSIENT_DISCONNECT, "The line was cut.")
+    session.report(SessionStatus.CONNECTED)
+    await world.logins.logout(login)
+    assert world.reported[2:] == ["TRANSIENT_DISCONNECT", "CONNECTED", "LOGGED_OUT"]
+    world.start_over()
+    world.reported.clear()
+    await world.logins.take()
+    assert world.reported == [], "nobody tracks what was logged out"
+
+
+async def test_a_login_that_cannot_be_opened_is_reported(world: World) -> None:
+    await world.stored("raises-in-open@x")
+    await world.logins.take()
+    assert world.reported == ["CONNECTING", "UNKNOWN_ERROR"]
