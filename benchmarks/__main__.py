@@ -19,6 +19,8 @@ from typing import TypeVar
 
 from benchmarks import report
 from benchmarks.new_chats import NewChats, new_chats
+from benchmarks.null.report import PARTS as NULL_PARTS
+from benchmarks.null.report import null_rows
 from benchmarks.report import Figures, Row
 from benchmarks.tally import Disorder
 from benchmarks.to_matrix import CHATS, many_chats, one_chat
@@ -31,6 +33,7 @@ T = TypeVar("T")
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 PARTS = ("one-chat", "many-chats", "to-remote", "new-chats")
+ALL_PARTS = (*PARTS, *NULL_PARTS)
 _LATE_SECONDS = 2.0
 
 
@@ -60,10 +63,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help=f"measure less: {QUICK}")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument(
-        "--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts only"
+        "--only",
+        nargs="+",
+        choices=(*PARTS, *NULL_PARTS),
+        default=(*PARTS, *NULL_PARTS),
+        help="measure these parts only",
     )
     parser.add_argument(
-        "--write-docs", action="store_true", help="put the table into docs/performance.md"
+        "--write-docs", action="store_true", help="put the tables into docs/performance.md"
     )
     parser.add_argument(
         "--directory", type=Path, help="keep logs and data here; by default they vanish"
@@ -74,9 +81,10 @@ def main() -> int:
         size = Size(options.rounds, size.messages, size.latencies, size.chats)
     quiet_slixmpp()
     try:
-        text = asyncio.run(_run(size, options.only, options.directory))
+        texts = asyncio.run(_run(size, options.only, options.directory, quick=options.quick))
         if options.write_docs:
-            report.write_docs(DOCS, text)
+            for name, text in texts.items():
+                report.write_docs(DOCS, name, text)
     except Disorder as error:
         print(f"FAILED: {error}", file=sys.stderr)
         return 1
@@ -86,23 +94,32 @@ def main() -> int:
     return 0
 
 
-async def _run(size: Size, parts: tuple[str, ...], directory: Path | None) -> str:
+async def _run(
+    size: Size, parts: tuple[str, ...], directory: Path | None, *, quick: bool
+) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="dm-bridge-bench-") as temporary:
         place = directory or Path(temporary)
         place.mkdir(parents=True, exist_ok=True)
         place.chmod(0o711)  # PostgreSQL's own system user walks through it
         _say(f"load before the start: {os.getloadavg()[0]:.2f}; starting the servers")
-        async with running(place) as world:
-            rows = [
-                row for part in PARTS if part in parts for row in await _part(part, world, size)
-            ]
-            await asyncio.sleep(_LATE_SECONDS)
-            world.tally.audit()
-            where = report.machine(await world.stack.prosody.version(), str(size))
-    text = f"{report.table(rows)}\n\nMeasured {where}"
-    print(f"\n{text}\n")
+        texts = {}
+        if wanted := tuple(part for part in PARTS if part in parts):
+            texts["figures"] = await _on_real_servers(place, wanted, size)
+        if wanted := tuple(part for part in NULL_PARTS if part in parts):
+            rows = await null_rows(place / "null", wanted, quick, _say)
+            texts["null figures"] = f"{report.table(rows)}\n\nMeasured {report.machine()}"
+    print("\n" + "\n\n".join(texts.values()) + "\n")
     print("Every message arrived exactly once, and in order within its chat.")
-    return text
+    return texts
+
+
+async def _on_real_servers(place: Path, parts: tuple[str, ...], size: Size) -> str:
+    async with running(place) as world:
+        rows = [row for part in parts for row in await _part(part, world, size)]
+        await asyncio.sleep(_LATE_SECONDS)
+        world.tally.audit()
+        where = report.machine(await world.stack.prosody.version(), str(size))
+    return f"{report.table(rows)}\n\nMeasured {where}"
 
 
 async def _part(part: str, world: World, size: Size) -> list[Row]:

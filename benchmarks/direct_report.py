@@ -85,7 +85,7 @@ def main() -> int:
         text = _text(options, rows, missed)
         print(text)
         if options.write_docs:
-            write_docs(DOCS, text)
+            write_docs(DOCS, "figures", text)
     for miss in missed:
         print(f"MISSED: {miss}", file=sys.stderr)
     return 1 if missed else 0

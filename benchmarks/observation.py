@@ -421,7 +421,7 @@ def main() -> int:
             text = asyncio.run(_run(options.accounts, Path(directory)))
             print(text)
             if options.write_docs:
-                report.write_docs(DOCS, text)
+                report.write_docs(DOCS, "figures", text)
         except (Broken, BridgeError, TimeoutError, OSError) as error:
             print(f"The benchmark could not be completed: {error}", file=sys.stderr)
             return 1

