@@ -33,7 +33,17 @@ from dm_bridge.testing.stack import Bridge
 Json = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 ORDER_SECONDS = 30.0
-_TABLES = ("inbox", "outbox", "direct_version", "direct_account", "direct_dm", "portal", "ghost")
+START_SECONDS = 60.0
+_TABLES = (
+    "share",
+    "inbox",
+    "outbox",
+    "direct_version",
+    "direct_account",
+    "direct_dm",
+    "portal",
+    "ghost",
+)
 _POLL = 0.02
 
 
@@ -163,11 +173,12 @@ class NullWorld:
         """Start it; how many seconds until it is ready and every login is connected."""
         start = time.monotonic()
         await self.bridge.run()
-        while True:
-            stats = await self.network("stats")
-            if stats["sessions"] >= self.shape.logins:
-                return time.monotonic() - start
-            await asyncio.sleep(_POLL)
+        async with asyncio.timeout(START_SECONDS):
+            while True:
+                stats = await self.network("stats")
+                if stats["sessions"] >= self.shape.logins:
+                    return time.monotonic() - start
+                await asyncio.sleep(_POLL)
 
     @property
     def rss(self) -> float:
@@ -266,6 +277,9 @@ async def _fill(connection: asyncpg.Connection, of: Shape, key: SealingKey) -> N
             )
             for login in range(of.logins)
         ),
+    )
+    await connection.copy_records_to_table(
+        "share", columns=["user_id"], records=((shape.owner(login),) for login in range(of.logins))
     )
     await connection.copy_records_to_table(
         "ghost",
