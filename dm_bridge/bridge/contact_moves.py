@@ -87,9 +87,9 @@ class ContactMoves:
                 self._life.marks.touch(await self._direct.rename_ghost(row.room, row.ghost, ghost))
             else:
                 await self._life.abandon(row)
-        if not await self._store.move(key, new, contact, ghost):
-            return Moved.TAKEN
-        self._life.changes += 1
+        with self._life.changing():
+            if not await self._store.move(key, new, contact, ghost):
+                return Moved.TAKEN
         moved = await self._store.get(new)
         assert moved is not None
         log.info("a contact has another address", login=login.id, room=moved.room)

@@ -292,9 +292,9 @@ class Portals:
             row = await self.store.get(row.key) or row
             if row.room is not None and row.room != room:
                 await self.life.abandon(row)
-            self.life.changes += 1
-            await self.store.forget_former(room)
-            await self.store.set_open(row.key, room, Membership.JOIN)
+            with self.life.changing():
+                await self.store.forget_former(room)
+                await self.store.set_open(row.key, room, Membership.JOIN)
             adopted = replace(row, room=room, membership=Membership.JOIN, crowded=False)
             await self.life.marks.mark(adopted, login)
         self._arrivals.no_more(login.owner)
@@ -390,8 +390,8 @@ class Portals:
                 own_ghost = current.own_ghost if room == current.room else None
                 bot = self._settings.bot
                 await self.life.leave(room, [bot, own_ghost, current.ghost], reason)
-            self.life.changes += 1
-            await self.store.delete(row.key)
+            with self.life.changing():
+                await self.store.delete(row.key)
             log.info("a chat was deleted", login=login.id, room=current.room)
 
     async def room_of_alias(self, alias: str) -> RoomId | None:

@@ -6,7 +6,8 @@ the marks follow what is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 
@@ -62,7 +63,15 @@ class PortalLife:
         self._bot = bot
         self._repairs: dict[RoomId, Allowance] = {}
         self.changes = 0
-        """Grows whenever a chat gets another room, or none: who remembers a room must look again."""
+        """Grows whenever a chat has got another room, or none: who remembers a room must look again."""
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Around recording that a chat gets another room, or none; whether that succeeds or not."""
+        try:
+            yield
+        finally:
+            self.changes += 1
 
     # -- the user and the ghost
 
@@ -79,8 +88,8 @@ class PortalLife:
     async def ghost_removed(self, row: PortalRow) -> None:
         """The ghost cannot write into the room any more; the next message gets another room."""
         assert row.room is not None
-        self.changes += 1
-        await self._store.set_lost(row.key)
+        with self.changing():
+            await self._store.set_lost(row.key)
         await self.marks.retire(row.room)
 
     async def abandon(self, row: PortalRow) -> None:
@@ -89,8 +98,8 @@ class PortalLife:
         What the user still writes there is carried as long as the ghost is there to see it.
         """
         assert row.room is not None
-        self.changes += 1
-        await self._store.replace_room(row.key, row.room, None)
+        with self.changing():
+            await self._store.replace_room(row.key, row.room, None)
         await self.marks.retire(row.room)
         log.info("a room was given up", login=row.key.login, room=row.room)
 

@@ -7,8 +7,10 @@ user has been told that it is not.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import assert_never
 
 import structlog
@@ -34,10 +36,24 @@ from dm_bridge.store.portals import PortalRow, PortalStore
 log = structlog.get_logger(__name__)
 
 PAGE = 50
+MESSAGE = "m.room.message"
 TELL_AFTER = 15.0  # seconds a message may wait for its network before the user is told
 AGAIN = "To try again, send the bridge's bot `retry`."
 _NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
 ECHO_PATIENCE = 30.0  # how long the answer to our own send may be outstanding
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What is known while one room is drained.
+
+    ``portal``: as last read, good for messages of its user while ``changes`` is what it was then.
+    ``sent``: a message whose outcome is being recorded.
+    """
+
+    portal: PortalRow | None = None
+    changes: int = 0
+    sent: tuple[OutboxRow, PortalRow, Awaitable[None]] | None = None
 
 
 class ToRemote:
@@ -77,30 +93,58 @@ class ToRemote:
 
     async def drain(self, room: RoomId) -> None:
         """Deal with everything that waits in ``room``. Raises `BridgeError` to be run again later."""
-        while rows := await self._outbox.waiting(room, PAGE):
-            for row in rows:
+        lane = _Lane()
+        try:
+            while rows := await self._outbox.waiting(room, PAGE):
+                for row in rows:
+                    if self._ends(room):
+                        break
+                    await self._carry(row, lane)
+                await self._settle(lane)
                 if self._ends(room):
                     return
-                try:
-                    await self._handle(row)
-                except StorageError:
-                    raise
-                except BridgeError as error:
-                    if may_pass(error):
-                        raise
-                    log.error("an event could not be handled", room=room, reason=str(error))
-                    await self._park(row, str(error))
-                except Exception as error:
-                    log.exception(
-                        "an event could not be handled for a reason of our own", room=room
-                    )
-                    await self._park(row, repr(error))
+        except BaseException as error:
+            with contextlib.suppress(StorageError):  # then the message is tried again
+                await self._settle(lane, tell=isinstance(error, Exception))
+            raise
+
+    async def _carry(self, row: OutboxRow, lane: _Lane) -> None:
+        """Handle one event. Errors that may pass are raised; any other ends this event only."""
+        try:
+            await self._handle(row, lane)
+        except StorageError:
+            raise
+        except BridgeError as error:
+            if may_pass(error):
+                raise
+            log.error("an event could not be handled", room=row.room, reason=str(error))
+            await self._park(row, str(error))
+        except Exception as error:
+            log.exception("an event could not be handled for a reason of our own", room=row.room)
+            await self._park(row, repr(error))
+
+    async def _settle(self, lane: _Lane, *, tell: bool = True) -> None:
+        """Return once the outcome of the message before is recorded, and told."""
+        if lane.sent is None:
+            return
+        (row, portal, recorded), lane.sent = lane.sent, None
+        try:
+            await recorded
+        except BridgeError:
+            raise
+        except Exception as error:
+            log.exception("an outcome cannot be recorded for a reason of our own", room=row.room)
+            await self._park(row, repr(error))
+            return
+        self._count(row, "delivered")
+        if tell:
+            await self._deliveries.finished(row, portal, delivered=True)
 
     async def _park(self, row: OutboxRow, reason: str) -> None:
         """Put an event aside that nothing can be done about; tell its author when it was a message."""
         portal = await self._portal_store.by_room(row.room)
         portal = portal or await self._portal_store.by_former_room(row.room)
-        if portal is not None and row.event.get("type") == "m.room.message":
+        if portal is not None and row.event.get("type") == MESSAGE:
             row = await self._deliveries.undelivered(
                 row,
                 portal,
@@ -112,12 +156,31 @@ class ToRemote:
         if portal is not None:
             await self._deliveries.finished(row, portal, delivered=False)
 
-    async def _handle(self, row: OutboxRow) -> None:
+    async def _handle(self, row: OutboxRow, lane: _Lane) -> None:
+        changes, portal = self._portals.life.changes, lane.portal
+        if portal is not None and lane.changes == changes and row.event.get("type") == MESSAGE:
+            login = await self._logins.row(portal.key.login)
+            if login is not None and row.sender == login.owner:
+                await self._decide(row, lane, portal, login, former=False)
+                return
+        await self._settle(lane)
         portal, former = await self._portal_of(row.room), False
+        lane.portal, lane.changes = portal, changes
         if portal is None:
             portal = await self._portal_store.by_former_room(row.room)
             former = portal is not None
         login = None if portal is None else await self._logins.row(portal.key.login)
+        await self._decide(row, lane, portal, login, former=former)
+
+    async def _decide(
+        self,
+        row: OutboxRow,
+        lane: _Lane,
+        portal: PortalRow | None,
+        login: LoginRow | None,
+        *,
+        former: bool,
+    ) -> None:
         if portal is not None and login is not None:
             facts = routing.RoomFacts(
                 owner=login.owner,
@@ -130,7 +193,7 @@ class ToRemote:
             facts = routing.RoomFacts(manager=await self._management.user_of(row.room))
         decision = routing.route(row.event, facts, bot=self._bot, namespace=self._namespace)
         if portal is not None and login is not None:
-            await self._in_portal(row, decision, portal, login)
+            await self._in_portal(row, lane, decision, portal, login)
         else:
             await self._elsewhere(row, decision, facts)
 
@@ -149,18 +212,24 @@ class ToRemote:
         return await self._portal_store.by_room(room)
 
     async def _in_portal(
-        self, row: OutboxRow, decision: routing.Route, portal: PortalRow, login: LoginRow
+        self,
+        row: OutboxRow,
+        lane: _Lane,
+        decision: routing.Route,
+        portal: PortalRow,
+        login: LoginRow,
     ) -> None:
         match decision:
             case routing.Message(text, echo_of, part):
-                if echo_of is not None and await self._is_echo(
-                    row, portal, RemoteId(echo_of), part
-                ):
-                    await self._outbox.finish(row, "dropped", reason="it is our own")
-                    return
-                await self._send(row, portal, login, text)
+                if echo_of is not None:
+                    await self._settle(lane)
+                    if await self._is_echo(row, portal, RemoteId(echo_of), part):
+                        await self._outbox.finish(row, "dropped", reason="it is our own")
+                        return
+                await self._send(row, lane, portal, login, text)
                 return
             case routing.Unsendable(sentence):
+                await self._settle(lane)
                 row = await self._deliveries.undelivered(
                     row, portal, sentence, fate=Fate.UNSENDABLE
                 )
@@ -215,7 +284,7 @@ class ToRemote:
             case routing.BotInvited():
                 missed = await self._management.invited(row.room, row.sender)
                 for message in await self._outbox.add(missed):
-                    await self._handle(message)
+                    await self._handle_missed(message)
             case routing.Command(text):
                 await self._management.command(row.room, row.sender, row.id, text)
                 self._deliveries.answered(row, readable=text is not None)
@@ -229,10 +298,15 @@ class ToRemote:
             case routing.GhostInvited(ghost, direct):
                 missed = await self._invites.ghost_invited(row.room, row.sender, ghost, direct)
                 for message in await self._outbox.add(missed):
-                    await self._handle(message)
+                    await self._handle_missed(message)
             case _:
                 pass
         await self._finish(row, decision)
+
+    async def _handle_missed(self, row: OutboxRow) -> None:
+        lane = _Lane()
+        await self._handle(row, lane)
+        await self._settle(lane)
 
     async def _finish(self, row: OutboxRow, decision: routing.Route) -> None:
         if isinstance(decision, routing.Ignore):
@@ -255,11 +329,15 @@ class ToRemote:
                 )
             await asyncio.sleep(0.1)
 
-    async def _send(self, row: OutboxRow, portal: PortalRow, login: LoginRow, text: Text) -> None:
+    async def _send(
+        self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, text: Text
+    ) -> None:
+        """Send a message. That it is attempted is recorded together with the outcome of the one before."""
         status = self._logins.state(login.id).status
         refusal = _refusal(login, status, login.name)
         session = self._logins.session(login.id)
         if refusal is not None or session is None:
+            await self._settle(lane)
             refusal = refusal or _NOT_CONNECTED
             told = _refusal(login, status, plain(login.name)) or _NOT_CONNECTED
             row = await self._deliveries.undelivered(row, portal, told)
@@ -268,6 +346,7 @@ class ToRemote:
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
         if row.attempted_at is None:
             await self._outbox.attempt(row)
+        await self._settle(lane)
         try:
             remote = await session.send(message)
         except NetworkError as error:
@@ -288,9 +367,8 @@ class ToRemote:
             )
             await self._failed(row, portal, "failed" if certain else "uncertain", sentence)
             return
-        await self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
-        self._count(row, "delivered")
-        await self._deliveries.finished(row, portal, delivered=True)
+        recorded = self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
+        lane.sent = row, portal, recorded
 
     async def _failed(self, row: OutboxRow, portal: PortalRow, state: str, reason: str) -> None:
         await self._outbox.finish(row, state, portal=portal.key, reason=reason)

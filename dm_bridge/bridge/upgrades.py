@@ -174,8 +174,8 @@ class Upgrades:
         moved = replace(moved, crowded=self._life.is_crowded(moved, login, members))
         await self._life.marks.decided(login.owner)
         touched = await self._direct.replace_room(old, new)
-        await self._store.replace_room(row.key, old, moved)
-        self._life.changes += 1
+        with self._life.changing():
+            await self._store.replace_room(row.key, old, moved)
         self._life.marks.touch(touched)
         await self._life.marks.mark(moved, login)
         log.info("a chat moved to the room that replaces its own", login=login.id, old=old, new=new)

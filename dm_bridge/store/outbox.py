@@ -7,15 +7,15 @@ and what was delivered while an admin dropped it is recorded as delivered.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
-from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.store.database import Database
+from dm_bridge.store.groups import Groups
 from dm_bridge.store.instances import CHANNEL, Errand, errand_columns
 from dm_bridge.store.reasons import storable
 
@@ -45,8 +45,7 @@ class OutboxStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._attempts: list[EventId] = []
-        self._attempting = asyncio.Lock()
+        self._outcomes = Groups(self._record)
 
     async def add(
         self, rows: Sequence[OutboxRow], errands: Sequence[Errand] = ()
@@ -96,31 +95,12 @@ class OutboxStore:
             for event_id, sender, event, received, attempted, notice, verdict in rows
         ]
 
-    async def attempt(self, row: OutboxRow) -> None:
+    def attempt(self, row: OutboxRow) -> Awaitable[None]:
         """Record that ``row`` is about to be handed to its network, unless that is recorded already.
 
-        Whoever asks while a write is under way is served by the next one, together with all others.
+        Written together with what is asked for at the same time (`Groups`); so is `finish`.
         """
-        self._attempts.append(row.id)
-        async with self._attempting:
-            if row.id not in self._attempts:
-                return
-            events, self._attempts = self._attempts, []
-            try:
-                await self._set_attempted(events)
-            except BaseException:
-                self._attempts += [event for event in events if event != row.id]
-                raise
-
-    async def _set_attempted(self, events: list[EventId]) -> None:
-        async with self._database.connection() as connection:
-            await connection.execute(
-                """
-                UPDATE outbox SET attempted_at = now()
-                WHERE event_id = ANY($1::text[]) AND attempted_at IS NULL
-                """,
-                events,
-            )
+        return self._outcomes.add((row.id, None))
 
     async def not_attempted(self, row: OutboxRow) -> None:
         """Take `attempt` back: the network surely does not have the message."""
@@ -193,7 +173,7 @@ class OutboxStore:
             )
         return [RoomId(room) for (room,) in rows]
 
-    async def finish(
+    def finish(
         self,
         row: OutboxRow,
         state: str,
@@ -201,24 +181,25 @@ class OutboxStore:
         portal: PortalKey | None = None,
         remote: RemoteId | None = None,
         reason: str = "",
-    ) -> None:
+    ) -> Awaitable[None]:
         """Record what became of a row: delivered, failed, uncertain, dropped or parked.
 
-        ``remote``: the id under which the network knows the message.
+        ``remote``: the id under which the network knows the message. What is asked for before it is awaited is
+        committed not later than what is asked for afterwards.
         """
+        login, chat = (None, None) if portal is None else (portal.login, portal.chat)
+        return self._outcomes.add((row.id, (state, login, chat, remote, storable(reason))))
+
+    async def _record(self, changes: Sequence[_Change]) -> Sequence[None]:
+        """Commit attempts and outcomes. No row has both: nothing is sent before its attempt is recorded."""
+        attempts = [event for event, outcome in changes if outcome is None]
+        outcomes = [(event, *outcome) for event, outcome in changes if outcome is not None]
         async with self._database.connection() as connection:
-            await connection.execute(
-                """
-                UPDATE outbox SET state = $2, login_id = $3, chat_id = $4, remote_id = $5, reason = $6
-                WHERE event_id = $1 AND (state = 'waiting' OR state = 'dropped' AND $2 = 'delivered')
-                """,
-                row.id,
-                state,
-                None if portal is None else portal.login,
-                None if portal is None else portal.chat,
-                remote,
-                storable(reason),
-            )
+            if not outcomes:
+                await connection.execute(_ATTEMPT, attempts)
+            else:
+                await connection.execute(_RECORD, attempts, *zip(*outcomes, strict=True))
+        return [None] * len(changes)
 
     async def event_of(self, portal: PortalKey, remote: RemoteId) -> EventId | None:
         """The Matrix event that was sent to the network as ``remote``, or None."""
@@ -236,6 +217,23 @@ _UNSETTLED = """
     SELECT event_id, room_id, sender, extract(epoch FROM coalesce(requeued_at, received_at))::float8,
         notice, verdict, state = 'delivered'
     FROM outbox WHERE
+"""
+_Outcome = tuple[str, LoginId | None, ChatId | None, RemoteId | None, str]
+_Change = tuple[EventId, _Outcome | None]
+"""A row, and its outcome; None: it is attempted."""
+
+_ATTEMPT = """
+    UPDATE outbox SET attempted_at = now()
+    WHERE event_id = ANY($1::text[]) AND attempted_at IS NULL
+"""
+_RECORD = f"""
+    WITH attempted AS ({_ATTEMPT})
+    UPDATE outbox AS x SET state = o.state, login_id = o.login, chat_id = o.chat, remote_id = o.remote,
+        reason = o.reason
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[])
+        AS o (event, state, login, chat, remote, reason)
+    WHERE x.event_id = o.event
+        AND (x.state = 'waiting' OR x.state = 'dropped' AND o.state = 'delivered')
 """
 _ADD = """
     INSERT INTO outbox (event_id, room_id, sender, event)

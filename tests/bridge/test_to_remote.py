@@ -23,7 +23,18 @@ from dm_bridge.bridge.delivery import (
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.to_remote import TELL_AFTER, ToRemote
 from dm_bridge.errors import HomeserverError, NetworkError, StorageError
-from dm_bridge.ids import EventId, LoginId, NetworkName, RemoteId, RoomId, UserId, message_id
+from dm_bridge.ids import (
+    ChatId,
+    ContactId,
+    EventId,
+    LoginId,
+    NetworkName,
+    PortalKey,
+    RemoteId,
+    RoomId,
+    UserId,
+    message_id,
+)
 from dm_bridge.matrix.homeserver import Json
 from dm_bridge.network.api import Network, OutgoingMessage
 from dm_bridge.network.events import SessionState, SessionStatus
@@ -263,6 +274,94 @@ async def test_nothing_is_sent_before_the_attempt_is_recorded(carrier: Carrier) 
     with pytest.raises(StorageError):
         await carrier.lane.drain(ROOM)
     assert carrier.session.seen == []
+
+
+async def add_more(carrier: Carrier, *numbers: int) -> None:
+    rows = []
+    for number in numbers:
+        event_id = EventId(f"$event-{number}")
+        content = {"msgtype": "m.text", "body": f"{number}"}
+        event = {"type": "m.room.message", "sender": OWNER, "event_id": event_id}
+        rows.append(OutboxRow(event_id, ROOM, OWNER, {**event, "content": content}))
+    await carrier.outbox.add(rows)
+
+
+async def test_a_message_is_sent_only_after_the_outcome_of_the_one_before_is_recorded(
+    carrier: Carrier,
+) -> None:
+    await add_more(carrier, 2, 3)
+    waiting: list[list[EventId]] = []
+    send = carrier.session.send
+
+    async def look_and_send(message: OutgoingMessage) -> RemoteId:
+        rows = await carrier.outbox.waiting(ROOM, 10)
+        assert [row.attempted_at is not None for row in rows] == [True] + [False] * (len(rows) - 1)
+        waiting.append([row.id for row in rows])
+        return await send(message)
+
+    carrier.session.send = look_and_send  # type: ignore[method-assign]
+    await carrier.lane.drain(ROOM)
+    assert [len(rows) for rows in waiting] == [3, 2, 1]
+    assert await carrier.outbox.waiting(ROOM, 10) == []
+
+
+async def test_when_an_outcome_is_not_recorded_nothing_more_is_sent_and_the_session_is_told(
+    carrier: Carrier,
+) -> None:
+    await add_more(carrier, 2, 3)
+    write = carrier.outbox._outcomes._write
+
+    async def broken(changes: Any) -> Any:
+        if any(outcome is not None for _, outcome in changes):
+            raise StorageError("The database cannot be reached.")
+        return await write(changes)
+
+    carrier.outbox._outcomes._write = broken
+    with pytest.raises(StorageError):
+        await carrier.lane.drain(ROOM)
+    assert len(carrier.session.seen) == 1
+    carrier.outbox._outcomes._write = write
+    await carrier.lane.drain(ROOM)
+    first, again, second, third = carrier.session.seen
+    assert first.id == again.id
+    assert (first.attempted, again.attempted is None) == (None, False)
+    assert [second.attempted, third.attempted] == [None, None]
+
+
+async def test_an_outcome_that_cannot_be_stored_puts_its_own_message_aside(
+    carrier: Carrier,
+) -> None:
+    await add_more(carrier, 2)
+    send = carrier.session.send
+
+    async def odd(message: OutgoingMessage) -> RemoteId:
+        await send(message)
+        return RemoteId("no \0 text") if len(carrier.session.seen) == 1 else message.id
+
+    carrier.session.send = odd  # type: ignore[method-assign]
+    await carrier.lane.drain(ROOM)
+    assert len(carrier.session.seen) == 2
+    assert carrier.said.statuses == ["FAIL_RETRIABLE", "SUCCESS"]
+
+
+async def test_a_chat_that_got_another_key_meanwhile_is_looked_at_again(carrier: Carrier) -> None:
+    await add_more(carrier, 2)
+    send = carrier.session.send
+
+    async def move_and_send(message: OutgoingMessage) -> RemoteId:
+        key = carrier.world.key
+        if len(carrier.session.seen) == 0:
+            new = PortalKey(key.login, ChatId("elsewhere"))
+            with carrier.world.portals.life.changing():
+                await carrier.world.store.move(key, new, ContactId("elsewhere"), GHOST)
+        return await send(message)
+
+    carrier.session.send = move_and_send  # type: ignore[method-assign]
+    await carrier.lane.drain(ROOM)
+    assert [message.chat for message in carrier.session.seen] == [
+        carrier.world.key.chat,
+        "elsewhere",
+    ]
 
 
 # -- what the user sees

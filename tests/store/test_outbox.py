@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -149,17 +150,55 @@ async def test_attempts_that_begin_together_are_written_together(database: Datab
     rows = [event(number) for number in range(50)]
     await outbox.add(rows)
     writes: list[int] = []
-    write = outbox._set_attempted
+    write = outbox._outcomes._write
 
-    async def counted(events: list[EventId]) -> None:
-        writes.append(len(events))
-        await write(events)
+    async def counted(changes: Sequence[Any]) -> Sequence[None]:
+        writes.append(len(changes))
+        return await write(changes)
 
-    outbox._set_attempted = counted  # type: ignore[method-assign]
+    outbox._outcomes._write = counted
     await asyncio.gather(*(outbox.attempt(row) for row in rows))
     assert all(row.attempted_at is not None for row in await outbox.waiting(ROOM, 50))
     assert len(writes) <= 2
     assert sum(writes) == 50
+
+
+async def test_an_outcome_and_the_next_attempt_are_one_write(database: Database) -> None:
+    outbox, login = OutboxStore(database), await a_login(database)
+    await outbox.add([event(1), event(2)])
+    await outbox.attempt(event(1))
+    writes: list[int] = []
+    write = outbox._outcomes._write
+
+    async def counted(changes: Sequence[Any]) -> Sequence[None]:
+        writes.append(len(changes))
+        return await write(changes)
+
+    outbox._outcomes._write = counted
+    outcome = outbox.finish(event(1), "delivered", portal=key_of(login), remote=RemoteId("r"))
+    await outbox.attempt(event(2))
+    await outcome
+    assert writes == [2]
+    [left] = await outbox.waiting(ROOM, 10)
+    assert left.id == event(2).id
+    assert left.attempted_at is not None
+    assert await outbox.event_of(key_of(login), RemoteId("r")) == event(1).id
+
+
+async def test_an_outcome_that_cannot_be_stored_takes_no_other_with_it(database: Database) -> None:
+    outbox, login = OutboxStore(database), await a_login(database)
+    await outbox.add([event(1), event(2), event(3)])
+    bad = RemoteId("no \0 text")
+    results = await asyncio.gather(
+        outbox.finish(event(1), "delivered", portal=key_of(login), remote=RemoteId("r")),
+        outbox.finish(event(2), "delivered", portal=key_of(login), remote=bad),
+        outbox.attempt(event(3)),
+        return_exceptions=True,
+    )
+    assert results[0] is None
+    assert isinstance(results[1], Exception)
+    assert results[2] is None
+    assert [row.id for row in await outbox.waiting(ROOM, 10)] == [event(2).id, event(3).id]
 
 
 async def test_an_attempt_that_cannot_be_recorded_fails_for_everybody_who_waits(
