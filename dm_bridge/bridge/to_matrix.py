@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import assert_never
 
 import structlog
@@ -55,7 +55,7 @@ class _Recorder:
         self._inbox = inbox
         self._key = key
         self._outcomes: list[InboxOutcome] = []
-        self._writing: asyncio.Task[None] | None = None
+        self._writing: Awaitable[None] | None = None
 
     async def add(self, outcome: InboxOutcome, *, at_once: bool) -> None:
         """Take an outcome; raises what an earlier write raised."""
@@ -74,14 +74,14 @@ class _Recorder:
     async def close(self) -> None:
         """As far as possible record what is known, whatever ended the lane."""
         if self._writing is not None:
-            await asyncio.wait([self._writing])
+            await asyncio.wait([asyncio.ensure_future(self._writing)])
         if self._outcomes:
             with contextlib.suppress(StorageError):
                 await self._inbox.finish(self._key, self._outcomes)
 
     def _write(self) -> None:
         batch, self._outcomes = self._outcomes, []
-        self._writing = asyncio.create_task(self._inbox.finish(self._key, batch))
+        self._writing = self._inbox.finish(self._key, batch)
 
     async def _written(self) -> None:
         writing, self._writing = self._writing, None

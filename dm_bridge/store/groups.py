@@ -1,6 +1,6 @@
-"""Writes that many ask for at the same time, gathered into one statement: one commit for all of them.
+"""What many ask of the database at the same time, gathered into one statement: one commit for all of them.
 
-While one group is written, the next one gathers. So whoever is alone waits for nobody, and under load the number
+While one group is under way, the next one gathers. So whoever is alone waits for nobody, and under load the number
 of commits does not grow with the number of writes.
 
 The rule that must never break: what `add` returns is done only when the item is committed, and items are
@@ -20,14 +20,20 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 MOST = 500
-"""Items that are written together at most."""
+"""Items that are written together, if nothing else is said."""
 
 
 class Groups(Generic[T, R]):
-    """``write`` commits items, all or none, and returns a result for each, in their order."""
+    """``write`` commits items, all or none, and returns a result for each, in their order; or reads one for each.
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]]) -> None:
+    ``most``: how many items it takes at once.
+    """
+
+    def __init__(
+        self, write: Callable[[Sequence[T]], Awaitable[Sequence[R]]], most: int = MOST
+    ) -> None:
         self._write = write
+        self._most = most
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -41,7 +47,7 @@ class Groups(Generic[T, R]):
 
     async def _run(self) -> None:
         while self._waiting:
-            group, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            group, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
             try:
                 await self._commit(group)
             except BaseException as error:  # we are cancelled: nobody may wait for ever

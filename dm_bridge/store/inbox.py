@@ -8,10 +8,11 @@ parked, and what was delivered while an admin dropped it is recorded as delivere
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import asyncpg
 import orjson
 
 from dm_bridge.ids import (
@@ -26,9 +27,12 @@ from dm_bridge.ids import (
 )
 from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
+from dm_bridge.store.groups import Groups
 from dm_bridge.store.reasons import storable
 
 MAX_KEY_BYTES = 255
+READ_AT_ONCE = 20
+"""Chats whose rows are read together: all of them are in memory then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class InboxStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reads = Groups(self._read, READ_AT_ONCE)
+        self._outcomes = Groups(self._record)
 
     async def add(self, items: Sequence[tuple[LoginId, RemoteEvent]]) -> set[PortalKey]:
         """Commit events, in order. Returns the chats that now have something new waiting."""
@@ -100,23 +106,33 @@ class InboxStore:
         chats = {PortalKey(login, ChatId(chat)) for _, chat in rows if chat is not None}
         return chats, any(chat is None for _, chat in rows)
 
-    async def waiting(self, key: PortalKey, limit: int) -> list[InboxRow]:
-        """The first ``limit`` events of one chat that wait, in order."""
+    def waiting(self, key: PortalKey, limit: int) -> Awaitable[list[InboxRow]]:
+        """The first ``limit`` events of one chat that wait, in order. Read for many chats at once (`Groups`)."""
+        return self._reads.add((key, limit))
+
+    async def _read(self, wanted: Sequence[tuple[PortalKey, int]]) -> Sequence[list[InboxRow]]:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
-                SELECT remote_id, event, extract(epoch FROM coalesce(requeued_at, received_at))::float8
-                FROM inbox
-                WHERE login_id = $1 AND chat_id = $2 AND state = 'waiting' ORDER BY seq LIMIT $3
+                SELECT seq, n, remote_id, event, at
+                FROM unnest($1::text[], $2::text[], $3::int[]) WITH ORDINALITY AS k (login, chat, most, n)
+                CROSS JOIN LATERAL (
+                    SELECT seq, remote_id, event,
+                        extract(epoch FROM coalesce(requeued_at, received_at))::float8 AS at
+                    FROM inbox
+                    WHERE login_id = k.login AND chat_id = k.chat AND state = 'waiting'
+                    ORDER BY seq LIMIT k.most
+                ) AS i
                 """,
-                key.login,
-                key.chat,
-                limit,
+                [key.login for key, _ in wanted],
+                [key.chat for key, _ in wanted],
+                [limit for _, limit in wanted],
             )
-        return [
-            InboxRow(key, RemoteId(remote), _decode(event), received)
-            for remote, event, received in rows
-        ]
+        found: list[list[InboxRow]] = [[] for _ in wanted]
+        for _, n, remote, event, received in sorted(rows, key=_place):
+            key, _ = wanted[n - 1]
+            found[n - 1].append(InboxRow(key, RemoteId(remote), _decode(event), received))
+        return found
 
     async def chats_waiting(self, owners: Collection[UserId] | None = None) -> list[PortalKey]:
         """Every chat in which something waits, or those of ``owners``."""
@@ -131,24 +147,31 @@ class InboxStore:
             )
         return [PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows]
 
-    async def finish(self, key: PortalKey, outcomes: Sequence[InboxOutcome]) -> None:
-        """Record what became of rows of one chat, all of them or none."""
+    def finish(self, key: PortalKey, outcomes: Sequence[InboxOutcome]) -> Awaitable[None]:
+        """Record what became of rows of one chat, all of them or none; together with others' (`Groups`)."""
+        return self._outcomes.add((key, outcomes))
+
+    async def _record(
+        self, changes: Sequence[tuple[PortalKey, Sequence[InboxOutcome]]]
+    ) -> Sequence[None]:
+        flat = [(key, outcome) for key, outcomes in changes for outcome in outcomes]
         async with self._database.connection() as connection:
             await connection.execute(
                 """
                 UPDATE inbox AS i SET state = o.state, event_id = o.event_id, reason = o.reason
-                FROM unnest($3::text[], $4::text[], $5::text[], $6::text[])
-                    AS o (remote_id, state, event_id, reason)
-                WHERE i.login_id = $1 AND i.chat_id = $2 AND i.remote_id = o.remote_id
+                FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+                    AS o (login, chat, remote_id, state, event_id, reason)
+                WHERE i.login_id = o.login AND i.chat_id = o.chat AND i.remote_id = o.remote_id
                     AND (i.state = 'waiting' OR i.state = 'dropped' AND o.state = 'delivered')
                 """,
-                key.login,
-                key.chat,
-                [outcome.id for outcome in outcomes],
-                [outcome.state for outcome in outcomes],
-                [outcome.event for outcome in outcomes],
-                [storable(outcome.reason) for outcome in outcomes],
+                [key.login for key, _ in flat],
+                [key.chat for key, _ in flat],
+                [outcome.id for _, outcome in flat],
+                [outcome.state for _, outcome in flat],
+                [outcome.event for _, outcome in flat],
+                [storable(outcome.reason) for _, outcome in flat],
             )
+        return [None] * len(changes)
 
     async def delivered(self, key: PortalKey, message: RemoteId) -> Delivered | None:
         """What became of a message from the network, or None when there was no such message."""
@@ -170,6 +193,12 @@ class InboxStore:
             row["state"] == "waiting",
             isinstance(event, RemoteMessage) and event.from_self,
         )
+
+
+def _place(row: asyncpg.Record) -> int:
+    """The database gives them in this order anyway, but does not promise to."""
+    seq: int = row["seq"]
+    return seq
 
 
 def stored_id(remote: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import asyncpg
 import orjson
 
 from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
@@ -18,6 +19,9 @@ from dm_bridge.store.database import Database
 from dm_bridge.store.groups import Groups
 from dm_bridge.store.instances import CHANNEL, Errand, errand_columns
 from dm_bridge.store.reasons import storable
+
+READ_AT_ONCE = 20
+"""Rooms whose rows are read together: all of them are in memory then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class OutboxStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._reads = Groups(self._read, READ_AT_ONCE)
         self._outcomes = Groups(self._record)
 
     async def add(
@@ -67,33 +72,43 @@ class OutboxStore:
             replace(row, received_at=received.pop(row.id)) for row in rows if row.id in received
         ]
 
-    async def waiting(self, room: RoomId, limit: int) -> list[OutboxRow]:
-        """The first ``limit`` events of one room that wait, in order."""
+    def waiting(self, room: RoomId, limit: int) -> Awaitable[list[OutboxRow]]:
+        """The first ``limit`` events of one room that wait, in order. Read for many rooms at once (`Groups`)."""
+        return self._reads.add((room, limit))
+
+    async def _read(self, wanted: Sequence[tuple[RoomId, int]]) -> Sequence[list[OutboxRow]]:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
-                SELECT event_id, sender, event,
-                    extract(epoch FROM coalesce(requeued_at, received_at))::float8,
-                    extract(epoch FROM attempted_at)::float8, notice, verdict
-                FROM outbox
-                WHERE room_id = $1 AND state = 'waiting' ORDER BY seq LIMIT $2
+                SELECT seq, n, event_id, sender, event, received, attempted, notice, verdict
+                FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS k (room, most, n)
+                CROSS JOIN LATERAL (
+                    SELECT seq, event_id, sender, event, notice, verdict,
+                        extract(epoch FROM coalesce(requeued_at, received_at))::float8 AS received,
+                        extract(epoch FROM attempted_at)::float8 AS attempted
+                    FROM outbox WHERE room_id = k.room AND state = 'waiting' ORDER BY seq LIMIT k.most
+                ) AS o
                 """,
-                room,
-                limit,
+                [room for room, _ in wanted],
+                [limit for _, limit in wanted],
             )
-        return [
-            OutboxRow(
-                EventId(event_id),
-                room,
-                UserId(sender),
-                orjson.loads(event),
-                received,
-                attempted,
-                None if notice is None else EventId(notice),
-                None if verdict is None else EventId(verdict),
+        found: list[list[OutboxRow]] = [[] for _ in wanted]
+        for _, n, event_id, sender, event, received, attempted, notice, verdict in sorted(
+            rows, key=_place
+        ):
+            found[n - 1].append(
+                OutboxRow(
+                    EventId(event_id),
+                    wanted[n - 1][0],
+                    UserId(sender),
+                    orjson.loads(event),
+                    received,
+                    attempted,
+                    None if notice is None else EventId(notice),
+                    None if verdict is None else EventId(verdict),
+                )
             )
-            for event_id, sender, event, received, attempted, notice, verdict in rows
-        ]
+        return found
 
     def attempt(self, row: OutboxRow) -> Awaitable[None]:
         """Record that ``row`` is about to be handed to its network, unless that is recorded already.
@@ -250,6 +265,12 @@ _ADD_WITH_ERRANDS = f"""
     )
     SELECT event_id, at FROM added, (SELECT pg_notify('{CHANNEL}', '') FROM left_word LIMIT 1) AS told
 """
+
+
+def _place(row: asyncpg.Record) -> int:
+    """The database gives them in this order anyway, but does not promise to."""
+    seq: int = row["seq"]
+    return seq
 
 
 def _encode(event: dict[str, Any]) -> bytes:
