@@ -97,6 +97,8 @@ class Logins:
         self._opening: dict[UserId, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()  # held while what is stored of a login follows what is live
+        self._owned: dict[UserId, list[_Live]] | None = None  # by owner; None: to be made anew
+        metrics.before_exposition(self._count)
         self._slots = asyncio.Semaphore(CONNECTING_AT_ONCE)
 
     async def take(self, owners: Collection[UserId] | None = None) -> None:
@@ -110,11 +112,11 @@ class Logins:
             self._live[row.id] = _Live(row, None, _resting(row))
             if row.state is not LoginState.LOGGED_OUT:
                 self._states.note(row, self._live[row.id].state)
+        self._owned = None
         if self._hooks is not None:
             await self._hooks.started(owners)
         opened = await asyncio.gather(*(self._open(row) for row in rows))
         self._in_background(self._connect_all([live for live in opened if live is not None]))
-        self._count()
 
     async def give(self, owners: Collection[UserId]) -> None:
         """Close the sessions of these users' logins, and know them no more."""
@@ -126,7 +128,7 @@ class Logins:
             if self._live.get(live.row.id) is live:
                 del self._live[live.row.id]
                 self._states.forget(live.row.id)
-        self._count()
+        self._owned = None
 
     def knows(self, login: LoginId) -> bool:
         """Whether the login is one of a user that we have."""
@@ -177,17 +179,20 @@ class Logins:
 
     def of(self, owner: UserId) -> list[LoginRow]:
         """The logins of a user that they have not logged out of."""
-        return [
-            live.row
-            for live in self._live.values()
-            if live.row.owner == owner and live.row.state is not LoginState.LOGGED_OUT
-        ]
+        return [live.row for live in self._of(owner) if live.row.state is not LoginState.LOGGED_OUT]
+
+    def _of(self, owner: UserId) -> Sequence[_Live]:
+        """All logins of a user; asked for every message."""
+        if self._owned is None:
+            self._owned = {}
+            for live in self._live.values():
+                self._owned.setdefault(live.row.owner, []).append(live)
+        return self._owned.get(owner, ())
 
     def may_act_for(self, user: UserId) -> bool:
         """Whether ``user`` has a login here, or is in the middle of one."""
         return user in self._opening or any(
-            live.row.owner == user and live.row.state is not LoginState.LOGGED_OUT
-            for live in self._live.values()
+            live.row.state is not LoginState.LOGGED_OUT for live in self._of(user)
         )
 
     def begin(self, user: UserId) -> None:
@@ -210,6 +215,7 @@ class Logins:
             assert row is not None
             previous = self._live.get(login)
             self._live[login] = _Live(row, None, _resting(row))
+            self._owned = None
         if previous is not None:
             await self._close(previous)
         new = previous is None or previous.row.state is LoginState.LOGGED_OUT
@@ -218,7 +224,6 @@ class Logins:
         live = await self._open(row)
         if live is not None:
             await self._connect(live)
-        self._count()
         log.info("a user logged in", login=login, network=network, owner=owner)
         return row
 
@@ -233,8 +238,7 @@ class Logins:
                 await self._set_state(live, LoginState.LOGGED_OUT, "")
             live.state = SessionState(SessionStatus.LOGGED_OUT)
             self._states.note(live.row, live.state)
-            self._count()
-            if self._hooks is not None:
+                if self._hooks is not None:
                 await self._hooks.logged_out(live.row)
         finally:
             self.end(owner)
@@ -329,7 +333,6 @@ class Logins:
             log.info(
                 "a session changed", login=login, state=state.status.value, reason=state.reason
             )
-        self._count()
         match state.status:
             case SessionStatus.CONNECTED:
                 self._on_connected(login)

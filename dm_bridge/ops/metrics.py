@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _BUCKETS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300)
@@ -17,6 +19,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self._counts: list[Callable[[], None]] = []
         self.messages = Counter(
             "dm_bridge_messages",
             "Messages that reached an outcome",
@@ -124,6 +127,12 @@ class Metrics:
             for outcome in outcomes:
                 self.messages.labels(direction, outcome)
 
+    def before_exposition(self, count: Callable[[], None]) -> None:
+        """Have ``count`` set figures that would cost too much to keep with every change."""
+        self._counts.append(count)
+
     def exposition(self) -> bytes:
         """The text format."""
+        for count in self._counts:
+            count()
         return generate_latest(self.registry)
