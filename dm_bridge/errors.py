@@ -7,6 +7,7 @@
     │   └── StorageError            the database is absent, newer, or broken
     ├── UserError                   the user asked for something that cannot be done as asked
     ├── HomeserverError             the homeserver refused or failed
+    │   └── HomeserverAway          no connection can be made to it
     └── NetworkError                the foreign network refused or failed
         └── CredentialsError        the network no longer accepts this login
 
@@ -75,6 +76,14 @@ class HomeserverError(BridgeError):
         super().__init__(message, certain=certain, retry_after=retry_after)
         self.status = status
         self.errcode = errcode
+
+
+class HomeserverAway(HomeserverError):
+    """No connection can be made to the homeserver at ``url``."""
+
+    def __init__(self, message: str, url: str) -> None:
+        super().__init__(message, certain=True, retry_after=1.0)
+        self.url = url
 
 
 class NetworkError(BridgeError):

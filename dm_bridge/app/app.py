@@ -35,7 +35,7 @@ from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.whose import Whose
 from dm_bridge.config import Config
-from dm_bridge.errors import AdminError
+from dm_bridge.errors import AdminError, BridgeError, HomeserverAway
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
@@ -261,7 +261,9 @@ class App:
             lambda rooms: self._tenancy.wake_rooms(rooms),
             deliveries.settle,
         )
-        self._to_matrix: Lanes[PortalKey] = Lanes("to Matrix", to_matrix.drain, queues.paused_chat)
+        self._to_matrix: Lanes[PortalKey] = Lanes(
+            "to Matrix", to_matrix.drain, queues.paused_chat, self._nobody_there
+        )
         self._to_remote: Lanes[RoomId] = Lanes(
             "to the network", to_remote.drain, queues.paused_room
         )
@@ -310,6 +312,9 @@ class App:
 
     async def _tell(self, user: UserId, text: str) -> None:
         await self._management.tell(user, text)
+
+    def _nobody_there(self, error: BridgeError) -> bool:
+        return isinstance(error, HomeserverAway) and error.url == self._homeserver.url
 
     def _requeued(self, chats: set[PortalKey]) -> None:
         """What was put back may have been sent in part, before it was put aside."""

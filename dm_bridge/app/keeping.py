@@ -62,7 +62,9 @@ class Keeping:
         token = config.appservice.accounts_token.get_secret_value()
         owns = config.ghosts.owns
         self._stack = stack
-        self.as_users = Homeserver(config.homeserver.url, token, session, refusal=refusal)
+        self.as_users = Homeserver(
+            config.homeserver.url, token, session, refusal=refusal, budget=homeserver.budget
+        )
         self.accounts = Accounts(self.as_users, config.homeserver.domain, may_act_for)
         self.store = DirectStore(database)
         journals = JournalStore(database, is_instance=True)
@@ -94,7 +96,7 @@ class Keeping:
         )
         watching = watch_session(config.direct.watch_accounts)
         stack.push_async_callback(watching.close)
-        watcher = Homeserver(config.homeserver.url, token, watching)
+        watcher = Homeserver(config.homeserver.url, token, watching, budget=homeserver.budget)
         self.observation = Observation(
             self.keeper,
             lambda account, patience: DirectWatch(watcher, account, self._may_watch, patience),

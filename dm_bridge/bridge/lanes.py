@@ -1,19 +1,28 @@
 """Lanes: work that is in order within a key and concurrent between keys.
 
-The rule that must never break: one key's trouble, however long it lasts, delays no other key. The
-database says what is to be done; a lane is only woken, so nothing is lost when one dies.
+A key whose drain runs has a task; one that waits has none: neither for its turn, nor through a pause after
+trouble, nor while nobody can be reached. So `AT_ONCE` bounds the memory, however many keys have something waiting.
+
+While nobody can be reached (an *outage*: the homeserver refuses connections) every key waits for the same thing.
+Then one of them tries, now and then, for all; when it gets through, all go on, in the order in which they came.
+
+The rule that must never break: one key's trouble, however long it lasts, delays no other key, and one key's
+backlog delays no other key for longer than `TURN`. The database says what is to be done; a lane is only woken, so
+nothing is lost when one dies.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
+import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Generic, TypeVar
 
 import structlog
 
-from dm_bridge.errors import BridgeError
+from dm_bridge.errors import BridgeError, StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -21,14 +30,21 @@ K = TypeVar("K")
 
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
+LONGEST_OUTAGE_PAUSE = 10.0
+"""Seconds between two tries, at most, while nobody can be reached."""
 GRACE = 5.0
+AT_ONCE = 1000
+"""Keys whose drains run at once."""
+TURN = 1.0
+"""Seconds after which a drain makes way when others wait for their turn."""
 
 
 class Lanes(Generic[K]):
-    """Runs ``drain(key)``, which works until nothing is left, whenever a key is woken.
+    """Runs ``drain(key)``, which works until nothing is left or `ends`, whenever a key is woken.
 
     When ``drain`` raises, the lane pauses (``retry_after`` of the error, or exponential with jitter, at
     most a minute) and runs it again. ``on_pause(key, reason)`` is run at each pause; it does not raise.
+    ``outage``: whether an error means that nobody can be reached, so that no other key needs to try.
     """
 
     def __init__(
@@ -36,14 +52,24 @@ class Lanes(Generic[K]):
         name: str,
         drain: Callable[[K], Awaitable[None]],
         on_pause: Callable[[K, str], Awaitable[None]] | None = None,
+        outage: Callable[[BridgeError], bool] = lambda error: False,
+        at_once: int = AT_ONCE,
     ) -> None:
         self._name = name
         self._drain = drain
         self._on_pause = on_pause
-        self.pausing = 0
-        """How many lanes pause now."""
+        self._outage = outage
+        self._at_once = at_once
         self._tasks: dict[K, asyncio.Task[None]] = {}
-        self._woken: dict[K, asyncio.Event] = {}
+        self._began: dict[K, float] = {}
+        self._woken: set[K] = set()  # of those that run: to be run once more
+        self._queue: dict[K, None] = {}  # in the order in which they came
+        self._paused: dict[K, tuple[asyncio.TimerHandle, float]] = {}
+        self._telling: set[K] = set()
+        self._failures: dict[K, int] = {}
+        self._held: dict[K, None] = {}  # through an outage, in the order in which they came
+        self._tries: int = 0  # since the outage began; 0: there is none
+        self._next_try: asyncio.TimerHandle | None = None
         self._leaving: set[K] = set()
         self._running = False
         self.stopping = False
@@ -54,28 +80,42 @@ class Lanes(Generic[K]):
 
     def nudge(self) -> None:
         """Whoever pauses after trouble may try again: the trouble may be over."""
-        for woken in self._woken.values():
-            woken.set()
+        for key in list(self._paused):
+            self._hurry(key)
+        self._woken.update(self._telling)
+
+    @property
+    def pausing(self) -> int:
+        """How many keys pause now, or wait for the end of an outage."""
+        return len(self._paused) + len(self._telling) + len(self._held)
 
     @property
     def keys(self) -> Collection[K]:
-        """Whose ``drain`` runs, or pauses."""
-        return self._tasks.keys()
+        """Whose ``drain`` runs, or will."""
+        return [*self._tasks, *self._queue, *self._paused, *self._held]
 
     def ends(self, key: K) -> bool:
         """Whether ``drain(key)`` is to return after the piece of work that it is about."""
-        return self.stopping or key in self._leaving
+        if self.stopping or key in self._leaving:
+            return True
+        if self._queue and time.monotonic() - self._began.get(key, 0.0) > TURN:
+            self._woken.add(key)  # it goes on when the others had their turn
+            return True
+        return False
 
     def wake(self, key: K) -> None:
         """Make sure that ``drain(key)`` runs from its start, soon, once more."""
         if not self._running or key in self._leaving:
             return
         if key in self._tasks:
-            self._woken[key].set()
-            return
-        self._woken[key] = asyncio.Event()
-        task = asyncio.create_task(self._run(key), name=f"{self._name}: {key}")
-        self._tasks[key] = task
+            self._woken.add(key)
+        elif key in self._paused:
+            self._hurry(key)
+        elif self._tries:
+            self._held.setdefault(key)
+        else:
+            self._queue.setdefault(key)
+            self._fill()
 
     async def stop(self) -> None:
         """Let every lane finish what it is about, `GRACE` seconds at most; then cancel it.
@@ -85,11 +125,14 @@ class Lanes(Generic[K]):
         """
         self._running = False
         self.stopping = True
-        await self._end(list(self._tasks))
+        if self._next_try is not None:
+            self._next_try.cancel()
+        await self._end(self.keys)
 
     async def end(self, keys: Collection[K]) -> None:
         """The same for some keys, which can be woken again afterwards."""
-        leaving = [key for key in keys if key in self._tasks]
+        known = set(self.keys)
+        leaving = [key for key in keys if key in known]
         self._leaving.update(leaving)
         try:
             await self._end(leaving)
@@ -98,55 +141,148 @@ class Lanes(Generic[K]):
 
     async def _end(self, keys: Collection[K]) -> None:
         for key in keys:
-            self._woken[key].set()
-        tasks = [self._tasks[key] for key in keys]
+            self._queue.pop(key, None)
+            self._held.pop(key, None)
+            if key in self._paused:
+                self._paused.pop(key)[0].cancel()
+            self._failures.pop(key, None)
+        tasks = [self._tasks[key] for key in keys if key in self._tasks]
+        for key in self._telling.intersection(keys):
+            self._tasks[key].cancel()  # it is only told that the key pauses
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _run(self, key: K) -> None:
-        woken = self._woken[key]
-        failures = 0
-        try:
-            while not self.ends(key):
-                woken.clear()
-                try:
-                    await self._drain(key)
-                    failures = 0
-                except BridgeError as error:
-                    failures += 1
-                    await self._pause(key, error.retry_after, failures, str(error))
-                    continue
-                except Exception:
-                    failures += 1
-                    log.exception("a lane met an error of our own", lane=self._name)
-                    await self._pause(key, None, failures, "an error of our own")
-                    continue
-                if not woken.is_set():
-                    return
-        finally:
-            del self._tasks[key]
-            del self._woken[key]
+    # -- turns
 
-    async def _pause(self, key: K, retry_after: float | None, failures: int, reason: str) -> None:
-        backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(failures - 1, 10))
-        pause = max(retry_after or 0.0, backoff * random.uniform(0.5, 1))  # noqa: S311
-        if self.ends(key):
-            return
-        log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
-        woken = self._woken[key]
-        woken.clear()
-        self.pausing += 1
+    def _fill(self) -> None:
+        while self._queue and len(self._tasks) < self._at_once:
+            key = next(iter(self._queue))
+            del self._queue[key]
+            self._begin(key)
+
+    def _begin(self, key: K) -> None:
+        self._woken.discard(key)
+        self._began[key] = time.monotonic()
+        self._tasks[key] = asyncio.create_task(self._run(key), name=f"{self._name}: {key}")
+
+    async def _run(self, key: K) -> None:
+        pause: float | None = None
         try:
-            async with asyncio.timeout(pause):
-                if self._on_pause is not None:
-                    await self._on_pause(key, reason)
-                await woken.wait()
-                if not self.ends(key):
-                    await asyncio.sleep(min(pause, FIRST_PAUSE))
-        except TimeoutError:
-            pass
+            try:
+                await self._drain(key)
+            except BridgeError as error:
+                if self._outage(error):
+                    self._hold(key, str(error))
+                    return
+                if not isinstance(error, StorageError):
+                    self._over()
+                pause = await self._failed(key, error.retry_after, str(error))
+            except Exception:
+                log.exception("a lane met an error of our own", lane=self._name)
+                pause = await self._failed(key, None, "an error of our own")
+            else:
+                self._failures.pop(key, None)
+                self._over()
         finally:
-            self.pausing -= 1
+            del self._tasks[key], self._began[key]
+            again = key in self._woken
+            self._woken.discard(key)
+            if self.stopping or key in self._leaving:
+                self._held.pop(key, None)
+            elif pause is not None:
+                self._pause(key, min(pause, FIRST_PAUSE) if again else pause)
+            elif again:
+                self.wake(key)
+            self._fill()
+            self._try_later()
+
+    # -- pauses
+
+    async def _failed(self, key: K, retry_after: float | None, reason: str) -> float:
+        """Say that a key pauses; returns for how many more seconds."""
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(failures - 1, 10))
+        pause: float = max(retry_after or 0.0, backoff * random.uniform(0.5, 1))  # noqa: S311
+        if self.stopping or key in self._leaving:
+            return pause
+        log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
+        began = time.monotonic()
+        await self._tell(key, reason, pause)
+        return max(0.0, pause - (time.monotonic() - began))
+
+    async def _tell(self, key: K, reason: str, within: float) -> None:
+        if self._on_pause is None:
+            return
+        self._telling.add(key)
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(within):
+                    await self._on_pause(key, reason)
+        finally:
+            self._telling.discard(key)
+
+    def _pause(self, key: K, seconds: float) -> None:
+        loop = asyncio.get_running_loop()
+        self._paused[key] = loop.call_later(seconds, self._resume, key), loop.time() + seconds
+
+    def _hurry(self, key: K) -> None:
+        timer, until = self._paused[key]
+        left = until - asyncio.get_running_loop().time()
+        if left > FIRST_PAUSE:
+            timer.cancel()
+            self._pause(key, FIRST_PAUSE)
+
+    def _resume(self, key: K) -> None:
+        del self._paused[key]
+        self.wake(key)
+
+    # -- outages
+
+    def _hold(self, key: K, reason: str) -> None:
+        """Nobody can be reached: all wait, and one of them tries."""
+        if not self._tries:
+            self._tries = 1
+            log.warning(
+                "all lanes wait until somebody can be reached", lane=self._name, reason=reason
+            )
+        self._held = {key: None, **self._held, **self._queue}
+        self._queue.clear()
+        self._woken.discard(key)
+
+    def _try_later(self) -> None:
+        if not self._tries or self._next_try is not None or self.stopping:
+            return
+        pause = min(LONGEST_OUTAGE_PAUSE, FIRST_PAUSE * 2.0 ** min(self._tries - 1, 10))
+        self._tries += 1
+        loop = asyncio.get_running_loop()
+        self._next_try = loop.call_later(pause * random.uniform(0.5, 1), self._try_one)  # noqa: S311
+
+    def _try_one(self) -> None:
+        self._next_try = None
+        if not self._held:
+            self._tries = 0
+            return
+        key = next(key for key in self._held)
+        del self._held[key]
+        if key in self._tasks:
+            self._woken.add(key)
+        else:
+            self._begin(key)
+
+    def _over(self) -> None:
+        """Somebody was reached."""
+        if not self._tries:
+            return
+        log.info(
+            "somebody can be reached again; all lanes go on", lane=self._name, n=len(self._held)
+        )
+        self._tries = 0
+        if self._next_try is not None:
+            self._next_try.cancel()
+            self._next_try = None
+        held, self._held = self._held, {}
+        for key in held:
+            self.wake(key)

@@ -23,8 +23,9 @@ import orjson
 from mautrix.api import Path, PathBuilder
 from yarl import URL
 
-from dm_bridge.errors import HomeserverError
+from dm_bridge.errors import HomeserverAway, HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId
+from dm_bridge.matrix.budget import Budget
 
 ATTEMPT_DEADLINE = 60.0
 TOTAL_DEADLINE = 120.0
@@ -38,6 +39,7 @@ class Homeserver:
 
     ``session``: one that repeats nothing by itself (`dm_bridge.matrix.sessions`). ``unreachable``: called when no
     connection can be made. ``refusal``: why nothing may be changed now, if so; asked right before every attempt.
+    ``budget``: shared by all that talk to the same homeserver.
     """
 
     def __init__(
@@ -47,13 +49,14 @@ class Homeserver:
         session: aiohttp.ClientSession,
         unreachable: Callable[[], None] = lambda: None,
         refusal: Callable[[], str | None] = lambda: None,
+        budget: Budget | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._token = token
         self._session = session
         self._unreachable = unreachable
         self._refusal = refusal
-        self._not_before = 0.0
+        self.budget = budget or Budget()
 
     async def request(
         self,
@@ -99,13 +102,14 @@ class Homeserver:
 
         GET and PUT are repeated after failures that may pass, until ``deadline`` seconds are over, each
         attempt at most ``attempt_deadline`` seconds; POST only when it surely had no effect, and so are
-        they without ``repeat_unsure``; nothing is repeated with ``once``.
+        they without ``repeat_unsure``, and then not while nobody can be reached; nothing is repeated
+        with ``once``.
         Raises `HomeserverError`.
         """
         until = time.monotonic() + deadline
         failures = 0
         while True:
-            await self._wait_for_budget(until)
+            await self.budget.wait(until)
             try:
                 timeout = min(attempt_deadline, max(1.0, until - time.monotonic()))
                 return await self._attempt(method, path, user, data, query, timeout)
@@ -116,18 +120,13 @@ class Homeserver:
                 if delay is None or not (error.certain or repeatable):
                     raise
                 if error.status == 429:
-                    self._not_before = max(self._not_before, time.monotonic() + delay)
-                if once:
+                    self.budget.limited(delay)
+                if once or (not repeat_unsure and isinstance(error, HomeserverAway)):
                     raise
                 pause = max(delay, min(30.0, 0.5 * 2**failures) * random.uniform(0.5, 1))  # noqa: S311
                 if time.monotonic() + pause >= until:
                     raise
             await asyncio.sleep(pause)
-
-    async def _wait_for_budget(self, until: float) -> None:
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(min(wait, max(0.0, until - time.monotonic())))
 
     async def _attempt(
         self,
@@ -155,11 +154,10 @@ class Homeserver:
                     return _answer(response.status, response.headers, raw, path)
         except aiohttp.ClientConnectorError as error:
             self._unreachable()
-            raise HomeserverError(
+            raise HomeserverAway(
                 f"The homeserver at {self.url} cannot be reached ({error.os_error.strerror or error}). "
                 "Check that it runs and that homeserver.url is right.",
-                certain=True,
-                retry_after=1.0,
+                self.url,
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise HomeserverError(

@@ -9,7 +9,7 @@ import pytest
 
 from dm_bridge.bridge import lanes as module
 from dm_bridge.bridge.lanes import Lanes
-from dm_bridge.errors import HomeserverError, StorageError
+from dm_bridge.errors import BridgeError, HomeserverAway, HomeserverError, StorageError
 
 from .fakes import until
 
@@ -279,4 +279,147 @@ async def test_telling_of_a_pause_does_not_make_it_longer() -> None:
     lanes.start()
     lanes.wake("a")
     await until(lambda: work.runs == ["a", "a"])
+    await lanes.stop()
+
+
+def tasks_of(name: str) -> int:
+    return sum(task.get_name().startswith(f"{name}: ") for task in asyncio.all_tasks())
+
+
+def away(error: BridgeError) -> bool:
+    return isinstance(error, HomeserverAway)
+
+
+async def test_no_more_drains_run_at_once_than_allowed_and_the_others_come_in_their_order() -> None:
+    gate = asyncio.Event()
+
+    async def wait(key: str, run: int) -> None:
+        await gate.wait()
+
+    work = Work(wait)
+    lanes: Lanes[str] = Lanes("bounded", work.drain, at_once=3)
+    lanes.start()
+    keys = [str(number) for number in range(20)]
+    for key in keys:
+        lanes.wake(key)
+    await until(lambda: len(work.runs) == 3)
+    assert tasks_of("bounded") == 3
+    assert set(lanes.keys) == set(keys)
+    gate.set()
+    await until(lambda: len(work.runs) == 20)
+    assert work.runs == keys
+    assert work.most_at_once == 3
+    await lanes.stop()
+
+
+async def test_a_long_backlog_makes_way_for_who_waits_and_goes_on_afterwards(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TURN", 0.01)
+    left = {"long": 50, "short": 1}
+    order: list[str] = []
+    lanes: Lanes[str]
+
+    async def carry(key: str) -> None:
+        while left[key]:
+            await asyncio.sleep(0.002)
+            left[key] -= 1
+            order.append(key)
+            if lanes.ends(key):
+                return
+
+    lanes = Lanes("test", carry, at_once=1)
+    lanes.start()
+    lanes.wake("long")
+    lanes.wake("short")
+    await until(lambda: not any(left.values()))
+    await lanes.stop()
+    assert order.index("short") < 40
+    assert order.count("long") == 50
+
+
+async def test_through_an_outage_one_key_tries_for_all_and_nobody_else_has_a_task() -> None:
+    reachable = False
+    done: list[str] = []
+
+    async def reach(key: str, run: int) -> None:
+        await asyncio.sleep(0)
+        if not reachable:
+            raise HomeserverAway("It cannot be reached.", "http://hs")
+        done.append(key)
+
+    work = Work(reach)
+    lanes: Lanes[str] = Lanes("outage", work.drain, outage=away)
+    lanes.start()
+    keys = [str(number) for number in range(500)]
+    for key in keys:
+        lanes.wake(key)
+    await until(lambda: len(work.runs) >= 500)
+    for number in range(500, 1000):
+        lanes.wake(str(number))
+    before = len(work.runs)
+    await until(lambda: len(work.runs) >= before + 3)
+    tried = work.runs[before:]
+    assert set(tried) == {tried[0]}
+    assert tasks_of("outage") <= 1
+    assert lanes.pausing >= 999
+    reachable = True
+    await until(lambda: len(done) == 1000)
+    assert sorted(done) == sorted(str(number) for number in range(1000))
+    assert lanes.pausing == 0
+    await lanes.stop()
+
+
+async def test_an_answer_of_any_kind_ends_an_outage() -> None:
+    runs = 0
+
+    async def answer(key: str, run: int) -> None:
+        nonlocal runs
+        runs += 1
+        if runs <= 3:
+            raise HomeserverAway("It cannot be reached.", "http://hs")
+        if runs == 4:
+            raise HomeserverError("busy", status=500, retry_after=30)
+
+    work = Work(answer)
+    lanes: Lanes[str] = Lanes("test", work.drain, outage=away)
+    lanes.start()
+    for key in ("a", "b", "c"):
+        lanes.wake(key)
+    await until(lambda: runs == 6)
+    assert lanes.pausing == 1
+    await lanes.stop()
+
+
+async def test_what_leaves_through_an_outage_or_a_pause_is_not_run_again() -> None:
+    async def fail(key: str, run: int) -> None:
+        if key == "pausing":
+            raise HomeserverError("busy", retry_after=30)
+        raise HomeserverAway("It cannot be reached.", "http://hs")
+
+    work = Work(fail)
+    lanes: Lanes[str] = Lanes("test", work.drain, outage=away)
+    lanes.start()
+    for key in ("pausing", "a", "b"):
+        lanes.wake(key)
+    await until(lambda: len(work.runs) >= 3 and lanes.pausing == 3)
+    await lanes.end(["a", "b", "pausing"])
+    assert list(lanes.keys) == []
+    runs = len(work.runs)
+    await asyncio.sleep(0.1)
+    assert len(work.runs) == runs
+    await lanes.stop()
+
+
+async def test_pauses_take_no_tasks() -> None:
+    async def fail(key: str, run: int) -> None:
+        raise HomeserverError("busy", retry_after=30)
+
+    lanes: Lanes[str] = Lanes("pausing", Work(fail).drain)
+    lanes.start()
+    for number in range(100):
+        lanes.wake(str(number))
+    await until(lambda: lanes.pausing == 100)
+    await until(lambda: tasks_of("pausing") == 0)
+    assert len(lanes.keys) == 100
     await lanes.stop()
