@@ -174,7 +174,7 @@ class NullHomeserver:
                 self._pushing.add(task)
                 task.add_done_callback(self._pushing.discard)
             case "finished":
-                return {"at": self.record.finished(order["portal"])}
+                return {"at": [self.record.finished(portal) for portal in order["portals"]]}
             case "stats":
                 return self._stats()
         return {}
