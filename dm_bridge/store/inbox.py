@@ -31,6 +31,7 @@ from dm_bridge.store.groups import Groups
 from dm_bridge.store.reasons import storable
 
 MAX_KEY_BYTES = 255
+ADD_AT_ONCE = 50
 READ_AT_ONCE = 20
 """Chats whose rows are read together: all of them are in memory then."""
 
@@ -72,14 +73,32 @@ class InboxStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._adds = Groups(self._add, ADD_AT_ONCE)
         self._reads = Groups(self._read, READ_AT_ONCE)
         self._outcomes = Groups(self._record)
 
     async def add(self, items: Sequence[tuple[LoginId, RemoteEvent]]) -> set[PortalKey]:
-        """Commit events, in order. Returns the chats that now have something new waiting."""
+        """Commit events, in order. Returns the chats that now have something new waiting.
+
+        What several ask for at the same time is one commit (`Groups`).
+        """
+        return await self._adds.add(items)
+
+    async def _add(
+        self, groups: Sequence[Sequence[tuple[LoginId, RemoteEvent]]]
+    ) -> Sequence[set[PortalKey]]:
+        items = [item for group in groups for item in group]
         async with self._database.connection() as connection:
-            rows = await connection.fetch(f"{_ADD} RETURNING login_id, chat_id", *_columns(items))
-        return {PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows}
+            rows = await connection.fetch(
+                f"{_ADD} RETURNING login_id, chat_id, remote_id", *_columns(items)
+            )
+        new = {tuple(row) for row in rows}
+        answers: list[set[PortalKey]] = []
+        for group in groups:
+            added = [(login, event.chat, _row_id(event)) for login, event in group]
+            answers.append({PortalKey(login, chat) for login, chat, _ in new.intersection(added)})
+            new.difference_update(added)  # what two bring is new for the first of them
+        return answers
 
     async def add_at(
         self, login: LoginId, events: Sequence[RemoteEvent], before: str | None, position: str

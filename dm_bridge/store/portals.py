@@ -7,11 +7,12 @@ attempts to open the same chat meet here, not on the homeserver.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.store.database import Database
+from dm_bridge.store.groups import Groups
 
 
 class PortalState(enum.Enum):
@@ -78,6 +79,8 @@ class PortalStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._by_key = Groups(self._get)
+        self._by_room = Groups(self._get_by_room)
 
     async def reserve(self, key: PortalKey, contact: ContactId, ghost: UserId) -> PortalRow:
         """The portal for ``key``, made now if there was none."""
@@ -98,22 +101,33 @@ class PortalStore:
         return _portal(*row)
 
     async def get(self, key: PortalKey) -> PortalRow | None:
-        """The portal for ``key``, or None."""
+        """The portal for ``key``, or None. Read for many keys at once (`Groups`); so is `by_room`."""
+        return await self._by_key.add(key)
+
+    async def _get(self, keys: Sequence[PortalKey]) -> Sequence[PortalRow | None]:
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(
-                f"SELECT {_COLUMNS} FROM portal WHERE login_id = $1 AND chat_id = $2",
-                key.login,
-                key.chat,
+            rows = await connection.fetch(
+                f"""
+                SELECT {_COLUMNS} FROM portal
+                WHERE (login_id, chat_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+                """,
+                [key.login for key in keys],
+                [key.chat for key in keys],
             )
-        return None if row is None else _portal(*row)
+        found = {portal.key: portal for portal in (_portal(*row) for row in rows)}
+        return [found.get(key) for key in keys]
 
     async def by_room(self, room: RoomId) -> PortalRow | None:
         """The portal whose room is ``room``, or None."""
+        return await self._by_room.add(room)
+
+    async def _get_by_room(self, rooms: Sequence[RoomId]) -> Sequence[PortalRow | None]:
         async with self._database.connection() as connection:
-            row = await connection.fetchrow(
-                f"SELECT {_COLUMNS} FROM portal WHERE room_id = $1", room
+            rows = await connection.fetch(
+                f"SELECT {_COLUMNS} FROM portal WHERE room_id = ANY($1::text[])", rooms
             )
-        return None if row is None else _portal(*row)
+        found = {portal.room: portal for portal in (_portal(*row) for row in rows)}
+        return [found.get(room) for room in rooms]
 
     async def by_former_room(self, room: RoomId) -> PortalRow | None:
         """The portal that had ``room`` before the one it has now, or None."""
