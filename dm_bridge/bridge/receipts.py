@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 4
 """Receipts under way at once."""
 DEADLINE = 10.0
+PAUSE = 0.5
+"""Seconds between two receipts in a room: what is delivered meanwhile needs only one."""
 MAX_ROOMS = 1000
 """Rooms whose receipt may wait; others get none for now."""
 
@@ -53,13 +55,14 @@ class Receipts:
 
     async def _send(self, room: RoomId) -> None:
         try:
-            async with self._slots:
-                while (newest := self._newest.pop(room, None)) is not None:
-                    event, ghost = newest
-                    path = Path.v3.rooms[room].receipt["m.read"][event]
+            while (newest := self._newest.pop(room, None)) is not None:
+                event, ghost = newest
+                path = Path.v3.rooms[room].receipt["m.read"][event]
+                async with self._slots:
                     await self._homeserver.request(
                         "POST", path, user=ghost, body={}, deadline=DEADLINE
                     )
+                await asyncio.sleep(PAUSE)
         except BridgeError as error:
             log.info("a receipt could not be sent", room=room, reason=str(error))
         finally:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from mautrix.api import PathBuilder
 
+from dm_bridge.bridge import receipts as receipts_module
 from dm_bridge.bridge.delivery import (
     DELIVERED,
     GIVEN_UP,
@@ -528,7 +529,10 @@ async def test_a_homeserver_that_refuses_a_notice_for_good_keeps_nothing_up(
     assert await carrier.outbox.waiting(ROOM, 10) == []
 
 
-async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way() -> None:
+async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receipts_module, "PAUSE", 0.0)
     said, receipts_sent = Said(), asyncio.Event()
 
     async def slow(method: str, path: PathBuilder, **_: Any) -> Json:
@@ -547,6 +551,23 @@ async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way(
     receipts.note(ROOM, EventId("event5"), OWNER)
     await asyncio.sleep(0.01)
     assert said.receipts[-1] == ("event5", None)
+    await receipts.stop()
+
+
+async def test_what_is_delivered_soon_after_a_receipt_waits_for_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receipts_module, "PAUSE", 0.2)
+    said = Said()
+    receipts = Receipts(said)  # type: ignore[arg-type]
+    for number in range(20):
+        receipts.note(ROOM, EventId(f"event{number}"), OWNER)
+        await asyncio.sleep(0.001)
+    assert [unquote(path).rpartition("/")[2] for path, _ in said.receipts] == ["event0"]
+    async with asyncio.timeout(5):
+        while len(said.receipts) < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert [unquote(path).rpartition("/")[2] for path, _ in said.receipts] == ["event0", "event19"]
     await receipts.stop()
 
 
