@@ -238,7 +238,7 @@ class Logins:
                 await self._set_state(live, LoginState.LOGGED_OUT, "")
             live.state = SessionState(SessionStatus.LOGGED_OUT)
             self._states.note(live.row, live.state)
-                if self._hooks is not None:
+            if self._hooks is not None:
                 await self._hooks.logged_out(live.row)
         finally:
             self.end(owner)

@@ -11,6 +11,7 @@ from dm_bridge.connectors.xmpp.login import XmppLogin
 from dm_bridge.connectors.xmpp.quiet import quiet_slixmpp
 from dm_bridge.connectors.xmpp.sasl import use_bounded_scram
 from dm_bridge.connectors.xmpp.session import XmppSession
+from dm_bridge.connectors.xmpp.spacing import Spacing
 from dm_bridge.connectors.xmpp.transport import Routes
 from dm_bridge.ids import ChatId, ContactId, NetworkName
 from dm_bridge.network.api import EventSink, Login
@@ -28,6 +29,7 @@ class XmppNetwork:
     def __init__(self, config: XmppConfig) -> None:
         self._config = config
         self._routes = Routes(dict(config.servers))
+        self._spacing = Spacing()
 
     async def start(self) -> None:
         """Raises `ConfigError` when an authority file of the configuration cannot be used."""
@@ -43,7 +45,7 @@ class XmppNetwork:
 
     def open_session(self, login: Login, sink: EventSink) -> XmppSession:
         domain = login.remote.rpartition("@")[2]
-        return XmppSession(login, self._routes.to(domain), self._config, sink)
+        return XmppSession(login, self._routes.to(domain), self._config, sink, self._spacing)
 
     def parse_contact(self, text: str) -> ContactId:
         return bare_jid(text)

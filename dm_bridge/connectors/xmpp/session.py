@@ -26,6 +26,7 @@ from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError, StreamConflictError
 from dm_bridge.connectors.xmpp.intake import Intake
+from dm_bridge.connectors.xmpp.spacing import Spacing
 from dm_bridge.connectors.xmpp.stanzas import (
     Ignored,
     archive_id,
@@ -52,8 +53,11 @@ _NAMES = 1000
 class XmppSession:
     """See `dm_bridge.network.api.Session`."""
 
-    def __init__(self, login: Login, route: Route, config: XmppConfig, sink: EventSink) -> None:
+    def __init__(
+        self, login: Login, route: Route, config: XmppConfig, sink: EventSink, spacing: Spacing
+    ) -> None:
         self._login = login
+        self._spacing = spacing
         self._route = route
         self._config = config
         self._sink = sink
@@ -111,6 +115,9 @@ class XmppSession:
             previous = None if client is None else client.resumption()
             live_since: float | None = None
             error: Exception | None = None
+            await self._spacing.turn()
+            if self._stop.is_set():
+                return
             try:
                 client = self._client = self._new_client(previous)
                 self._begun &= await client.open(self._config.connect_timeout)
