@@ -14,7 +14,7 @@ import asyncio
 import io
 import json
 import random
-import time
+from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -102,12 +102,13 @@ class Homeserver:
         they without ``repeat_unsure``; nothing is repeated with ``once``.
         Raises `HomeserverError`.
         """
-        until = time.monotonic() + deadline
+        now = get_running_loop().time
+        until = now() + deadline
         failures = 0
         while True:
             await self._wait_for_budget(until)
             try:
-                timeout = min(attempt_deadline, max(1.0, until - time.monotonic()))
+                timeout = min(attempt_deadline, max(1.0, until - now()))
                 return await self._attempt(method, path, user, data, query, timeout)
             except HomeserverError as error:
                 failures += 1
@@ -116,18 +117,18 @@ class Homeserver:
                 if delay is None or not (error.certain or repeatable):
                     raise
                 if error.status == 429:
-                    self._not_before = max(self._not_before, time.monotonic() + delay)
+                    self._not_before = max(self._not_before, now() + delay)
                 if once:
                     raise
                 pause = max(delay, min(30.0, 0.5 * 2**failures) * random.uniform(0.5, 1))  # noqa: S311
-                if time.monotonic() + pause >= until:
+                if now() + pause >= until:
                     raise
             await asyncio.sleep(pause)
 
     async def _wait_for_budget(self, until: float) -> None:
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            await asyncio.sleep(min(wait, max(0.0, until - time.monotonic())))
+        now = get_running_loop().time()
+        if self._not_before > now:
+            await asyncio.sleep(min(self._not_before, max(now, until)) - now)
 
     async def _attempt(
         self,
