@@ -67,7 +67,10 @@ class Tenancy:
     # -- taking in
 
     async def accept(self, rows: Sequence[OutboxRow]) -> None:
-        """Commit events of the homeserver, and wake the rooms of those that are new, here or elsewhere."""
+        """Commit events of the homeserver, and wake their rooms, here or elsewhere.
+
+        Also for what is known already: when the answer to a commit was lost, it was committed and nobody woken.
+        """
         if not rows:
             return
         senders: dict[RoomId, UserId] = {}
@@ -77,9 +80,10 @@ class Tenancy:
         await self._adopt(set(whose.values()))
         ours = {room for room, user in whose.items() if self._shares.holds(user)}
         errands = [Errand(whose[room], ROOM, room) for room in senders if room not in ours]
-        for row in await self._outbox.add(rows, errands):
-            if row.room in ours:
-                self._to_remote.wake(row.room)
+        await self._outbox.add(rows, errands)
+        for room in senders:
+            if room in ours:
+                self._to_remote.wake(room)
         lost = [Errand(whose[r], ROOM, r) for r in ours if not self._shares.holds(whose[r])]
         if lost:
             await self._shares.leave_errands(lost)
