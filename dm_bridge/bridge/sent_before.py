@@ -5,7 +5,7 @@ not settle that: Synapse remembers an application service's transactions for hal
 is read back before anything is sent again.
 
 The rule that must never break: a message that may be in the room is looked for before it is sent; and what
-counts as found was written by the very user who would send it.
+counts as found was written by somebody who writes for its author.
 """
 
 from __future__ import annotations
@@ -55,17 +55,24 @@ class SentBefore:
         self._chats.pop(chat, None)
 
     async def find(
-        self, chat: PortalKey, room: RoomId, seen_by: UserId, senders: Collection[UserId]
+        self,
+        chat: PortalKey,
+        rooms: Callable[[], Awaitable[Iterable[RoomId]]],
+        seen_by: UserId,
+        senders: Collection[UserId],
     ) -> dict[Sent, EventId]:
         """What ``senders`` sent and is not recorded; nothing where there is no doubt.
 
+        ``rooms``: those where it may be, the chat's own and those that it had before.
         Raises `HomeserverError` when the room cannot be read for now.
         """
         if chat not in self._chats:
             return {}
         found = self._chats[chat]
         if found is None:
-            found = await self._read_back(chat, room, seen_by, senders)
+            found = {}
+            for room in await rooms():
+                found |= await self._read_back(chat, room, seen_by, senders)
             self._chats[chat] = found
         return found
 

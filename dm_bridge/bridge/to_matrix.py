@@ -9,7 +9,6 @@ room is read back (`sent_before`) before anything is sent again, under the same 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Iterable
 from typing import assert_never
@@ -28,7 +27,7 @@ from dm_bridge.errors import (
     UserError,
     may_pass,
 )
-from dm_bridge.ids import EventId, PortalKey, RemoteId, UserId, digest_id, message_id
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId, digest_id, message_id
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import code, in_parts, notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -49,12 +48,17 @@ EVENTS_OF_A_ROOM = 12  # that come with a new room, besides its messages
 
 
 class _Recorder:
-    """Records outcomes of one chat in small batches, while the next messages are on their way."""
+    """Records outcomes of one chat in small batches, while the next messages are on their way.
+
+    In order, and never a later one without those before it: the room is read back only as far as to the newest
+    message that is recorded.
+    """
 
     def __init__(self, inbox: InboxStore, key: PortalKey) -> None:
         self._inbox = inbox
         self._key = key
         self._outcomes: list[InboxOutcome] = []
+        self._batch: list[InboxOutcome] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def add(self, outcome: InboxOutcome, *, at_once: bool) -> None:
@@ -71,22 +75,34 @@ class _Recorder:
             self._write()
             await self._written()
 
-    async def close(self) -> None:
-        """As far as possible record what is known, whatever ended the lane."""
+    async def close(self) -> bool:
+        """As far as possible record what is known, whatever ended the lane. Whether all of it is recorded."""
         if self._writing is not None:
             await asyncio.wait([self._writing])
-        if self._outcomes:
-            with contextlib.suppress(StorageError):
+            if self._writing.cancelled() or self._writing.exception() is not None:
+                self._take_back()
+        try:
+            if self._outcomes:
                 await self._inbox.finish(self._key, self._outcomes)
+        except StorageError:
+            return False
+        return True
 
     def _write(self) -> None:
-        batch, self._outcomes = self._outcomes, []
-        self._writing = asyncio.create_task(self._inbox.finish(self._key, batch))
+        self._batch, self._outcomes = self._outcomes, []
+        self._writing = asyncio.create_task(self._inbox.finish(self._key, self._batch))
+
+    def _take_back(self) -> None:
+        self._outcomes, self._batch = self._batch + self._outcomes, []
 
     async def _written(self) -> None:
         writing, self._writing = self._writing, None
         if writing is not None:
-            await writing
+            try:
+                await writing
+            except BaseException:
+                self._take_back()
+                raise
 
 
 class ToMatrix:
@@ -151,7 +167,8 @@ class ToMatrix:
                     return
             self._sent_before.settle(key)
         finally:
-            await recorder.close()
+            if not await recorder.close():
+                self._sent_before.doubt([key])  # sent, and nobody will know from a record
 
     def _count(self, row: InboxRow, outcome: InboxOutcome) -> None:
         self._metrics.messages.labels("to_matrix", outcome.state).inc()
@@ -270,9 +287,7 @@ class ToMatrix:
 
     async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
         """The homeserver refused a message: look who is in the room, and open the portal again."""
-        stored = await self._portal_store.get(portal.key)
-        if stored is not None and stored.room == portal.room:
-            await self._portals.life.look_again(stored, portal.login)
+        await self._portals.look_again(portal)
         reopened = await self._open(portal.key, row.event)
         assert reopened is not None
         return reopened
@@ -295,8 +310,16 @@ class ToMatrix:
     ) -> EventId:
         self._happens(portal.login.owner, 1)
         sender = await self._sender(portal, message)
+        writers = [portal.ghost]
+        if (
+            message.from_self
+        ):  # it may have been sent before the user was there, or the bridge could act for them
+            writers = [portal.login.owner, self._portals.own_ghost(portal.login)]
         before = await self._sent_before.find(
-            portal.key, portal.room, portal.ghost, {sender, portal.ghost, portal.login.owner}
+            portal.key,
+            lambda: self._rooms_of(portal),
+            portal.ghost,
+            {portal.ghost, portal.login.owner, self._portals.own_ghost(portal.login)},
         )
         first: EventId | None = None
         for number, part in enumerate(in_parts(message.content)):
@@ -306,12 +329,17 @@ class ToMatrix:
                 content[PART] = number
             names = ("message", portal.key.login, portal.key.chat, remote_id)
             transaction = digest_id(*names, *([str(number)] if number else []))
-            event = before.get((sender, remote_id, number)) or await self._send(
+            found = (before.get((writer, remote_id, number)) for writer in writers)
+            event = next(filter(None, found), None) or await self._send(
                 portal, sender, content, transaction, message.sent_at
             )
             first = first or event
         assert first is not None
         return first
+
+    async def _rooms_of(self, portal: OpenPortal) -> list[RoomId]:
+        """Where a message of the chat may be: it may have got another room since the message was sent."""
+        return [portal.room, *await self._portal_store.former_rooms(portal.key)]
 
     async def _sender(self, portal: OpenPortal, message: RemoteMessage) -> UserId:
         """Who writes it in Matrix: the contact's ghost, the user, or where we cannot act for them, theirs."""
