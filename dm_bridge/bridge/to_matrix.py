@@ -43,6 +43,9 @@ log = structlog.get_logger(__name__)
 
 PAGE = 50
 NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched off
+REASONS_TO_REFUSE = (
+    3  # that a homeserver may have at once, as the user left, say, and replaced the room
+)
 BATCH = 10  # outcomes that are recorded together
 EVENTS_OF_A_ROOM = 12  # that come with a new room, besides its messages
 
@@ -192,13 +195,14 @@ class ToMatrix:
                 return None, InboxOutcome(
                     row.id, "dropped", reason="the login does not exist any more"
                 )
-            try:
-                return portal, await self._deliver(portal, row.id, event)
-            except HomeserverError as error:
-                if error.status != 403:
-                    raise
-                portal = await self._reopen(portal, row)
-                return portal, await self._deliver(portal, row.id, event)
+            for _ in range(REASONS_TO_REFUSE):
+                try:
+                    return portal, await self._deliver(portal, row.id, event)
+                except HomeserverError as error:
+                    if error.status != 403:
+                        raise
+                    portal = await self._reopen(portal, row)
+            return portal, await self._deliver(portal, row.id, event)
         except BridgeError as error:
             if may_pass(error):
                 raise

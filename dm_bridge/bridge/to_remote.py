@@ -304,8 +304,9 @@ class ToRemote:
         if refusal is not None or session is None:
             refusal = refusal or _NOT_CONNECTED
             told = _refusal(login, status, plain(login.name)) or _NOT_CONNECTED
-            await self._deliveries.undelivered(row, portal, told)
-            await self._failed(row, portal, "failed", refusal)
+            certain = row.attempted_at is None
+            await self._deliveries.undelivered(row, portal, told, certain=certain)
+            await self._failed(row, portal, "failed" if certain else "uncertain", refusal)
             return
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
         if row.attempted_at is None:
