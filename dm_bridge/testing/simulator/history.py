@@ -110,7 +110,7 @@ def _was_prompt(acts: tuple[Act, ...], world: World, checks: Checks) -> None:
     troubled = {
         (world.people[act.person].account.address, world.people[act.person].contacts[act.contact])
         for act in acts
-        if act.kind == "one room fails"
+        if act.kind in ("one room fails", "user_upgrades")  # whose client may let the ghost wait
     }
     for (account, contact), delay in checks.delays.items():
         if (account, contact) not in troubled and delay > PROMPT:

@@ -201,15 +201,18 @@ class World:
         return await bridge.receive(transaction, body)
 
     async def log_in(self, person: Person) -> None:
-        """A user logs in, and again, until it is recorded."""
-        while not self.is_logged_in(person):
+        """A user logs in, and again, until the bridge says that they are."""
+        while True:
             bridge = self.bridge
             if bridge is not None and bridge.ready:
                 done = bridge.network.login_of(person.account)
                 task = bridge.life.start(bridge.logins.add(person.id, FAKE, done))
                 await asyncio.wait([task])
-                if not task.cancelled() and isinstance(task.exception(), BridgeError):
-                    self.dice.say(f"{person.id}: could not log in ({task.exception()})")
+                error = None if task.cancelled() else task.exception()
+                if isinstance(error, BridgeError):
+                    self.dice.say(f"{person.id}: could not log in ({error})")
+                elif self.is_logged_in(person):
+                    return
             await asyncio.sleep(1.0)
 
     def is_logged_in(self, person: Person) -> bool:
