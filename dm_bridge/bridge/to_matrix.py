@@ -8,7 +8,6 @@ room is read back (`sent_before`) before anything is sent again, under the same 
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Iterable
 from typing import assert_never
@@ -18,12 +17,12 @@ import structlog
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.bridge.recorder import Recorder
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID, SentBefore
 from dm_bridge.errors import (
     BridgeError,
     HomeserverError,
     NetworkError,
-    StorageError,
     UserError,
     may_pass,
 )
@@ -46,66 +45,7 @@ NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched 
 REASONS_TO_REFUSE = (
     3  # that a homeserver may have at once, as the user left, say, and replaced the room
 )
-BATCH = 10  # outcomes that are recorded together
 EVENTS_OF_A_ROOM = 12  # that come with a new room, besides its messages
-
-
-class _Recorder:
-    """Records outcomes of one chat in small batches, while the next messages are on their way.
-
-    In order, and never a later one without those before it: the room is read back only as far as to the newest
-    message that is recorded.
-    """
-
-    def __init__(self, inbox: InboxStore, key: PortalKey) -> None:
-        self._inbox = inbox
-        self._key = key
-        self._outcomes: list[InboxOutcome] = []
-        self._batch: list[InboxOutcome] = []
-        self._writing: asyncio.Task[None] | None = None
-
-    async def add(self, outcome: InboxOutcome, *, at_once: bool) -> None:
-        """Take an outcome; raises what an earlier write raised."""
-        self._outcomes.append(outcome)
-        if at_once or len(self._outcomes) >= BATCH:
-            await self._written()
-            self._write()
-
-    async def flush(self) -> None:
-        """Return once everything is recorded."""
-        await self._written()
-        if self._outcomes:
-            self._write()
-            await self._written()
-
-    async def close(self) -> bool:
-        """As far as possible record what is known, whatever ended the lane. Whether all of it is recorded."""
-        if self._writing is not None:
-            await asyncio.wait([self._writing])
-            if self._writing.cancelled() or self._writing.exception() is not None:
-                self._take_back()
-        try:
-            if self._outcomes:
-                await self._inbox.finish(self._key, self._outcomes)
-        except StorageError:
-            return False
-        return True
-
-    def _write(self) -> None:
-        self._batch, self._outcomes = self._outcomes, []
-        self._writing = asyncio.create_task(self._inbox.finish(self._key, self._batch))
-
-    def _take_back(self) -> None:
-        self._outcomes, self._batch = self._batch + self._outcomes, []
-
-    async def _written(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            try:
-                await writing
-            except BaseException:
-                self._take_back()
-                raise
 
 
 class ToMatrix:
@@ -148,7 +88,7 @@ class ToMatrix:
 
     async def drain(self, key: PortalKey) -> None:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
-        recorder = _Recorder(self._inbox, key)
+        recorder = Recorder(self._inbox, key)
         try:
             while rows := await self._inbox.waiting(key, PAGE):
                 portal: OpenPortal | None = None
