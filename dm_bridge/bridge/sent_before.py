@@ -45,14 +45,19 @@ class SentBefore:
         self._homeserver = homeserver
         self._recorded = recorded
         self._chats: dict[PortalKey, dict[Sent, EventId] | None] = {}
+        self._rooms: dict[PortalKey, dict[RoomId, None]] = {}
 
-    def doubt(self, chats: Iterable[PortalKey]) -> None:
-        """In these chats, a message that still waits may have been sent."""
-        self._chats.update(dict.fromkeys(chats))
+    def doubt(self, chats: Iterable[PortalKey], room: RoomId | None = None) -> None:
+        """In these chats, a message that waits may have been sent, to ``room`` or any other of the chat's."""
+        for chat in chats:
+            self._chats[chat] = None
+            if room is not None:
+                self._rooms.setdefault(chat, {})[room] = None
 
     def settle(self, chat: PortalKey) -> None:
         """Nothing waits in this chat any more."""
         self._chats.pop(chat, None)
+        self._rooms.pop(chat, None)
 
     async def find(
         self,
@@ -71,7 +76,7 @@ class SentBefore:
         found = self._chats[chat]
         if found is None:
             found = {}
-            for room in await rooms():
+            for room in dict.fromkeys([*await rooms(), *self._rooms.get(chat, ())]):
                 found |= await self._read_back(chat, room, seen_by, senders)
             self._chats[chat] = found
         return found

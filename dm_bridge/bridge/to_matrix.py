@@ -317,7 +317,7 @@ class ToMatrix:
             )
         except HomeserverError as error:
             if not error.certain:
-                self._sent_before.doubt([portal.key])
+                self._sent_before.doubt([portal.key], portal.room)
             raise
 
     async def _recorded(self, key: PortalKey, message: RemoteId, event: EventId) -> bool:

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 import orjson
 
 from dm_bridge.ids import RoomId, UserId
-from dm_bridge.testing.fake_rooms import CREATE, Json, Refused, Room, Rooms
+from dm_bridge.testing.fake_rooms import CREATE, MEMBER, Event, Json, Refused, Room, Rooms
 
 TRANSACTIONS_KEPT = 1800.0
 Answer = tuple[int, Json]
@@ -184,6 +184,14 @@ class FakeHomeserver:
             tell(DirectWrite(user, self._read.get(user), body))
         return {}
 
+    def _seen_by(self, room: str, user: UserId) -> list[Event]:
+        """The events of a room, for who has left it up to then."""
+        found = self.rooms.room(room)
+        left = found.state.get((MEMBER, user))
+        if left is not None and left.content.get("membership") == "leave":
+            return [event for event in found.events if event.number <= left.number]
+        return self.rooms.joined(room, user).events
+
     def _in_room(
         self,
         method: str,
@@ -219,7 +227,7 @@ class FakeHomeserver:
                 ]
                 return {"chunk": members}
             case "GET", "messages":
-                return _page(self.rooms.joined(room, user), query)
+                return _page(self._seen_by(room, user), query)
             case "POST", "receipt", "m.read", event:
                 self.rooms.joined(room, user)
                 self.receipts[room, user] = event
@@ -227,12 +235,12 @@ class FakeHomeserver:
         raise NotImplementedError(f"{method} {rest} is not played here")
 
 
-def _page(room: Room, query: dict[str, str]) -> Json:
-    """One page of a room's events, from the newest back."""
+def _page(events: list[Event], query: dict[str, str]) -> Json:
+    """One page of events, from the newest back."""
     only = orjson.loads(query.get("filter", "{}"))
     kept = [
         event
-        for event in reversed(room.events)
+        for event in reversed(events)
         if event.sender in only.get("senders", [event.sender])
         and event.type in only.get("types", [event.type])
         and event.type != CREATE
