@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help venv demo test lint types contracts check bench direct-report lock clean
+.PHONY: help venv demo test simulate lint types contracts check bench direct-report lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -17,6 +17,9 @@ demo: venv ## bridge a private chat on real servers, and stay up (ARGS=--check: 
 test: ## the whole suite, on real servers
 	@tools/setup --tests
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+
+simulate: venv ## 10,000 histories with faults, in virtual time (ARGS: --seed S | --histories N --first S)
+	@exec $(BIN)/python -m dm_bridge.testing.simulator $(ARGS)
 
 lint: venv ## ruff: rules and formatting
 	@$(BIN)/ruff check .

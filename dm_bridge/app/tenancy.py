@@ -72,7 +72,10 @@ class Tenancy:
     # -- taking in
 
     async def accept(self, rows: Sequence[OutboxRow]) -> None:
-        """Commit events of the homeserver, and wake the rooms of those that are new, here or elsewhere."""
+        """Commit events of the homeserver, and wake their rooms, here or elsewhere.
+
+        Also for what is known already: when the answer to a commit was lost, it was committed and nobody woken.
+        """
         if not rows:
             return
         senders: dict[RoomId, UserId] = {}
@@ -84,8 +87,9 @@ class Tenancy:
         errands = [Errand(whose[room], ROOM, room) for room in senders if room not in ours]
         for row in await self._outbox.add(rows, errands):
             self._taken(row)
-            if row.room in ours:
-                self._to_remote.wake(row.room)
+        for room in senders:
+            if room in ours:
+                self._to_remote.wake(room)
         lost = [Errand(whose[r], ROOM, r) for r in ours if not self._shares.holds(whose[r])]
         if lost:
             await self._shares.leave_errands(lost)

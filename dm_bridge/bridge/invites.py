@@ -14,7 +14,7 @@ from dm_bridge.bridge.allowance import Allowance
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
-from dm_bridge.errors import BridgeError, HomeserverError, UserError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverError, NetworkError, UserError, may_pass
 from dm_bridge.ids import ContactId, EventId, NetworkName, PortalKey, RoomId, UserId, digest_id
 from dm_bridge.matrix import ghosts, rooms
 from dm_bridge.matrix.formatting import notice
@@ -111,7 +111,8 @@ class Invites:
             )
             return []
         session = self._logins.session(login.id)
-        assert session is not None
+        if session is None:  # it was there a moment ago
+            raise NetworkError("The login is not connected any more.", retry_after=1.0)
         return await self._settle(room, ghost, login, session)
 
     async def _replaces(self, room: RoomId, ghost: UserId) -> bool:
@@ -140,8 +141,17 @@ class Invites:
             await self._leave(room, ghost, "We have a chat already.")
             return []
         await self._portals.adopt(portal, login, network, room)
-        missed = await rooms.messages_by(self._homeserver, room, login.owner, seen_by=ghost)
-        return [OutboxRow(EventId(event["event_id"]), room, login.owner, event) for event in missed]
+        return await self.missed(room, login.owner, ghost)
+
+    async def missed(self, room: RoomId, user: UserId, ghost: UserId) -> list[OutboxRow]:
+        """What the user wrote of late, which is not pushed as far as it was before the ghost was there."""
+        try:
+            missed = await rooms.messages_by(self._homeserver, room, user, seen_by=ghost)
+        except HomeserverError as error:
+            if error.status != 403:
+                raise
+            return []  # the ghost is gone again
+        return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
 
     async def decline(self, room: RoomId, ghost: UserId, reason: str) -> None:
         """Refuse an invite, with a reason that clients show.

@@ -10,12 +10,12 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import structlog
 
 from dm_bridge.bridge.reports import BridgeStates
-from dm_bridge.errors import BridgeError, UserError
+from dm_bridge.errors import BridgeError, UserError, may_pass
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
 from dm_bridge.matrix.formatting import plain
 from dm_bridge.network.api import Login, Network, Session
@@ -28,10 +28,14 @@ from dm_bridge.store.sealing import SealingKey
 
 log = structlog.get_logger(__name__)
 
+T = TypeVar("T")
+
 CONNECTING_AT_ONCE = 32
 """Sessions that are begun at once, after a start or when another process is gone; a network is not stormed."""
 CONNECTED_WITHIN = 10.0
 """Seconds after which a session that is still connecting makes place for the next."""
+OPEN_AGAIN = 5.0
+"""Seconds until a login is opened again that could not be."""
 CLOSE_DEADLINE = 8.0
 
 TellUser = Callable[[UserId, str], Awaitable[None]]
@@ -282,6 +286,8 @@ class Logins:
         except BridgeError as error:
             live.state = SessionState(SessionStatus.UNKNOWN_ERROR, str(error))
             log.error("a login could not be opened", login=live.row.id, reason=str(error))
+            if may_pass(error):
+                self._in_background(self._open_later(live, error.retry_after or 0.0))
         except Exception:
             live.state = SessionState(
                 SessionStatus.UNKNOWN_ERROR, "Something went wrong in the bridge; tell its admin."
@@ -289,6 +295,14 @@ class Logins:
             log.exception("a login could not be opened for a reason of our own", login=live.row.id)
         self._states.note(live.row, live.state)
         return False
+
+    async def _open_later(self, live: _Live, seconds: float) -> None:
+        """Try again, unless the login was closed or replaced meanwhile."""
+        await asyncio.sleep(max(seconds, OPEN_AGAIN))
+        active = live.row.state is LoginState.ACTIVE
+        if self._live.get(live.row.id) is live and live.session is None and active:
+            opened = await self._open(live.row)
+            await self._connect_all([] if opened is None else [opened])
 
     async def _close(self, live: _Live) -> None:
         session, live.session = live.session, None
@@ -308,16 +322,19 @@ class Logins:
     # -- what sessions report
 
     async def delivered(self, login: LoginId, events: Sequence[RemoteEvent]) -> None:
-        """Commit what a session brought, and wake those who carry it on."""
-        chats = await self._inbox.add([(login, event) for event in events])
-        self._on_events(chats)
+        """Commit what a session brought, and wake those who carry it on.
+
+        Also for what is known already: when the answer to a commit was lost, it was committed and nobody woken.
+        """
+        await self._inbox.add([(login, event) for event in events])
+        self._on_events({PortalKey(login, event.chat) for event in events})
 
     async def delivered_at(
         self, login: LoginId, events: Sequence[RemoteEvent], before: str | None, position: str
     ) -> bool:
         """The same, and move the login's position; returns whether it was where the session left it."""
-        chats, moved = await self._inbox.add_at(login, events, before, position)
-        self._on_events(chats)
+        _, moved = await self._inbox.add_at(login, events, before, position)
+        self._on_events({PortalKey(login, event.chat) for event in events})
         return moved
 
     def reported(self, live: _Live, state: SessionState) -> None:
@@ -342,21 +359,37 @@ class Logins:
                 pass
 
     async def _refused(self, live: _Live, state: SessionState) -> None:
-        try:
-            await self._close(live)
-            async with self._changing:
-                replaced = self._live.get(live.row.id) is not live
-                if replaced or live.row.state is not LoginState.ACTIVE:
-                    return
-                await self._set_state(live, LoginState.BAD_CREDENTIALS, state.reason)
-            await self._tell(
+        await self._close(live)
+        if not await self._insist(lambda: self._record_refused(live, state)):
+            return
+        await self._insist(
+            lambda: self._tell(
                 live.row.owner,
                 f"⚠ {plain(live.row.name)} is disconnected. {plain(state.reason)} "
                 f"To go on, log in again: `login {live.row.network}`",
             )
-            self._on_connected(live.row.id)  # whoever waits for this login need wait no longer
-        except BridgeError as error:
-            log.error("a refused login could not be recorded", reason=str(error))
+        )
+        self._on_connected(live.row.id)  # whoever waits for this login need wait no longer
+
+    async def _record_refused(self, live: _Live, state: SessionState) -> bool:
+        """Whether that is news: not for a login that was replaced or ended meanwhile."""
+        async with self._changing:
+            replaced = self._live.get(live.row.id) is not live
+            if replaced or live.row.state is not LoginState.ACTIVE:
+                return False
+            await self._set_state(live, LoginState.BAD_CREDENTIALS, state.reason)
+            return True
+
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T | None:
+        """The result of ``work``, done again for as long as that may help; None when it does not."""
+        while True:
+            try:
+                return await work()
+            except BridgeError as error:
+                log.error("a refused login could not be dealt with", reason=str(error))
+                if not may_pass(error):
+                    return None
+                await asyncio.sleep(max(error.retry_after or 0.0, OPEN_AGAIN))
 
     def _in_background(self, work: Awaitable[None]) -> None:
         async def run() -> None:

@@ -239,28 +239,51 @@ class Portals:
         step: Step,
         private_name: str | None,
     ) -> None:
-        room: RoomId | None = None
-        if step is Step.RECOVER:
-            room = await rooms.find_room(
-                self._homeserver,
-                row.ghost,
-                marker(row.key),
-                but_not=await self.store.former_rooms(row.key),
-            )
+        room = await self._find_room(row) if step is Step.RECOVER else None
         if room is None:
             await self.store.set_creating(row.key)
             info = self.life.bridge_info(row, network)
             room = await rooms.create_direct_room(
                 self._homeserver, row.ghost, login.owner, marker(row.key), info
             )
-        await self.store.set_open(row.key, room, Membership.INVITE)
-        await self.life.marks.mark(replace(row, room=room, membership=Membership.INVITE), login)
+        await self._record_room(row, login, room)
         log.info("a private chat got its room", login=login.id, room=room)
         if private_name is not None and private_name != row.contact:
             try:
                 await rooms.set_room_name_of(self._homeserver, room, row.ghost, private_name)
             except BridgeError as error:  # a nicety, and no reason to keep a message back
                 log.info("a ghost could not be named in a room", room=room, reason=str(error))
+
+    async def _find_room(self, row: PortalRow) -> RoomId | None:
+        """The room that was made for the portal and, for whatever reason, is not recorded."""
+        former = await self.store.former_rooms(row.key)
+        marked = marker(row.key)
+        return await rooms.find_room(self._homeserver, row.ghost, marked, but_not=former)
+
+    async def _record_room(self, row: PortalRow, login: LoginRow, room: RoomId) -> None:
+        await self.store.set_open(row.key, room, Membership.INVITE)
+        await self.life.marks.mark(replace(row, room=room, membership=Membership.INVITE), login)
+
+    async def recognise(self, key: PortalKey, login: LoginRow, room: RoomId) -> bool:
+        """Whether ``room`` is the portal's: if it was made for it, that is recorded now."""
+        async with self._alone_with(key):
+            row = await self.store.get(key)
+            if row is None or row.state is not PortalState.CREATING:
+                return row is not None and row.room == room
+            create = await rooms.state_of(self._homeserver, room, rooms.CREATE, user=row.ghost)
+            if create.get(rooms.MARKER) != marker(key):
+                return False
+            if room in await self.store.former_rooms(key):
+                return False
+            await self._record_room(row, login, room)
+            return True
+
+    async def look_again(self, portal: OpenPortal) -> None:
+        """The homeserver refused something in the portal's room: find out why, and record it."""
+        async with self._alone_with(portal.key):
+            row = await self.store.get(portal.key)
+            if row is not None and row.room == portal.room:
+                await self.life.look_again(row, portal.login)
 
     async def _invite(self, row: PortalRow, room: RoomId, login: LoginRow) -> None:
         try:
@@ -290,6 +313,9 @@ class Portals:
         """Make a room that the user created, and in which the ghost is, the room of this portal."""
         async with self._alone_with(row.key):
             row = await self.store.get(row.key) or row
+            if row.state is PortalState.CREATING and (other := await self._find_room(row)):
+                await self._record_room(row, login, other)
+                row = replace(row, room=other)
             if row.room is not None and row.room != room:
                 await self.life.abandon(row)
             with self.life.changing():
@@ -301,6 +327,20 @@ class Portals:
         await self._keeper.settled(login.owner, row.ghost, within=MARKED_WITHIN)
         await self.life.describe(adopted, login.owner, network)
 
+    async def complete(self, key: PortalKey, login: LoginRow, network: Network | None) -> None:
+        """Do again what `adopt` does after it has recorded the room: it may have been cut short there."""
+        async with self._alone_with(key):
+            row = await self.store.get(key)
+            if row is None or row.membership is not Membership.JOIN:
+                return
+            await self.life.marks.mark(row, login)
+            if network is not None:
+                await self.life.describe(row, login.owner, network)
+
+    def own_ghost(self, login: LoginRow) -> UserId:
+        """Who writes for the user of a login where the bridge cannot act for them."""
+        return self._ghosts.user_id(login.network, login.remote)
+
     async def ensure_own_ghost(self, portal: OpenPortal, network: Network) -> UserId:
         """Bring the user's own ghost into the room, where the bridge cannot act for the user."""
         if portal.own_ghost is not None:
@@ -308,12 +348,17 @@ class Portals:
         own = await self._ghosts.ensure(network.name, portal.login.remote, portal.login.name)
         if own == portal.ghost:
             return own
-        await rooms.invite_directly(self._homeserver, portal.room, own, inviter=portal.ghost)
+        try:
+            await rooms.invite_directly(self._homeserver, portal.room, own, inviter=portal.ghost)
+        except HomeserverError as error:
+            if error.status != 403:
+                raise  # else it may be there already, which nobody has recorded
         await self._homeserver.join(portal.room, user=own)
-        row = await self.store.get(portal.key)
-        if row is not None and row.room == portal.room:
-            await self.life.tell_service_members(row, portal.login, row.bot_joined, own)
-            await self.store.set_own_ghost(portal.key, own)
+        async with self._alone_with(portal.key):
+            row = await self.store.get(portal.key)
+            if row is not None and row.room == portal.room:
+                await self.life.tell_service_members(row, portal.login, row.bot_joined, own)
+                await self.store.set_own_ghost(portal.key, own)
         return own
 
     # -- another room

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import structlog
 
@@ -78,8 +79,10 @@ class PortalLife:
     async def user_joined(self, row: PortalRow, login: LoginRow) -> None:
         """The user is in the portal's room now: their DM is active."""
         assert row.room is not None
-        await self._store.set_membership(row.key, Membership.JOIN)
         await self.marks.user_joined(row, login)
+        await self._store.set_membership(
+            row.key, Membership.JOIN
+        )  # last: then it is not done again
 
     async def user_left(self, row: PortalRow) -> None:
         """The user is not in the room any more; the next message invites them again."""
@@ -124,13 +127,14 @@ class PortalLife:
         if row.own_ghost is not None and members.get(row.own_ghost) != "join":
             await self._store.set_own_ghost(row.key, None)
             news = True
-        if not news and not await self.may_write(row, row.room):
-            news = True
+        if not news:
             successor = await self._successor(row, row.room, login.owner)
-            if successor is None:
-                await self.abandon(row)
-            else:
+            if successor is not None:
                 await self._store.set_successor(row.key, successor)
+                news = True
+            elif not await self.may_write(row, row.room):
+                await self.abandon(row)
+                news = True
         return news
 
     async def _successor(self, row: PortalRow, room: RoomId, owner: UserId) -> RoomId | None:
@@ -156,17 +160,17 @@ class PortalLife:
         assert row.room is not None
         members = await self._homeserver.members(row.room, user=row.ghost)
         crowded = self.is_crowded(row, login, members)
+        if crowded and row.crowded:
+            await self.marks.retire(row.room)  # an earlier attempt may not have come to it
         if crowded is row.crowded:
             return
         if crowded:
-            await self.marks.retire(row.room)
             await self._say_crowded(row, row.room, about)
             await self._store.set_crowded(row.key, True)
+            await self.marks.retire(row.room)
         else:
+            await self.marks.mark(replace(row, crowded=False), login)
             await self._store.set_crowded(row.key, False)
-            again = await self._store.get(row.key)
-            if again is not None and again.room is not None:
-                await self.marks.mark(again, login)
         log.info("a chat of two changed", room=row.room, crowded=crowded)
 
     def is_crowded(self, row: PortalRow, login: LoginRow, members: Mapping[UserId, str]) -> bool:

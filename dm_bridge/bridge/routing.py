@@ -87,6 +87,11 @@ class GhostInvited:
 
 
 @dataclass(frozen=True, slots=True)
+class GhostWelcomed:
+    """The user has invited the ghost of this portal into its room, which is the portal's by now."""
+
+
+@dataclass(frozen=True, slots=True)
 class OwnerMoved:
     """The owner of a portal joined its room, or is not in it any more."""
 
@@ -133,6 +138,7 @@ Route = (
     | BotInvited
     | BotMoved
     | GhostInvited
+    | GhostWelcomed
     | OwnerMoved
     | GhostRemoved
     | OwnGhostRemoved
@@ -157,7 +163,7 @@ _UNCARRIED = {
 def route(event: Json, facts: RoomFacts, *, bot: UserId, namespace: GhostNamespace) -> Route:
     """Decide what ``event`` means. ``event`` has string ``type`` and ``sender``."""
     decision = _route(event, facts, bot, namespace)
-    if not facts.former or isinstance(decision, Message | Unsendable | Ignore):
+    if not facts.former or isinstance(decision, Message | Unsendable | GhostWelcomed | Ignore):
         return decision
     if decision == OwnerMoved(joined=False):
         return decision
@@ -214,6 +220,8 @@ def _member(
     if namespace.owns(target):
         if membership == "invite" and target != facts.ghost:
             return GhostInvited(UserId(target), content.get("is_direct") is True)
+        if membership == "invite" and sender == facts.owner:
+            return GhostWelcomed()
         if gone and target == facts.ghost and sender != target:
             return GhostRemoved()
         if gone and target == facts.own_ghost and sender != target:

@@ -5,7 +5,7 @@ not settle that: Synapse remembers an application service's transactions for hal
 is read back before anything is sent again.
 
 The rule that must never break: a message that may be in the room is looked for before it is sent; and what
-counts as found was written by the very user who would send it.
+counts as found was written by somebody who writes for its author.
 """
 
 from __future__ import annotations
@@ -45,27 +45,39 @@ class SentBefore:
         self._homeserver = homeserver
         self._recorded = recorded
         self._chats: dict[PortalKey, dict[Sent, EventId] | None] = {}
+        self._rooms: dict[PortalKey, dict[RoomId, None]] = {}
 
-    def doubt(self, chats: Iterable[PortalKey]) -> None:
-        """In these chats, a message that still waits may have been sent."""
-        self._chats.update(dict.fromkeys(chats))
+    def doubt(self, chats: Iterable[PortalKey], room: RoomId | None = None) -> None:
+        """In these chats, a message that waits may have been sent, to ``room`` or any other of the chat's."""
+        for chat in chats:
+            self._chats[chat] = None
+            if room is not None:
+                self._rooms.setdefault(chat, {})[room] = None
 
     def settle(self, chat: PortalKey) -> None:
         """Nothing waits in this chat any more."""
         self._chats.pop(chat, None)
+        self._rooms.pop(chat, None)
 
     async def find(
-        self, chat: PortalKey, room: RoomId, seen_by: UserId, senders: Collection[UserId]
+        self,
+        chat: PortalKey,
+        rooms: Callable[[], Awaitable[Iterable[RoomId]]],
+        seen_by: UserId,
+        senders: Collection[UserId],
     ) -> dict[Sent, EventId]:
         """What ``senders`` sent and is not recorded; nothing where there is no doubt.
 
+        ``rooms``: those where it may be, the chat's own and those that it had before.
         Raises `HomeserverError` when the room cannot be read for now.
         """
         if chat not in self._chats:
             return {}
         found = self._chats[chat]
         if found is None:
-            found = await self._read_back(chat, room, seen_by, senders)
+            found = {}
+            for room in dict.fromkeys([*await rooms(), *self._rooms.get(chat, ())]):
+                found |= await self._read_back(chat, room, seen_by, senders)
             self._chats[chat] = found
         return found
 

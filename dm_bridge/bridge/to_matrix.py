@@ -8,10 +8,8 @@ room is read back (`sent_before`) before anything is sent again, under the same 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import assert_never
 
 import structlog
@@ -19,12 +17,12 @@ import structlog
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.bridge.recorder import Recorder
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID, SentBefore
 from dm_bridge.errors import (
     BridgeError,
     HomeserverError,
     NetworkError,
-    StorageError,
     UserError,
     may_pass,
 )
@@ -44,49 +42,10 @@ log = structlog.get_logger(__name__)
 
 PAGE = 50
 NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched off
-BATCH = 10  # outcomes that are recorded together
+REASONS_TO_REFUSE = (
+    3  # that a homeserver may have at once, as the user left, say, and replaced the room
+)
 EVENTS_OF_A_ROOM = 12  # that come with a new room, besides its messages
-
-
-class _Recorder:
-    """Records outcomes of one chat in small batches, while the next messages are on their way."""
-
-    def __init__(self, inbox: InboxStore, key: PortalKey) -> None:
-        self._inbox = inbox
-        self._key = key
-        self._outcomes: list[InboxOutcome] = []
-        self._writing: Awaitable[None] | None = None
-
-    async def add(self, outcome: InboxOutcome, *, at_once: bool) -> None:
-        """Take an outcome; raises what an earlier write raised."""
-        self._outcomes.append(outcome)
-        if at_once or len(self._outcomes) >= BATCH:
-            await self._written()
-            self._write()
-
-    async def flush(self) -> None:
-        """Return once everything is recorded."""
-        await self._written()
-        if self._outcomes:
-            self._write()
-            await self._written()
-
-    async def close(self) -> None:
-        """As far as possible record what is known, whatever ended the lane."""
-        if self._writing is not None:
-            await asyncio.wait([asyncio.ensure_future(self._writing)])
-        if self._outcomes:
-            with contextlib.suppress(StorageError):
-                await self._inbox.finish(self._key, self._outcomes)
-
-    def _write(self) -> None:
-        batch, self._outcomes = self._outcomes, []
-        self._writing = self._inbox.finish(self._key, batch)
-
-    async def _written(self) -> None:
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            await writing
 
 
 class ToMatrix:
@@ -131,7 +90,7 @@ class ToMatrix:
 
     async def drain(self, key: PortalKey) -> None:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
-        recorder = _Recorder(self._inbox, key)
+        recorder = Recorder(self._inbox, key)
         try:
             while rows := await self._inbox.waiting(key, PAGE):
                 portal: OpenPortal | None = None
@@ -153,7 +112,8 @@ class ToMatrix:
                     return
             self._sent_before.settle(key)
         finally:
-            await recorder.close()
+            if not await recorder.close():
+                self._sent_before.doubt([key])  # sent, and nobody will know from a record
 
     def _count(self, row: InboxRow, outcome: InboxOutcome) -> None:
         self._metrics.messages.labels("to_matrix", outcome.state).inc()
@@ -177,13 +137,14 @@ class ToMatrix:
                 return None, InboxOutcome(
                     row.id, "dropped", reason="the login does not exist any more"
                 )
-            try:
-                return portal, await self._deliver(portal, row.id, event)
-            except HomeserverError as error:
-                if error.status != 403:
-                    raise
-                portal = await self._reopen(portal, row)
-                return portal, await self._deliver(portal, row.id, event)
+            for _ in range(REASONS_TO_REFUSE):
+                try:
+                    return portal, await self._deliver(portal, row.id, event)
+                except HomeserverError as error:
+                    if error.status != 403:
+                        raise
+                    portal = await self._reopen(portal, row)
+            return portal, await self._deliver(portal, row.id, event)
         except BridgeError as error:
             if may_pass(error):
                 raise
@@ -272,9 +233,7 @@ class ToMatrix:
 
     async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
         """The homeserver refused a message: look who is in the room, and open the portal again."""
-        stored = await self._portal_store.get(portal.key)
-        if stored is not None and stored.room == portal.room:
-            await self._portals.life.look_again(stored, portal.login)
+        await self._portals.look_again(portal)
         reopened = await self._open(portal.key, row.event)
         assert reopened is not None
         return reopened
@@ -297,8 +256,16 @@ class ToMatrix:
     ) -> EventId:
         self._happens(portal.login.owner, 1)
         sender = await self._sender(portal, message)
+        writers = [portal.ghost]
+        if (
+            message.from_self
+        ):  # it may have been sent before the user was there, or the bridge could act for them
+            writers = [portal.login.owner, self._portals.own_ghost(portal.login)]
         before = await self._sent_before.find(
-            portal.key, portal.room, portal.ghost, {sender, portal.ghost, portal.login.owner}
+            portal.key,
+            lambda: self._rooms_of(portal),
+            portal.ghost,
+            {portal.ghost, portal.login.owner, self._portals.own_ghost(portal.login)},
         )
         first: EventId | None = None
         for number, part in enumerate(in_parts(message.content)):
@@ -308,12 +275,17 @@ class ToMatrix:
                 content[PART] = number
             names = ("message", portal.key.login, portal.key.chat, remote_id)
             transaction = digest_id(*names, *([str(number)] if number else []))
-            event = before.get((sender, remote_id, number)) or await self._send(
+            found = (before.get((writer, remote_id, number)) for writer in writers)
+            event = next(filter(None, found), None) or await self._send(
                 portal, sender, content, transaction, message.sent_at
             )
             first = first or event
         assert first is not None
         return first
+
+    async def _rooms_of(self, portal: OpenPortal) -> list[RoomId]:
+        """Where a message of the chat may be: it may have got another room since the message was sent."""
+        return [portal.room, *await self._portal_store.former_rooms(portal.key)]
 
     async def _sender(self, portal: OpenPortal, message: RemoteMessage) -> UserId:
         """Who writes it in Matrix: the contact's ghost, the user, or where we cannot act for them, theirs."""
@@ -347,7 +319,7 @@ class ToMatrix:
             )
         except HomeserverError as error:
             if not error.certain:
-                self._sent_before.doubt([portal.key])
+                self._sent_before.doubt([portal.key], portal.room)
             raise
 
     async def _recorded(self, key: PortalKey, message: RemoteId, event: EventId) -> bool:

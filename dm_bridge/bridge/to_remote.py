@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -21,7 +21,7 @@ from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
-from dm_bridge.errors import BridgeError, NetworkError, StorageError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverError, NetworkError, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, message_id
 from dm_bridge.matrix.formatting import plain
 from dm_bridge.matrix.homeserver import Homeserver
@@ -37,10 +37,11 @@ log = structlog.get_logger(__name__)
 
 PAGE = 50
 MESSAGE = "m.room.message"
+MOST_MISSED = 1000  # events among which those are looked for that a ghost or the bot has missed
 TELL_AFTER = 15.0  # seconds a message may wait for its network before the user is told
 AGAIN = "To try again, send the bridge's bot `retry`."
 _NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
-ECHO_PATIENCE = 30.0  # how long the answer to our own send may be outstanding
+ECHO_PATIENCE = 30.0  # how long a lane waits for the answer to our own send before it pauses
 
 
 @dataclass(slots=True)
@@ -99,7 +100,8 @@ class ToRemote:
                 for row in rows:
                     if self._ends(room):
                         break
-                    await self._carry(row, lane)
+                    if await self._carry(row, lane):
+                        break  # some of the rows that follow here have been dealt with
                 await self._settle(lane)
                 if self._ends(room):
                     return
@@ -108,10 +110,10 @@ class ToRemote:
                 await self._settle(lane, tell=isinstance(error, Exception))
             raise
 
-    async def _carry(self, row: OutboxRow, lane: _Lane) -> None:
-        """Handle one event. Errors that may pass are raised; any other ends this event only."""
+    async def _carry(self, row: OutboxRow, lane: _Lane) -> bool:
+        """`_handle`; what cannot be handled is put aside, unless it may pass: then the error is raised."""
         try:
-            await self._handle(row, lane)
+            return await self._handle(row, lane)
         except StorageError:
             raise
         except BridgeError as error:
@@ -122,6 +124,7 @@ class ToRemote:
         except Exception as error:
             log.exception("an event could not be handled for a reason of our own", room=row.room)
             await self._park(row, repr(error))
+        return False
 
     async def _settle(self, lane: _Lane, *, tell: bool = True) -> None:
         """Return once the outcome of the message before is recorded, and told."""
@@ -156,21 +159,25 @@ class ToRemote:
         if portal is not None:
             await self._deliveries.finished(row, portal, delivered=False)
 
-    async def _handle(self, row: OutboxRow, lane: _Lane) -> None:
+    async def _handle(self, row: OutboxRow, lane: _Lane) -> bool:
+        """Deal with one event. Whether others that wait in the room were dealt with as well."""
         changes, portal = self._portals.life.changes, lane.portal
         if portal is not None and lane.changes == changes and row.event.get("type") == MESSAGE:
             login = await self._logins.row(portal.key.login)
             if login is not None and row.sender == login.owner:
-                await self._decide(row, lane, portal, login, former=False)
-                return
+                manager = None
+                return await self._decide(row, lane, portal, login, manager, former=False)
         await self._settle(lane)
         portal, former = await self._portal_of(row.room), False
         lane.portal, lane.changes = portal, changes
         if portal is None:
             portal = await self._portal_store.by_former_room(row.room)
             former = portal is not None
+        manager = None if portal is not None else await self._management.user_of(row.room)
+        if portal is None and manager is None:
+            portal = await self._portal_being_made(row.room, row.sender)
         login = None if portal is None else await self._logins.row(portal.key.login)
-        await self._decide(row, lane, portal, login, former=former)
+        return await self._decide(row, lane, portal, login, manager, former=former)
 
     async def _decide(
         self,
@@ -178,9 +185,10 @@ class ToRemote:
         lane: _Lane,
         portal: PortalRow | None,
         login: LoginRow | None,
+        manager: UserId | None,
         *,
         former: bool,
-    ) -> None:
+    ) -> bool:
         if portal is not None and login is not None:
             facts = routing.RoomFacts(
                 owner=login.owner,
@@ -190,12 +198,27 @@ class ToRemote:
                 former=former,
             )
         else:
-            facts = routing.RoomFacts(manager=await self._management.user_of(row.room))
+            facts = routing.RoomFacts(manager=manager)
         decision = routing.route(row.event, facts, bot=self._bot, namespace=self._namespace)
         if portal is not None and login is not None:
-            await self._in_portal(row, lane, decision, portal, login)
-        else:
-            await self._elsewhere(row, decision, facts)
+            return await self._in_portal(row, lane, decision, portal, login)
+        return await self._elsewhere(row, lane, decision, facts)
+
+    async def _catch_up(self, missed: Sequence[OutboxRow], lane: _Lane) -> bool:
+        """Deal first with what was written before one of ours was there; in order, with what was pushed since.
+
+        Committed before it is dealt with; what is cut short is read again with the invite. Whether there was any.
+        """
+        if not missed:
+            return False
+        await self._outbox.add(missed)
+        waiting = await self._outbox.waiting(missed[0].room, MOST_MISSED)
+        rows = {row.id: row for row in waiting}
+        for row in missed:
+            if row.id in rows:
+                await self._carry(rows[row.id], lane)
+        await self._settle(lane)
+        return True
 
     async def _portal_of(self, room: RoomId) -> PortalRow | None:
         """The portal of a room; also of one that is about to take the place of the portal's."""
@@ -211,6 +234,14 @@ class ToRemote:
             return None
         return await self._portal_store.by_room(room)
 
+    async def _portal_being_made(self, room: RoomId, sender: UserId) -> PortalRow | None:
+        """The portal whose room this is although that is not recorded yet: somebody was quicker than we."""
+        for row in await self._portal_store.creating(sender):
+            login = await self._logins.row(row.key.login)
+            if login is not None and await self._portals.recognise(row.key, login, room):
+                return await self._portal_store.by_room(room)
+        return None
+
     async def _in_portal(
         self,
         row: OutboxRow,
@@ -218,23 +249,29 @@ class ToRemote:
         decision: routing.Route,
         portal: PortalRow,
         login: LoginRow,
-    ) -> None:
+    ) -> bool:
+        caught_up = False
         match decision:
             case routing.Message(text, echo_of, part):
                 if echo_of is not None:
                     await self._settle(lane)
                     if await self._is_echo(row, portal, RemoteId(echo_of), part):
                         await self._outbox.finish(row, "dropped", reason="it is our own")
-                        return
+                        return False
                 await self._send(row, lane, portal, login, text)
-                return
+                return False
             case routing.Unsendable(sentence):
                 await self._settle(lane)
                 row = await self._deliveries.undelivered(
                     row, portal, sentence, fate=Fate.UNSENDABLE
                 )
                 await self._failed(row, portal, "failed", sentence)
-                return
+                return False
+            case routing.GhostWelcomed():
+                if portal.room == row.room:
+                    await self._portals.complete(portal.key, login, self._logins.network_of(login))
+                missed = await self._invites.missed(row.room, login.owner, portal.ghost)
+                caught_up = await self._catch_up(missed, lane)
             case routing.OwnerMoved(joined):
                 await self._owner_moved(row, portal, login, joined=joined)
             case routing.GhostRemoved():
@@ -265,6 +302,7 @@ class ToRemote:
             case _:
                 assert_never(decision)
         await self._finish(row, decision)
+        return caught_up
 
     async def _owner_moved(
         self, row: OutboxRow, portal: PortalRow, login: LoginRow, *, joined: bool
@@ -278,13 +316,13 @@ class ToRemote:
             await self._portals.life.user_left(portal)
 
     async def _elsewhere(
-        self, row: OutboxRow, decision: routing.Route, facts: routing.RoomFacts
-    ) -> None:
+        self, row: OutboxRow, lane: _Lane, decision: routing.Route, facts: routing.RoomFacts
+    ) -> bool:
+        caught_up = False
         match decision:
             case routing.BotInvited():
                 missed = await self._management.invited(row.room, row.sender)
-                for message in await self._outbox.add(missed):
-                    await self._handle_missed(message)
+                caught_up = await self._catch_up(missed, lane)
             case routing.Command(text):
                 await self._management.command(row.room, row.sender, row.id, text)
                 self._deliveries.answered(row, readable=text is not None)
@@ -297,16 +335,11 @@ class ToRemote:
                 await self._invites.decline(row.room, ghost, "This room is for the bridge's bot.")
             case routing.GhostInvited(ghost, direct):
                 missed = await self._invites.ghost_invited(row.room, row.sender, ghost, direct)
-                for message in await self._outbox.add(missed):
-                    await self._handle_missed(message)
+                caught_up = await self._catch_up(missed, lane)
             case _:
                 pass
         await self._finish(row, decision)
-
-    async def _handle_missed(self, row: OutboxRow) -> None:
-        lane = _Lane()
-        await self._handle(row, lane)
-        await self._settle(lane)
+        return caught_up
 
     async def _finish(self, row: OutboxRow, decision: routing.Route) -> None:
         if isinstance(decision, routing.Ignore):
@@ -317,15 +350,24 @@ class ToRemote:
     async def _is_echo(
         self, row: OutboxRow, portal: PortalRow, remote: RemoteId, part: bool
     ) -> bool:
-        """Whether a marked event is the one we sent; waits while our own send is being recorded."""
+        """Whether a marked event is the one we sent; waits while our own send is being recorded.
+
+        Raises `HomeserverError` when that takes long. It may take as long as the homeserver does not answer; sent
+        meanwhile, a message that the user wrote on another device would come back to the contact as another one.
+        """
         deadline = self._clock() + ECHO_PATIENCE
         while True:
             delivered = await self._inbox.delivered(portal.key, remote)
             if delivered is None:
                 return False
-            if not delivered.waiting or self._clock() > deadline:
+            if not delivered.waiting or not delivered.from_self:
                 return routing.is_echo(
                     row.id, delivered.event, from_self=delivered.from_self, part=part
+                )
+            if self._clock() > deadline:
+                raise HomeserverError(
+                    "The homeserver has not answered yet whether it took a message of the user's.",
+                    retry_after=1.0,
                 )
             await asyncio.sleep(0.1)
 
@@ -340,8 +382,9 @@ class ToRemote:
             await self._settle(lane)
             refusal = refusal or _NOT_CONNECTED
             told = _refusal(login, status, plain(login.name)) or _NOT_CONNECTED
-            row = await self._deliveries.undelivered(row, portal, told)
-            await self._failed(row, portal, "failed", refusal)
+            certain = row.attempted_at is None
+            row = await self._deliveries.undelivered(row, portal, told, certain=certain)
+            await self._failed(row, portal, "failed" if certain else "uncertain", refusal)
             return
         message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
         if row.attempted_at is None:

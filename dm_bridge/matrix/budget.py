@@ -7,8 +7,6 @@ cannot wait that long is told, and has asked nothing.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 
 from dm_bridge.errors import HomeserverError
 
@@ -19,21 +17,21 @@ CAREFUL = 5.0
 
 
 class Budget:
-    """One homeserver's limit, for everybody in the process. ``clock`` never jumps."""
+    """One homeserver's limit, for everybody in the process; by the clock of the loop."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._not_before = -CAREFUL
+    def __init__(self) -> None:
+        self._not_before = float("-inf")
         self._next = 0.0
 
     def limited(self, seconds: float) -> None:
         """The homeserver has said 429, and for how long."""
-        self._not_before = max(self._not_before, self._clock() + seconds)
+        now = asyncio.get_running_loop().time()
+        self._not_before = max(self._not_before, now + seconds)
 
     async def wait(self, until: float) -> None:
         """Return when a request may be made. Raises `HomeserverError` when that is later than ``until``."""
         while True:
-            now, limit = self._clock(), self._not_before
+            now, limit = asyncio.get_running_loop().time(), self._not_before
             if now >= limit + CAREFUL:
                 return
             at = max(now, limit, self._next)

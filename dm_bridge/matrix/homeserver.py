@@ -14,7 +14,7 @@ import asyncio
 import io
 import json
 import random
-import time
+from asyncio import get_running_loop
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -106,12 +106,13 @@ class Homeserver:
         with ``once``.
         Raises `HomeserverError`.
         """
-        until = time.monotonic() + deadline
+        now = get_running_loop().time
+        until = now() + deadline
         failures = 0
         while True:
             await self.budget.wait(until)
             try:
-                timeout = min(attempt_deadline, max(1.0, until - time.monotonic()))
+                timeout = min(attempt_deadline, max(1.0, until - now()))
                 return await self._attempt(method, path, user, data, query, timeout)
             except HomeserverError as error:
                 failures += 1
@@ -124,7 +125,7 @@ class Homeserver:
                 if once or (not repeat_unsure and isinstance(error, HomeserverAway)):
                     raise
                 pause = max(delay, min(30.0, 0.5 * 2**failures) * random.uniform(0.5, 1))  # noqa: S311
-                if time.monotonic() + pause >= until:
+                if now() + pause >= until:
                     raise
             await asyncio.sleep(pause)
 

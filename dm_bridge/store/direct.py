@@ -48,17 +48,23 @@ class DirectStore:
         return managed, all(row["settled"] for row in rows)
 
     async def manage(self, account: UserId, room: RoomId, ghost: UserId, state: DMState) -> None:
-        """Become responsible for a room, or take it up again; a decision of the user stays."""
+        """Become responsible for a room, or take it up again; a decision of the user stays.
+
+        What is active does not become pending again: the user has been there, whoever says it late.
+        """
         async with self._database.connection() as connection:
             await connection.execute(
                 """
                 INSERT INTO direct_dm (account, room_id, ghost, state) VALUES ($1, $2, $3, $4)
                 ON CONFLICT (account, room_id)
-                DO UPDATE SET ghost = EXCLUDED.ghost, state = EXCLUDED.state, settled = false,
+                DO UPDATE SET ghost = EXCLUDED.ghost, settled = false,
+                    state = CASE WHEN (direct_dm.state, EXCLUDED.state) = ('active', 'pending')
+                        THEN 'active' ELSE EXCLUDED.state END,
                     aliases = CASE WHEN direct_dm.ghost = EXCLUDED.ghost THEN direct_dm.aliases
                         ELSE array_append(array_remove(direct_dm.aliases, EXCLUDED.ghost), direct_dm.ghost)
                         END
-                WHERE (direct_dm.ghost, direct_dm.state) <> (EXCLUDED.ghost, EXCLUDED.state)
+                WHERE direct_dm.ghost <> EXCLUDED.ghost OR (direct_dm.state <> EXCLUDED.state
+                    AND (direct_dm.state, EXCLUDED.state) <> ('active', 'pending'))
                 """,
                 account,
                 room,

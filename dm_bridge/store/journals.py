@@ -161,7 +161,7 @@ class JournalStore:
             raise Busy(account)
         if changed:
             await self._store(connection, account, after, head, new)
-        return Remembered(after, row["revision"], head)
+        return Remembered(replace(after, echoes=True), row["revision"], head)
 
     async def _store(
         self,

@@ -169,6 +169,18 @@ class PortalStore:
             )
         return [_portal(*row) for row in rows]
 
+    async def creating(self, owner: UserId) -> list[PortalRow]:
+        """The portals of a user for which a room may exist that is not recorded."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                f"""
+                SELECT {_COLUMNS} FROM portal
+                WHERE login_id IN (SELECT login_id FROM login WHERE owner = $1) AND state = 'creating'
+                """,
+                owner,
+            )
+        return [_portal(*row) for row in rows]
+
     async def managed_without_login(self, owners: Collection[UserId] | None = None) -> list[RoomId]:
         """Rooms that are still marked although their user, one of ``owners`` or anybody, has logged out."""
         async with self._database.connection() as connection:

@@ -1,1 +1,1 @@
-"""Real servers and independent clients, for tests, benchmarks, the demo, and authors of connectors."""
+"""Real servers, fakes of them, independent clients, a simulator: for tests, benchmarks, the demo, connectors."""

@@ -125,7 +125,7 @@ def test_a_message_of_the_owner_without_a_text_is_reported(raw: dict[str, Any]) 
         member(OWNER, "invite", sender=GHOST),
         member(GHOST, "leave", sender=GHOST),
         member(GHOST, "join", sender=GHOST),
-        member(GHOST, "invite"),
+        member(GHOST, "invite", sender=STRANGER),
         member(STRANGER, "invite"),
         member(STRANGER, "leave", sender=STRANGER),
         member(BOT, "knock"),
@@ -159,6 +159,12 @@ def test_what_happens_where_there_is_no_portal(
     raw: dict[str, Any], decision: routing.Route, facts: RoomFacts
 ) -> None:
     assert decide(raw, facts) == decision
+
+
+@pytest.mark.parametrize("former", [False, True])
+def test_a_portals_ghost_that_its_user_invited_may_have_missed_something(former: bool) -> None:
+    facts = replace(PORTAL, former=former)
+    assert decide(member(GHOST, "invite"), facts) == routing.GhostWelcomed()
 
 
 @pytest.mark.parametrize("membership", ["leave", "ban"])

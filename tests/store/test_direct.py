@@ -46,7 +46,17 @@ async def test_managing_the_same_again_is_no_new_work(store: DirectStore) -> Non
     assert await store.unsettled() == []
 
 
-@pytest.mark.parametrize(("ghost", "state"), [(NURSE, DMState.ACTIVE), (GHOST, DMState.PENDING)])
+async def test_what_is_active_does_not_become_pending_again(store: DirectStore) -> None:
+    await store.manage(OWNER, ROOM, GHOST, DMState.ACTIVE)
+    await settle_all(store)
+    await store.manage(OWNER, ROOM, GHOST, DMState.PENDING)
+    assert await store.managed(OWNER) == [ManagedDM(ROOM, GHOST, DMState.ACTIVE)]
+    assert await store.unsettled() == []
+    await store.manage(OWNER, ROOM, NURSE, DMState.PENDING)
+    assert [dm.state for dm in await store.managed(OWNER)] == [DMState.ACTIVE]
+
+
+@pytest.mark.parametrize(("ghost", "state"), [(NURSE, DMState.ACTIVE), (GHOST, DMState.RETIRED)])
 async def test_managing_it_otherwise_is_new_work(
     store: DirectStore, ghost: UserId, state: DMState
 ) -> None:

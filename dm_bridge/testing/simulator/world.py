@@ -1,0 +1,261 @@
+"""Everything around the simulated bridge: a homeserver, a network, a database, people; and the bridge in it.
+
+The rule that must never break: what outlives a process is here, and nothing else is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from dm_bridge.bridge.sent_before import REMOTE_ID
+from dm_bridge.errors import BridgeError
+from dm_bridge.ids import ChatId, ContactId, GhostNamespace, RoomId, UserId
+from dm_bridge.store.logins import LoginState
+from dm_bridge.testing.dice import Dice
+from dm_bridge.testing.fake_homeserver import FakeHomeserver, services
+from dm_bridge.testing.fake_network import FAKE, POISON, Account, FakeNetwork, FakeNetworkServer
+from dm_bridge.testing.fake_push import Pusher
+from dm_bridge.testing.fake_rooms import MEMBER, TOMBSTONE, Event, Refused, Room
+from dm_bridge.testing.life import Life
+from dm_bridge.testing.memory import MemoryDatabase, Tables
+from dm_bridge.testing.simulator.bridge import KEY, Settings, SimulatedBridge
+from dm_bridge.testing.simulator.links import (
+    DatabaseFaults,
+    DatabaseLink,
+    HomeserverFaults,
+    HomeserverWire,
+    NetworkFaults,
+    NetworkLine,
+)
+from dm_bridge.testing.virtual_time import WallClock
+
+DOMAIN = "example.org"
+BOT = UserId(f"@dmbot:{DOMAIN}")
+NAMESPACE = GhostNamespace("_dm_", DOMAIN)
+RESTART = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a history begins with. ``contacts``: how many each user has."""
+
+    users: int = 1
+    contacts: int = 2
+    archives: bool = True
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(slots=True)
+class Person:
+    """A user. ``copy``: what a client of theirs read of m.direct long ago."""
+
+    id: UserId
+    account: Account
+    contacts: list[ContactId]
+    copy: dict[str, Any] = field(default_factory=dict)
+
+
+class World:
+    """``bridges``: the processes that run, one for now; all of them share ``tables``."""
+
+    def __init__(self, dice: Dice, setup: Setup) -> None:
+        loop = asyncio.get_running_loop()
+        clock = WallClock(loop.time)
+        self.dice = dice
+        self.setup = setup
+        self.tables = Tables(clock=clock)
+        self.server = FakeNetworkServer(clock, archives=setup.archives)
+        self.homeserver = FakeHomeserver(
+            DOMAIN, services(BOT, NAMESPACE.owns, DOMAIN), clock, loop.time
+        )
+        self.homeserver.rooms.refuses = lambda _sender, content: (
+            REMOTE_ID in content and POISON in content["body"]
+        )
+        self.pusher = Pusher(
+            self.homeserver, lambda u: u == BOT or NAMESPACE.owns(u), self._receive, dice
+        )
+        self.database_faults = DatabaseFaults()
+        self.homeserver_faults = HomeserverFaults()
+        self.network_faults = NetworkFaults()
+        self.bridges: list[SimulatedBridge] = []
+        self.machine_clock = WallClock(loop.time)
+        self.processes = 0
+        self.broken: list[str] = []
+        """What went wrong in the simulation itself, or in the bridge by its own log."""
+        self.unmarked: set[tuple[UserId, str]] = set()
+        """Contacts whose rooms users took out of their m.direct, by ghost; that goes for later rooms, too."""
+        self.added: set[tuple[UserId, str]] = set()
+        """Rooms that clients of users put in."""
+        self.stale_writes = 0
+        self._numbers = 0
+        self._tasks: list[asyncio.Task[Any]] = []
+        self.people = [self._person(number) for number in range(setup.users)]
+
+    def _person(self, number: int) -> Person:
+        account = self.server.account(f"user{number}@net")
+        contacts = [ContactId(f"c{number}{letter}@net") for letter in "abc"[: self.setup.contacts]]
+        person = Person(UserId(f"@user{number}:{DOMAIN}"), account, contacts)
+        self.homeserver.registered.add(person.id)
+        self.homeserver.documents[person.id] = {"@friend:example.org": ["!friend:example.org"]}
+        person.copy = dict(self.homeserver.documents[person.id])
+        return person
+
+    @property
+    def now(self) -> float:
+        """Seconds since the history began."""
+        return asyncio.get_running_loop().time()
+
+    def number(self) -> int:
+        """A number that was not there before."""
+        self._numbers += 1
+        return self._numbers
+
+    def body(self, kind: str) -> str:
+        """The text of a message, unlike any other."""
+        return f"{kind}{self.number()}"
+
+    def ghost(self, contact: ContactId | ChatId) -> UserId:
+        """The ghost of a contact."""
+        return NAMESPACE.user_id(FAKE, ContactId(contact))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run something of the world's own."""
+        task = asyncio.create_task(self._watched(work))
+        task.add_done_callback(lambda _: work.close())  # it may not have begun
+        self._tasks.append(task)
+        return task
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except Refused:
+            pass  # somebody did what they may not
+        except Exception as error:
+            self.broken.append(f"the simulator itself: {error!r}")
+
+    # -- the bridge
+
+    @property
+    def bridge(self) -> SimulatedBridge | None:
+        """The process that runs, or None."""
+        return next((bridge for bridge in self.bridges if bridge.life.alive), None)
+
+    def launch(self) -> SimulatedBridge:
+        """Start a process."""
+        self.processes += 1
+        life = Life()
+        name = f"dm_bridge {self.processes}"
+        database = MemoryDatabase(
+            self.tables, DatabaseLink(life, self.dice, self.database_faults), name
+        )
+        line = NetworkLine(life, self.dice, self.network_faults, archives=self.server.archives)
+        network = FakeNetwork(self.server, line)
+        bridge = SimulatedBridge(
+            life,
+            self.machine_clock,
+            self.homeserver,
+            HomeserverWire(life, self.dice, self.homeserver_faults),
+            database,
+            network,
+            BOT,
+            NAMESPACE,
+            self.setup.settings,
+        )
+        life.on_death = lambda: self._died(bridge, name)
+        self.bridges.append(bridge)
+        self.dice.say(f"bridge: process {self.processes} starts")
+        life.start(self._begin(bridge))
+        return bridge
+
+    async def _begin(self, bridge: SimulatedBridge) -> None:
+        try:
+            await bridge.begin()
+        except BridgeError as error:
+            self.dice.say(f"bridge: cannot start ({error})")
+            bridge.life.kill()
+
+    def _died(self, bridge: SimulatedBridge, name: str) -> None:
+        self.dice.say(f"bridge: {name} is gone")
+        self.bridges.remove(bridge)
+        self.tables.connected.discard(name)
+        for account in self.server.accounts.values():
+            if account.stream is not None and account.stream.network is bridge.network:
+                account.stream = None
+            account.broken = None
+        if not self.bridges:
+            asyncio.get_running_loop().call_later(RESTART, self._restart)
+
+    def _restart(self) -> None:
+        if not self.bridges:
+            self.launch()
+
+    async def _receive(self, transaction: str, body: bytes) -> int:
+        bridge = self.bridge
+        if bridge is None:
+            raise ConnectionError
+        return await bridge.receive(transaction, body)
+
+    async def log_in(self, person: Person) -> None:
+        """A user logs in, and again, until the bridge says that they are."""
+        while True:
+            bridge = self.bridge
+            if bridge is not None and bridge.ready:
+                done = bridge.network.login_of(person.account)
+                task = bridge.life.start(bridge.logins.add(person.id, FAKE, done))
+                await asyncio.wait([task])
+                error = None if task.cancelled() else task.exception()
+                if isinstance(error, BridgeError):
+                    self.dice.say(f"{person.id}: could not log in ({error})")
+                elif self.is_logged_in(person):
+                    return
+            await asyncio.sleep(1.0)
+
+    def is_logged_in(self, person: Person) -> bool:
+        """Whether the login of a person is recorded, and connected with the password of now."""
+        return any(
+            row.owner == person.id
+            and row.state is LoginState.ACTIVE
+            and row.sealed is not None
+            and KEY.unseal(row.id, row.sealed)["password"] == person.account.password
+            for row in self.tables.logins.values()
+        )
+
+    async def end(self) -> None:
+        """Stop all that is under way."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- rooms
+
+    def rooms_of(self, person: Person, contact: ContactId) -> list[Room]:
+        """Rooms in which a person and the ghost of a contact are, the newest first."""
+        ghost = self.ghost(contact)
+        return [
+            room
+            for room in reversed(self.homeserver.rooms.rooms.values())
+            if room.membership(person.id) == "join"
+            and room.membership(ghost) == "join"
+            and (TOMBSTONE, "") not in room.state
+        ]
+
+    def follow_invites(self, person: Person) -> None:
+        """Let the client of a person accept invites of the bridge, where the bridge does not do that."""
+
+        def note(room: Room, event: Event) -> None:
+            if (event.type, event.state_key) != (MEMBER, person.id):
+                return
+            if event.content.get("membership") == "invite":
+                self.start(self._accept(person, room.id))
+
+        self.homeserver.rooms.on_event.append(note)
+
+    async def _accept(self, person: Person, room: RoomId) -> None:
+        await asyncio.sleep(self.dice.between(0.2, 30.0))
+        self.homeserver.rooms.join(room, person.id)

@@ -1,0 +1,113 @@
+"""The simulator finds what is planted: a check that cannot fail is none."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+import pytest
+
+from dm_bridge.bridge.logins import _Sink
+from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.sent_before import SentBefore
+from dm_bridge.bridge.to_matrix import ToMatrix
+from dm_bridge.errors import BridgeError, StorageError
+from dm_bridge.store.inbox import InboxOutcome
+from dm_bridge.testing.memory import MemoryInboxStore, MemoryOutboxStore
+from dm_bridge.testing.simulator.bridge import SimulatedBridge
+from dm_bridge.testing.simulator.history import play
+
+PATIENCE = 1_500
+"""Histories within which a planted fault is found."""
+
+
+def found(what: str) -> bool:
+    """Whether one of many histories ends with a violation that says ``what``."""
+    return any(
+        any(what in violation for violation in play(seed).violations) for seed in range(PATIENCE)
+    )
+
+
+def test_nobody_looks_whether_a_message_is_there_before_it_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def find(*_: Any) -> dict[Any, Any]:
+        return {}
+
+    monkeypatch.setattr(SentBefore, "find", find)
+    assert found("became two Matrix events")
+
+
+def test_a_row_is_finished_before_its_message_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    carry = ToMatrix._carry
+
+    async def finish_first(self: ToMatrix, row: Any, portal: Any) -> Any:
+        await self._inbox.finish(row.key, [InboxOutcome(row.id, "delivered")])
+        return await carry(self, row, portal)
+
+    monkeypatch.setattr(ToMatrix, "_carry", finish_first)
+    assert found("never came into a room")
+
+
+def test_attempts_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def attempt(*_: Any) -> None: ...
+
+    monkeypatch.setattr(MemoryOutboxStore, "attempt", attempt)
+    assert found("was sent to the network twice")
+
+
+def test_rooms_are_not_looked_for_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def find_room(*_: Any) -> None:
+        return None
+
+    monkeypatch.setattr(Portals, "_find_room", find_room)
+    assert found("was made although")
+
+
+def test_the_network_is_acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    deliver = _Sink.deliver
+
+    async def careless(self: _Sink, *what: Any) -> None:
+        with contextlib.suppress(StorageError):
+            await deliver(self, *what)
+
+    monkeypatch.setattr(_Sink, "deliver", careless)
+    assert found("not accepted")
+
+
+def test_the_homeserver_is_answered_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = SimulatedBridge._take
+
+    async def careless(self: SimulatedBridge, body: bytes) -> int:
+        await take(self, body)
+        return 200
+
+    monkeypatch.setattr(SimulatedBridge, "_take", careless)
+    assert found("was never accepted")
+
+
+def test_one_lane_waits_for_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    drain, lock = ToMatrix.drain, asyncio.Lock
+
+    async def one_at_a_time(self: ToMatrix, key: Any) -> None:
+        gate = self.__dict__.setdefault("gate", lock())
+        async with gate:
+            while True:
+                try:
+                    return await drain(self, key)
+                except BridgeError:
+                    await asyncio.sleep(1.0)
+
+    monkeypatch.setattr(ToMatrix, "drain", one_at_a_time)
+    assert found("seconds")
+
+
+def test_events_of_the_network_come_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = MemoryInboxStore.waiting
+
+    async def newest_first(self: MemoryInboxStore, *what: Any) -> Any:
+        return list(reversed(await waiting(self, *what)))
+
+    monkeypatch.setattr(MemoryInboxStore, "waiting", newest_first)
+    assert found("after what was written later")
