@@ -30,6 +30,8 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
+OPENED_AT_ONCE = 50
+"""Sessions that are made at once: the event loop is not kept for longer."""
 CONNECTING_AT_ONCE = 32
 """Sessions that are begun at once, after a start or when another process is gone; a network is not stormed."""
 CONNECTED_WITHIN = 10.0
@@ -119,7 +121,10 @@ class Logins:
         self._owned = None
         if self._hooks is not None:
             await self._hooks.started(owners)
-        opened = await asyncio.gather(*(self._open(row) for row in rows))
+        opened: list[_Live | None] = []
+        for first in range(0, len(rows), OPENED_AT_ONCE):
+            some = rows[first : first + OPENED_AT_ONCE]
+            opened += await asyncio.gather(*(self._open(row) for row in some))
         self._in_background(self._connect_all([live for live in opened if live is not None]))
 
     async def give(self, owners: Collection[UserId]) -> None:
