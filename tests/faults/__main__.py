@@ -1,0 +1,95 @@
+"""``python -m tests.faults``: real servers, a real bridge, and everything that can happen to them.
+
+Exit code 0: nothing was lost, doubled or misordered, and nothing else was wrong. 1: something was.
+
+The rule that must never break: what is judged are the very figures that are printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.report import write_docs
+from dm_bridge.testing.synapse import Synapse
+from dm_bridge.testing.xmpp_client import quiet_slixmpp
+from tests.faults.catalogue import SCENARIOS
+from tests.faults.load import Run
+from tests.faults.report import Row, table
+from tests.faults.scenarios import Scenario
+from tests.faults.world import running
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "faults.md"
+
+
+def main() -> int:
+    """Parse the command line and run; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="of all scenarios")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the first round; then one more each"
+    )
+    parser.add_argument("--only", default="", help="scenarios or groups whose name has this in it")
+    parser.add_argument("--list", action="store_true", help="name the scenarios, and do nothing")
+    parser.add_argument("--keep", action="store_true", help="leave the servers' files behind")
+    parser.add_argument("--write-docs", action="store_true", help=f"put the table into {DOCS.name}")
+    options = parser.parse_args()
+    chosen = [s for s in SCENARIOS if options.only in s.name or options.only == s.group]
+    if not chosen:
+        parser.error("no scenario has such a name; --list names them")
+    if options.list:
+        print("\n".join(f"{scenario.group}: {scenario.name}" for scenario in chosen))
+        return 0
+    quiet_slixmpp()
+    rows = asyncio.run(_rounds(options, chosen))
+    wrong = [f"{row.name}: {complaint}" for row in rows for complaint in row.complaints]
+    text = _text(options, rows, wrong)
+    print(text)
+    if options.write_docs:
+        write_docs(DOCS, text)
+    return 1 if wrong else 0
+
+
+async def _rounds(options: argparse.Namespace, chosen: list[Scenario]) -> list[Row]:
+    """Every round has servers of its own."""
+    rows = {scenario.name: Row(scenario.name, scenario.group) for scenario in chosen}
+    for seed in range(options.seed, options.seed + options.rounds):
+        base = Path(tempfile.mkdtemp(prefix="dm_bridge_faults_"))
+        try:
+            async with running(base / "world") as world:
+                for scenario in chosen:
+                    start = time.monotonic()
+                    result = await Run(world, scenario.name, seed).play(scenario)
+                    rows[scenario.name].add(result)
+                    took = time.monotonic() - start
+                    print(f"seed {seed}, {scenario.name}: {took:.0f} s", file=sys.stderr)
+                    for complaint in result.complaints:
+                        print(f"  WRONG: {complaint}", file=sys.stderr)
+                    if result.complaints:
+                        world.start_afresh()
+        finally:
+            if options.keep:
+                print(f"the files of seed {seed} are in {base}", file=sys.stderr)
+            else:
+                shutil.rmtree(base, ignore_errors=True)
+    return list(rows.values())
+
+
+def _text(options: argparse.Namespace, rows: list[Row], wrong: list[str]) -> str:
+    verdict = "\n".join(f"* {each}" for each in wrong) if wrong else "none."
+    return (
+        f"{table(rows)}\n\n"
+        f"{datetime.datetime.now(datetime.UTC).date()}; {options.rounds} rounds, seeds from {options.seed}; "
+        f"Synapse {Synapse.version()}, PostgreSQL and Prosody as in performance.md.\n\n"
+        f"Went wrong: {verdict}"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,13 @@
+"""Every scenario."""
+
+from __future__ import annotations
+
+from tests.faults import killing
+from tests.faults.scenarios import Scenario
+
+SCENARIOS: tuple[Scenario, ...] = (*killing.SCENARIOS,)
+
+
+def of_group(group: str) -> list[Scenario]:
+    """The scenarios of one group."""
+    return [scenario for scenario in SCENARIOS if scenario.group == group]
