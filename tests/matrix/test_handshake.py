@@ -93,6 +93,18 @@ async def test_other_trouble_with_the_second_registration_is_raised(script: Scri
         await handshake.accounts_problem(script.homeserver)
 
 
+@pytest.mark.parametrize("errcode", ["M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"])
+async def test_a_ping_that_arrived_counts_whatever_became_of_it(
+    script: Script, errcode: str
+) -> None:
+    """Synapse fails after the ping while it makes up for pushes that failed."""
+    script.answers = [(502, {"errcode": errcode, "error": "AlreadyCalled: "})]
+    problem = await handshake.ping_problem(
+        script.homeserver, "my_id", "http://us:1", lambda transaction: True
+    )
+    assert problem is None
+
+
 @pytest.mark.parametrize(
     ("status", "errcode", "words"),
     [
