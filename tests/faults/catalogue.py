@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from tests.faults import killing
+from tests.faults import databases, homeserver, killing, networks
 from tests.faults.scenarios import Scenario
 
-SCENARIOS: tuple[Scenario, ...] = (*killing.SCENARIOS,)
+SCENARIOS: tuple[Scenario, ...] = (
+    *killing.SCENARIOS,
+    *homeserver.SCENARIOS,
+    *databases.SCENARIOS,
+    *networks.SCENARIOS,
+)
 
 
 def of_group(group: str) -> list[Scenario]:

@@ -12,7 +12,7 @@ import signal
 from dm_bridge.testing.dialects import Frame
 from dm_bridge.testing.fault_proxy import DROP, PASS, FaultProxy, Verdict
 from tests.faults.load import Run
-from tests.faults.scenarios import Inject, Scenario
+from tests.faults.scenarios import Inject, one
 from tests.faults.world import World
 
 SEND = r"^PUT .*/send/m\.room\.message/"
@@ -25,8 +25,13 @@ def _proxy(world: World, name: str) -> FaultProxy:
     return proxy
 
 
-def kill_at(proxy: str, pattern: str, *, answer: bool, among: int = 1) -> Inject:
-    """Kill when such a frame comes: the first, or by the seed one of the first ``among``."""
+def kill_at(
+    proxy: str, pattern: str, *, answer: bool, among: int = 1, newcomer: bool = False
+) -> Inject:
+    """Kill when such a frame comes: the first, or by the seed one of the first ``among``.
+
+    ``newcomer``: the first frame that is about somebody whom nobody has met.
+    """
 
     async def inject(run: Run) -> None:
         async def kill(_: Frame) -> Verdict:
@@ -35,6 +40,8 @@ def kill_at(proxy: str, pattern: str, *, answer: bool, among: int = 1) -> Inject
 
         skip = run.rng.randrange(among)
         trap = _proxy(run.world, proxy).when(pattern, kill, answer=answer, skip=skip)
+        if newcomer:
+            await run.newcomer()
         await run.happened(trap.sprung, pattern)
         await run.some_time(*_AWAY)
         await run.world.restart()
@@ -112,103 +119,103 @@ async def freeze(run: Run) -> None:
 
 
 SCENARIOS = (
-    Scenario(
+    one(
         "killed before what was pushed is committed",
-        "process",
+        "bridge",
         kill_at("database", "^INSERT INTO outbox", answer=False, among=8),
     ),
-    Scenario(
+    one(
         "killed after it was committed, before the database's answer",
-        "process",
+        "bridge",
         kill_at("database", "^INSERT INTO outbox", answer=True, among=8),
     ),
-    Scenario(
+    one(
         "killed after it was committed, before the 200",
-        "process",
+        "bridge",
         kill_at("pushes", TRANSACTION, answer=True, among=8),
     ),
-    Scenario(
+    one(
         "killed before what the network brought is committed",
-        "process",
+        "bridge",
         kill_at("database", "INSERT INTO inbox", answer=False, among=8),
     ),
-    Scenario(
+    one(
         "killed after it was committed, before the acknowledgement",
-        "process",
+        "bridge",
         kill_at("database", "INSERT INTO inbox", answer=True, among=8),
     ),
-    Scenario(
+    one(
         "killed before a message reaches Matrix",
-        "process",
+        "bridge",
         kill_at("client_api", SEND, answer=False, among=8),
     ),
-    Scenario(
+    one(
         "killed after it reached Matrix, before the answer",
-        "process",
+        "bridge",
         kill_at("client_api", SEND, answer=True, among=8),
     ),
-    Scenario(
+    one(
         "killed after it reached Matrix, before the record",
-        "process",
+        "bridge",
         kill_at("database", "^UPDATE inbox AS i SET state", answer=False, among=3),
     ),
-    Scenario(
+    one(
         "killed while a message goes to the network",
-        "process",
+        "bridge",
         kill_at("network", "^<message", answer=False, among=8),
     ),
-    Scenario(
+    one(
         "killed after the network took it, before its acknowledgement",
-        "process",
+        "bridge",
         kill_after_arrival,
     ),
-    Scenario(
+    one(
         "killed after the network took it, before the record",
-        "process",
+        "bridge",
         kill_at("database", "^UPDATE outbox SET state = ", answer=False, among=8),
     ),
-    Scenario(
+    one(
         "killed before createRoom",
-        "process",
-        kill_at("client_api", "^POST .*/createRoom", answer=False),
+        "bridge",
+        kill_at("client_api", "^POST .*/createRoom", answer=False, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed inside createRoom, before the answer",
-        "process",
-        kill_at("client_api", "^POST .*/createRoom", answer=True),
+        "bridge",
+        kill_at("client_api", "^POST .*/createRoom", answer=True, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed after createRoom, before the record",
-        "process",
-        kill_at("database", "^UPDATE portal SET state = 'open'", answer=False),
+        "bridge",
+        kill_at("database", "^UPDATE portal SET state = 'open'", answer=False, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed inside register",
-        "process",
-        kill_at("client_api", "^POST .*/register", answer=True),
+        "bridge",
+        kill_at("client_api", "^POST .*/register", answer=True, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed inside a change of profile",
-        "process",
-        kill_at("client_api", "^PUT .*/profile/", answer=True),
+        "bridge",
+        kill_at("client_api", "^PUT .*/profile/", answer=True, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed inside join",
-        "process",
-        kill_at("client_api", "^POST .*/join", answer=True),
+        "bridge",
+        kill_at("client_api", "^POST .*/join", answer=True, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed before m.direct is written",
-        "process",
-        kill_at("client_api", r"^PUT .*/account_data/m\.direct", answer=False, among=3),
+        "bridge",
+        kill_at("client_api", r"^PUT .*/account_data/m\.direct", answer=False, newcomer=True),
     ),
-    Scenario(
+    one(
         "killed after m.direct was written, before the answer",
-        "process",
-        kill_at("client_api", r"^PUT .*/account_data/m\.direct", answer=True, among=3),
+        "bridge",
+        kill_at("client_api", r"^PUT .*/account_data/m\.direct", answer=True, newcomer=True),
     ),
-    Scenario("killed at random", "process", kill_at_random),
-    Scenario("killed again while it starts", "process", kill_while_starting),
-    Scenario("told to stop (SIGTERM) under load", "process", terminate),
-    Scenario("stopped for longer than every timeout (SIGSTOP)", "process", freeze),
+    one("killed at random", "bridge", kill_at_random),
+    one("killed again while it starts", "bridge", kill_while_starting),
+    one("told to stop (SIGTERM) under load", "bridge", terminate),
+    one("stopped for longer than every timeout (SIGSTOP)", "bridge", freeze),
 )

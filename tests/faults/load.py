@@ -20,19 +20,20 @@ from urllib.parse import quote
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.testing.xmpp_client import XmppUser
-from tests.faults.scenarios import Scenario
+from tests.faults.scenarios import Inject, Scenario
 from tests.faults.tally import Count, Line, Tag, complaints, count, tag_of
 from tests.faults.world import Person, World
 
 Event = dict[str, Any]
 
-AT_LEAST, AT_MOST = 5, 40
+AT_LEAST, AT_MOST = 5, 200
 """Messages of one chat and direction, without the last one."""
 PACE = 0.4
 """Seconds between two messages of one chat and direction, on average."""
 PATIENCE = 60.0
 MARKED_WITHIN = 20.0
-PUSHED_WITHIN = 8.0
+PUSHED_WITHIN = 6.0
+PUSHES_AGAIN = 2
 SETTLING = 0.8
 """Seconds in which a second copy would have come."""
 FAULT_WITHIN = 30.0
@@ -46,17 +47,17 @@ class Chat:
     name: str
     person: Person
     contact: XmppUser
-    begins: float = 0.0
     sent: dict[str, int] = field(default_factory=lambda: {"in": 0, "out": 0})
 
 
 @dataclass(slots=True)
 class Result:
-    """What came of a run. ``injected``: how many faults. ``wrong``: what must not be and is no message's fate;
-    ``complaints``: that, and what went wrong with messages.
+    """What came of a run. ``injected``: how many faults. ``unpushed``: how many messages Synapse never pushed.
+    ``wrong``: what must not be and is no message's fate; ``complaints``: that, and what went wrong with messages.
     """
 
     injected: int
+    unpushed: int
     to_matrix: Count
     to_network: Count
     wrong: list[str]
@@ -74,28 +75,25 @@ class Run:
         self.wrong: list[str] = []
         self.people: list[Person] = []
         self.chats: list[Chat] = []
+        self._tasks = asyncio.TaskGroup()
         self._done = asyncio.Event()
-        self._unpushed: set[Chat] = set()
+        self._unpushed: dict[Chat, int] = {}
         self._since = world.now()
         self._log_from = world.bridge.log.stat().st_size
 
     async def play(self, scenario: Scenario) -> Result:
         """Everything: load, faults, quiet, count."""
-        await self._meet(scenario.people)
-        async with asyncio.TaskGroup() as tasks:
-            for chat in self.chats:
-                tasks.create_task(self._write_in(chat))
-                tasks.create_task(self._write_out(chat))
-            await asyncio.sleep(self.rng.uniform(0.1, 0.5))
-            try:
-                async with asyncio.timeout(FAULT_WITHIN * 2):
-                    await scenario.inject(self)
-            except TimeoutError:
-                self.wrong.append("the fault did not happen in time")
-            finally:
-                await self.world.heal()
-                self._done.set()
-        return await self._finish()
+        self.people = await self.world.everybody(scenario.people)
+        async with asyncio.TaskGroup() as self._tasks:
+            for number, person in enumerate(self.people):
+                for contact in person.contacts:
+                    self._begin(number, contact)
+            await self.newcomer()
+            for step in scenario.steps:
+                await self.some_time()
+                await self._inject(step)
+            self._done.set()
+        return await self._finish(may_forget=scenario.homeserver_may_forget)
 
     # -- for faults
 
@@ -127,20 +125,30 @@ class Run:
         if failures:
             self.wrong.append(f"{what}: {failures} times not")
 
+    async def newcomer(self) -> None:
+        """From now on somebody writes whom nobody has met."""
+        number = self.rng.randrange(len(self.people))
+        contact = await self.world.contact()
+        self.world.strangers.append(contact)
+        self._begin(number, contact)
+
+    async def _inject(self, step: Inject) -> None:
+        try:
+            async with asyncio.timeout(FAULT_WITHIN * 2):
+                await step(self)
+        except TimeoutError:
+            self.wrong.append("the fault did not happen in time")
+        finally:
+            await self.world.heal()
+
     # -- load
 
-    async def _meet(self, people: int) -> None:
-        self.people = await self.world.everybody(people)
-        for number, person in enumerate(self.people):
-            for contact in person.contacts:
-                self._chat(f"p{number}{contact.bare_jid.partition('@')[0]}", person, contact, 0.0)
-            stranger = await self.world.contact()
-            self.world.strangers.append(stranger)
-            name = f"p{number}{stranger.bare_jid.partition('@')[0]}new"
-            self._chat(name, person, stranger, self.rng.uniform(0.2, 1.0))
-
-    def _chat(self, name: str, person: Person, contact: XmppUser, begins: float) -> None:
-        self.chats.append(Chat(name, person, contact, begins))
+    def _begin(self, number: int, contact: XmppUser) -> None:
+        name = f"p{number}{contact.bare_jid.partition('@')[0]}"
+        chat = Chat(name, self.people[number], contact)
+        self.chats.append(chat)
+        self._tasks.create_task(self._write_in(chat))
+        self._tasks.create_task(self._write_out(chat))
 
     def _next(self, chat: Chat, way: str) -> str:
         number = chat.sent[way]
@@ -155,7 +163,6 @@ class Run:
             await asyncio.sleep(self.rng.uniform(0, 2 * PACE))
 
     async def _write_in(self, chat: Chat) -> None:
-        await asyncio.sleep(chat.begins)
         async for _ in self._going_on(chat, "in"):
             if chat.contact.connected:
                 chat.contact.send(chat.person.romeo, self._next(chat, "in"))
@@ -197,35 +204,43 @@ class Run:
 
     # -- counting
 
-    async def _finish(self) -> Result:
+    async def _finish(self, *, may_forget: bool) -> Result:
         rooms = {chat: await self._room(chat) for chat in self.chats}
         for chat, room in rooms.items():
             chat.contact.send(chat.person.romeo, self._next(chat, "in"))
             if room is not None:
                 await self._say(chat, room)
-        deadline, patient_until = time.monotonic() + PATIENCE, time.monotonic() + PUSHED_WITHIN
-        while True:
-            lines = {chat: await self._lines(chat) for chat in self.chats}
-            if all(_complete(line) for pair in lines.values() for line in pair):
-                break
-            if time.monotonic() > deadline:
-                break
-            if self._unpushed and time.monotonic() > patient_until:
-                patient_until += PUSHED_WITHIN
-                await self.world.push_again()
-            await asyncio.sleep(0.3)
+        await self._all_has_come()
         await asyncio.sleep(SETTLING)
         lines = {chat: await self._lines(chat) for chat in self.chats}
         await self._check_rooms_and_direct()
         self._check_log()
         every = [line for pair in lines.values() for line in pair]
+        unpushed = sum(self._unpushed.values())
+        if unpushed and not may_forget:
+            self.wrong.append(f"{unpushed} messages were never pushed")
         return Result(
             self.injected,
+            unpushed,
             count(pair[0] for pair in lines.values()),
             count(pair[1] for pair in lines.values()),
             self.wrong,
             [*complaints(every), *self.wrong],
         )
+
+    async def _all_has_come(self) -> None:
+        """Wait for the last message of every chat and direction, and let Synapse push what it has kept back."""
+        start, again = time.monotonic(), 0
+        while time.monotonic() < start + PATIENCE:
+            lines = {chat: await self._lines(chat) for chat in self.chats}
+            unpushed = sum(self._unpushed.values())
+            complete = all(_complete(line) for pair in lines.values() for line in pair)
+            if complete and (not unpushed or again == PUSHES_AGAIN):
+                return
+            if unpushed and again < PUSHES_AGAIN and time.monotonic() > start + PUSHED_WITHIN:
+                start, again = time.monotonic(), again + 1
+                await self.world.push_again()
+            await asyncio.sleep(0.3)
 
     async def _lines(self, chat: Chat) -> tuple[Line, Line]:
         """What is to Matrix, and what is to the network, as it stands now.
@@ -238,12 +253,11 @@ class Run:
         kept = await chat.contact.archive(self._since)
         mine = chat.contact.bare_jid
         told = _told(chat, events, ghost)
-        written = [event for event in events if event["sender"] == alice]
         pushed = self.world.pushed
-        self._unpushed.discard(chat)
-        if any(event["event_id"] not in pushed for event in written):
-            self._unpushed.add(chat)
-        written.sort(key=lambda event: pushed.get(event["event_id"], len(pushed)))
+        written = [e for e in events if e["sender"] == alice and tag_of(_body(e))]
+        self._unpushed[chat] = sum(event["event_id"] not in pushed for event in written)
+        written = [event for event in written if event["event_id"] in pushed]
+        written.sort(key=lambda event: pushed[event["event_id"]])
         return (
             Line(
                 f"{chat.name}, to Matrix",

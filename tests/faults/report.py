@@ -13,7 +13,7 @@ from tests.faults.load import Result
 from tests.faults.tally import Count
 
 HEADER = (
-    "fault", "runs", "faults", "to Matrix", "to XMPP", "lost", "doubled", "misordered",
+    "fault", "runs", "faults", "to Matrix", "to XMPP", "unpushed", "lost", "doubled", "misordered",
     "told failed", "told uncertain", "other",
 )  # fmt: skip
 
@@ -26,6 +26,7 @@ class Row:
     group: str
     runs: int = 0
     injected: int = 0
+    unpushed: int = 0
     to_matrix: Count = field(default_factory=Count)
     to_network: Count = field(default_factory=Count)
     other: int = 0
@@ -35,6 +36,7 @@ class Row:
         """One more run."""
         self.runs += 1
         self.injected += result.injected
+        self.unpushed += result.unpushed
         self.to_matrix += result.to_matrix
         self.to_network += result.to_network
         self.other += len(result.wrong) > 0
@@ -52,6 +54,7 @@ def total(rows: Sequence[Row]) -> Row:
     for row in rows:
         whole.runs += row.runs
         whole.injected += row.injected
+        whole.unpushed += row.unpushed
         whole.to_matrix += row.to_matrix
         whole.to_network += row.to_network
         whole.other += row.other
@@ -80,6 +83,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         f"{row.injected:,}",
         f"{row.to_matrix.accepted:,}",
         f"{row.to_network.accepted:,}",
+        f"{row.unpushed:,}",
         f"{count.lost + count.invented:,}",
         f"{count.doubled:,}",
         f"{count.misordered:,}",

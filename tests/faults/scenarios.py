@@ -5,7 +5,7 @@ The rule that must never break: a scenario counts in `Run.injected` only what ha
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,9 +17,38 @@ Inject = Callable[["Run"], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """``name``: as in the table. ``group``: what is harmed. ``inject``: does it; the load goes on meanwhile."""
+    """``name``: as in the table. ``group``: what is harmed. ``steps``: do it, one after the other, while people
+    write; after each, all is mended. ``people``: how many have a login. ``homeserver_may_forget``: Synapse, ended
+    at the wrong moment, never pushes what it has just accepted.
+    """
 
     name: str
     group: str
-    inject: Inject
+    steps: tuple[Inject, ...]
     people: int = 2
+    homeserver_may_forget: bool = False
+
+    @property
+    def short(self) -> str:
+        """A name for a test."""
+        return f"{self.name.partition(';')[0]}, {len(self.steps)} faults"
+
+
+def one(name: str, group: str, inject: Inject, *, homeserver_may_forget: bool = False) -> Scenario:
+    """A scenario of one step."""
+    return Scenario(name, group, (inject,), homeserver_may_forget=homeserver_may_forget)
+
+
+def chains(scenarios: Sequence[Scenario], length: int) -> list[Scenario]:
+    """The same steps in fewer runs: ``length`` scenarios, one after the other, are one."""
+    parts = [scenarios[at : at + length] for at in range(0, len(scenarios), length)]
+    return [
+        Scenario(
+            "; ".join(each.name for each in part),
+            part[0].group,
+            tuple(step for each in part for step in each.steps),
+            max(each.people for each in part),
+            any(each.homeserver_may_forget for each in part),
+        )
+        for part in parts
+    ]
