@@ -103,7 +103,7 @@ async def ping_problem(
                 )
             case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
                 # Synapse also says so of a ping that came while it makes up for pushes that failed.
-                if arrived(transaction):
+                if await arrived(transaction):
                     return None
                 return (
                     f"The homeserver cannot reach us at {url}. Check appservice.url and appservice.listen, and "

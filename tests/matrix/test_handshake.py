@@ -19,6 +19,11 @@ async def never(_transaction: str) -> bool:
     return False
 
 
+async def always(_transaction: str) -> bool:
+    """Every ping has arrived."""
+    return True
+
+
 async def test_a_homeserver_that_knows_us_is_asked_to_make_the_bot(script: Script) -> None:
     script.answers = [(200, {"user_id": BOT}), (200, {})]
     await handshake.check_identity(script.homeserver, BOT)
@@ -99,9 +104,7 @@ async def test_a_ping_that_arrived_counts_whatever_became_of_it(
 ) -> None:
     """Synapse fails after the ping while it makes up for pushes that failed."""
     script.answers = [(502, {"errcode": errcode, "error": "AlreadyCalled: "})]
-    problem = await handshake.ping_problem(
-        script.homeserver, "my_id", "http://us:1", lambda transaction: True
-    )
+    problem = await handshake.ping_problem(script.homeserver, "my_id", "http://us:1", always)
     assert problem is None
 
 
