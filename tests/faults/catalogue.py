@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults import databases, homeserver, killing, networks
+from tests.faults import databases, homeserver, instances, killing, networks
 from tests.faults.scenarios import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -10,6 +10,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *homeserver.SCENARIOS,
     *databases.SCENARIOS,
     *networks.SCENARIOS,
+    *instances.SCENARIOS,
 )
 
 

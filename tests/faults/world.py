@@ -6,6 +6,7 @@ through the proxies.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime
 import itertools
@@ -15,8 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from dm_bridge.ids import ContactId, GhostNamespace, NetworkName
 from dm_bridge.testing import dialects
+from dm_bridge.testing.balancer import Balancer
 from dm_bridge.testing.fault_proxy import FaultProxy, Verdict, http_answer
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.postgres import Postgres
@@ -31,6 +35,8 @@ PASSWORD = "wherefore-art-thou"
 FOREIGN = "@somebody:elsewhere.example"
 CONTACTS = 2
 DATABASE = "bridge"
+LEASE = 3
+"""Seconds after which a silent process has lost its users."""
 SETTINGS: dict[str, Any] = {
     "connect_timeout": 5,
     "send_timeout": 5,
@@ -79,8 +85,9 @@ class Person:
 @dataclass(slots=True)
 class World:
     """All of it. ``client_api``, ``pushes``: between the bridge and Synapse, by who asks; ``database``;
-    ``network``: between the bridge and Prosody. ``pushed``: every event that Synapse has tried to push, and as
-    which it came first.
+    ``network``: between the bridge and Prosody. ``balancer``: behind ``pushes``, before the bridge's processes;
+    ``other``: the second of them, where there is one. ``pushed``: every event that Synapse has tried to push,
+    and as which it came first.
     """
 
     stack: Stack
@@ -89,7 +96,9 @@ class World:
     pushes: FaultProxy
     database: FaultProxy
     network: FaultProxy
+    balancer: Balancer
     cleanup: contextlib.AsyncExitStack
+    other: Bridge | None = None
     pushed: dict[str, int] = field(default_factory=dict)
     people: list[Person] = field(default_factory=list)
     strangers: list[XmppUser] = field(default_factory=list)
@@ -97,6 +106,11 @@ class World:
     @property
     def bridge(self) -> Bridge:
         return self.stack.bridge
+
+    @property
+    def bridges(self) -> list[Bridge]:
+        """All processes."""
+        return [self.bridge] if self.other is None else [self.bridge, self.other]
 
     @property
     def synapse(self) -> Synapse:
@@ -166,8 +180,10 @@ class World:
             await self.synapse.restart()
         if not self.prosody.running:
             await self.prosody.restart()
-        if not self.bridge.running:
-            await self.restart()
+        for bridge in self.bridges:
+            if not bridge.running:
+                await bridge.stop()
+                await bridge.run()
         for person in self.people:
             for contact in [*person.contacts]:
                 await reconnected(contact)
@@ -184,6 +200,34 @@ class World:
         self.people.clear()
         self.strangers.clear()
 
+    @contextlib.asynccontextmanager
+    async def two(self) -> AsyncIterator[Bridge]:
+        """A second process on the same database, which has some of the users; both live on until the end."""
+        self.other = self.bridge.beside("other")
+        self.balancer.backends = (self.bridge.port, self.other.port)
+        try:
+            await self.other.run()
+            await self.shared()
+            yield self.other
+            await self.shared()
+        finally:
+            self.balancer.backends = (self.bridge.port,)
+            other, self.other = self.other, None
+            await other.stop()
+
+    async def shared(self) -> None:
+        """Return once every process has a login. Raises TimeoutError."""
+        async with asyncio.timeout(10 * LEASE), aiohttp.ClientSession() as session:
+            for bridge in self.bridges:
+                while not await _logins(session, bridge):  # noqa: ASYNC110 - elsewhere
+                    await asyncio.sleep(0.1)
+
+    async def only(self, bridge: Bridge) -> None:
+        """Return once one process has everybody. Raises TimeoutError."""
+        async with asyncio.timeout(10 * LEASE), aiohttp.ClientSession() as session:
+            while await _logins(session, bridge) < len(self.people):  # noqa: ASYNC110 - elsewhere
+                await asyncio.sleep(0.1)
+
     async def restart(self) -> None:
         """Start the bridge after it was stopped or killed."""
         await self.bridge.stop()
@@ -192,6 +236,16 @@ class World:
     def now(self) -> datetime.datetime:
         """A little before now, by the clock of the servers, which is ours."""
         return datetime.datetime.now(datetime.UTC) - datetime.timedelta(seconds=1)
+
+
+async def _logins(session: aiohttp.ClientSession, bridge: Bridge) -> int:
+    """How many logins a process has; 0 while it does not answer."""
+    try:
+        async with session.get(f"{bridge.url}/metrics") as answer:
+            lines = (await answer.text()).splitlines()
+    except aiohttp.ClientError:
+        return 0
+    return sum(int(float(x.split()[-1])) for x in lines if x.startswith("dm_bridge_logins{"))
 
 
 async def reconnected(contact: XmppUser) -> None:
@@ -221,7 +275,9 @@ async def running(directory: Path, settings: dict[str, Any] | None = None) -> As
             return await cleanup.enter_async_context(FaultProxy(target, dialect))
 
         client_api = await proxy((LOOPBACK, homeserver_port), dialects.Http)
-        pushes = await proxy((LOOPBACK, bridge.port), dialects.Http)
+        balancer = await cleanup.enter_async_context(Balancer())
+        balancer.backends = (bridge.port,)
+        pushes = await proxy((LOOPBACK, balancer.port), dialects.Http)
         database = await proxy(postgres.socket, dialects.Postgres)
         network = await proxy((prosody.host, prosody.port), dialects.Xmpp)
         await bridge.command(
@@ -239,6 +295,7 @@ async def running(directory: Path, settings: dict[str, Any] | None = None) -> As
                 "networks": {
                     "xmpp": {"enabled": True, "servers": {prosody.domain: server}, **SETTINGS}
                 },
+                "processes": {"lease_seconds": LEASE},
                 "logging": {"level": "debug"},
             }
         )
@@ -257,6 +314,6 @@ async def running(directory: Path, settings: dict[str, Any] | None = None) -> As
         cleanup.push_async_callback(synapse.stop)
         cleanup.push_async_callback(bridge.stop)
         await bridge.run()
-        world = World(stack, postgres, client_api, pushes, database, network, cleanup)
+        world = World(stack, postgres, client_api, pushes, database, network, balancer, cleanup)
         pushes.observers.append(world.note_pushed)
         yield world
