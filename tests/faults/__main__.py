@@ -20,10 +20,10 @@ from benchmarks.report import write_docs
 from dm_bridge.testing.synapse import Synapse
 from dm_bridge.testing.xmpp_client import quiet_slixmpp
 from tests.faults.catalogue import SCENARIOS
-from tests.faults.load import Run
+from tests.faults.load import Result, Run
 from tests.faults.report import Row, table
 from tests.faults.scenarios import Scenario
-from tests.faults.world import running
+from tests.faults.world import World, running
 
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs" / "faults.md"
 
@@ -57,28 +57,33 @@ def main() -> int:
 
 
 async def _rounds(options: argparse.Namespace, chosen: list[Scenario]) -> list[Row]:
-    """Every round has servers of its own."""
+    """Every round has servers of its own; with and without a pooler, others."""
     rows = {scenario.name: Row(scenario.name, scenario.group) for scenario in chosen}
     for seed in range(options.seed, options.seed + options.rounds):
-        base = Path(tempfile.mkdtemp(prefix="dm_bridge_faults_"))
-        try:
-            async with running(base / "world") as world:
-                for scenario in chosen:
-                    start = time.monotonic()
-                    result = await Run(world, scenario.name, seed).play(scenario)
-                    rows[scenario.name].add(result)
-                    took = time.monotonic() - start
-                    print(f"seed {seed}, {scenario.name}: {took:.0f} s", file=sys.stderr)
-                    for complaint in result.complaints:
-                        print(f"  WRONG: {complaint}", file=sys.stderr)
-                    if result.complaints:
-                        world.start_afresh()
-        finally:
-            if options.keep:
-                print(f"the files of seed {seed} are in {base}", file=sys.stderr)
-            else:
-                shutil.rmtree(base, ignore_errors=True)
+        for pooled in (False, True):
+            part = [scenario for scenario in chosen if scenario.pooled is pooled]
+            if part:
+                base = Path(tempfile.mkdtemp(prefix="dm_bridge_faults_"))
+                async with running(base / "world", pooled=pooled) as world:
+                    for scenario in part:
+                        rows[scenario.name].add(await _play(world, scenario, seed))
+                if options.keep:
+                    print(f"the files of seed {seed} are in {base}", file=sys.stderr)
+                else:
+                    shutil.rmtree(base, ignore_errors=True)
     return list(rows.values())
+
+
+async def _play(world: World, scenario: Scenario, seed: int) -> Result:
+    start = time.monotonic()
+    result = await Run(world, scenario.name, seed).play(scenario)
+    took = time.monotonic() - start
+    print(f"seed {seed}, {scenario.name}: {took:.0f} s", file=sys.stderr)
+    for complaint in result.complaints:
+        print(f"  WRONG: {complaint}", file=sys.stderr)
+    if result.complaints:
+        world.start_afresh()
+    return result
 
 
 def _text(options: argparse.Namespace, rows: list[Row], wrong: list[str]) -> str:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from tests.faults import databases, homeserver, instances, killing, networks
-from tests.faults.scenarios import Scenario
+from tests.faults.scenarios import Scenario, behind_pooler
+
+_POOLED = (
+    killing.SCENARIOS[0],
+    killing.SCENARIOS[3],
+    killing.SCENARIOS[7],
+    killing.SCENARIOS[10],
+    *databases.SCENARIOS[:12],
+    *instances.SCENARIOS[1:2],
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     *killing.SCENARIOS,
@@ -11,6 +20,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *databases.SCENARIOS,
     *networks.SCENARIOS,
     *instances.SCENARIOS,
+    *map(behind_pooler, _POOLED),
 )
 
 

@@ -5,6 +5,7 @@ The rule that must never break: a scenario counts in `Run.injected` only what ha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ Inject = Callable[["Run"], Awaitable[None]]
 class Scenario:
     """``name``: as in the table. ``group``: what is harmed. ``steps``: do it, one after the other, while people
     write; after each, all is mended. ``people``: how many have a login. ``homeserver_may_forget``: Synapse, ended
-    at the wrong moment, never pushes what it has just accepted.
+    at the wrong moment, never pushes what it has just accepted. ``pooled``: behind PgBouncer.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Scenario:
     steps: tuple[Inject, ...]
     people: int = 2
     homeserver_may_forget: bool = False
+    pooled: bool = False
 
     @property
     def short(self) -> str:
@@ -39,6 +41,12 @@ def one(name: str, group: str, inject: Inject, *, homeserver_may_forget: bool = 
     return Scenario(name, group, (inject,), homeserver_may_forget=homeserver_may_forget)
 
 
+def behind_pooler(scenario: Scenario) -> Scenario:
+    """The same behind PgBouncer."""
+    name = f"behind PgBouncer: {scenario.name}"
+    return dataclasses.replace(scenario, name=name, group="pooler", pooled=True)
+
+
 def chains(scenarios: Sequence[Scenario], length: int) -> list[Scenario]:
     """The same steps in fewer runs: ``length`` scenarios, one after the other, are one."""
     parts = [scenarios[at : at + length] for at in range(0, len(scenarios), length)]
@@ -49,6 +57,7 @@ def chains(scenarios: Sequence[Scenario], length: int) -> list[Scenario]:
             tuple(step for each in part for step in each.steps),
             max(each.people for each in part),
             any(each.homeserver_may_forget for each in part),
+            part[0].pooled,
         )
         for part in parts
     ]

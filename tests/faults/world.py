@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -23,6 +24,7 @@ from dm_bridge.testing import dialects
 from dm_bridge.testing.balancer import Balancer
 from dm_bridge.testing.fault_proxy import FaultProxy, Verdict, http_answer
 from dm_bridge.testing.matrix_client import MatrixUser
+from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.postgres import Postgres
 from dm_bridge.testing.processes import LOOPBACK, free_port
 from dm_bridge.testing.prosody import Prosody
@@ -256,10 +258,10 @@ async def reconnected(contact: XmppUser) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path, settings: dict[str, Any] | None = None) -> AsyncIterator[World]:
+async def running(directory: Path, *, pooled: bool = False) -> AsyncIterator[World]:
     """Start everything in ``directory``, and stop everything in the end.
 
-    ``settings`` are merged into the bridge's configuration.
+    ``pooled``: with a PgBouncer in transaction mode before PostgreSQL.
     """
     async with contextlib.AsyncExitStack() as cleanup:
         directory.mkdir(parents=True)
@@ -278,7 +280,13 @@ async def running(directory: Path, settings: dict[str, Any] | None = None) -> As
         balancer = await cleanup.enter_async_context(Balancer())
         balancer.backends = (bridge.port,)
         pushes = await proxy((LOOPBACK, balancer.port), dialects.Http)
-        database = await proxy(postgres.socket, dialects.Postgres)
+        behind: Any = postgres.socket
+        if pooled:
+            url = postgres.url.replace("/postgres?", f"/{DATABASE}?")
+            pooler = await PgBouncer.start(directory / "pooler", url)
+            cleanup.push_async_callback(pooler.stop)
+            behind = (LOOPBACK, urlsplit(pooler.url).port)
+        database = await proxy(behind, dialects.Postgres)
         network = await proxy((prosody.host, prosody.port), dialects.Xmpp)
         await bridge.command(
             *("init", "--homeserver", client_api.url, "--domain", DOMAIN, "--yes"),
@@ -299,7 +307,6 @@ async def running(directory: Path, settings: dict[str, Any] | None = None) -> As
                 "logging": {"level": "debug"},
             }
         )
-        bridge.configure(settings or {})
         await bridge.command(
             "registration", "-c", str(bridge.config_path), "-o", str(bridge.directory)
         )
