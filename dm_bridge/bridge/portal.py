@@ -240,6 +240,7 @@ class Portals:
         private_name: str | None,
     ) -> None:
         room: RoomId | None = None
+        info = self.life.bridge_info(row, network)
         if step is Step.RECOVER:
             room = await rooms.find_room(
                 self._homeserver,
@@ -247,9 +248,10 @@ class Portals:
                 marker(row.key),
                 but_not=await self.store.former_rooms(row.key),
             )
-        if room is None:
+        if room is not None:
+            await rooms.complete_direct_room(self._homeserver, room, row.ghost, login.owner, info)
+        else:
             await self.store.set_creating(row.key)
-            info = self.life.bridge_info(row, network)
             room = await rooms.create_direct_room(
                 self._homeserver, row.ghost, login.owner, marker(row.key), info
             )
