@@ -36,6 +36,7 @@ def main() -> int:
         "--seed", type=int, default=0, help="of the first round; then one more each"
     )
     parser.add_argument("--only", default="", help="scenarios or groups whose name has this in it")
+    parser.add_argument("--worlds", type=int, default=1, help="sets of servers at the same time")
     parser.add_argument("--list", action="store_true", help="name the scenarios, and do nothing")
     parser.add_argument("--keep", action="store_true", help="leave the servers' files behind")
     parser.add_argument("--write-docs", action="store_true", help=f"put the table into {DOCS.name}")
@@ -61,17 +62,25 @@ async def _rounds(options: argparse.Namespace, chosen: list[Scenario]) -> list[R
     rows = {scenario.name: Row(scenario.name, scenario.group) for scenario in chosen}
     for seed in range(options.seed, options.seed + options.rounds):
         for pooled in (False, True):
-            part = [scenario for scenario in chosen if scenario.pooled is pooled]
-            if part:
-                base = Path(tempfile.mkdtemp(prefix="dm_bridge_faults_"))
-                async with running(base / "world", pooled=pooled) as world:
-                    for scenario in part:
-                        rows[scenario.name].add(await _play(world, scenario, seed))
-                if options.keep:
-                    print(f"the files of seed {seed} are in {base}", file=sys.stderr)
-                else:
-                    shutil.rmtree(base, ignore_errors=True)
+            same = [scenario for scenario in chosen if scenario.pooled is pooled]
+            parts = [same[at :: options.worlds] for at in range(options.worlds)]
+            async with asyncio.TaskGroup() as worlds:
+                for part in filter(None, parts):
+                    worlds.create_task(_in_one_world(options, seed, part, rows))
     return list(rows.values())
+
+
+async def _in_one_world(
+    options: argparse.Namespace, seed: int, part: list[Scenario], rows: dict[str, Row]
+) -> None:
+    base = Path(tempfile.mkdtemp(prefix="dm_bridge_faults_"))
+    async with running(base / "world", pooled=part[0].pooled) as world:
+        for scenario in part:
+            rows[scenario.name].add(await _play(world, scenario, seed))
+    if options.keep:
+        print(f"the files of seed {seed} are in {base}", file=sys.stderr)
+    else:
+        shutil.rmtree(base, ignore_errors=True)
 
 
 async def _play(world: World, scenario: Scenario, seed: int) -> Result:

@@ -19,15 +19,13 @@ Inject = Callable[["Run"], Awaitable[None]]
 @dataclass(frozen=True, slots=True)
 class Scenario:
     """``name``: as in the table. ``group``: what is harmed. ``steps``: do it, one after the other, while people
-    write; after each, all is mended. ``people``: how many have a login. ``homeserver_may_forget``: Synapse, ended
-    at the wrong moment, never pushes what it has just accepted. ``pooled``: behind PgBouncer.
+    write; after each, all is mended. ``people``: how many have a login. ``pooled``: behind PgBouncer.
     """
 
     name: str
     group: str
     steps: tuple[Inject, ...]
     people: int = 2
-    homeserver_may_forget: bool = False
     pooled: bool = False
 
     @property
@@ -36,9 +34,9 @@ class Scenario:
         return f"{self.name.partition(';')[0]}, {len(self.steps)} faults"
 
 
-def one(name: str, group: str, inject: Inject, *, homeserver_may_forget: bool = False) -> Scenario:
+def one(name: str, group: str, inject: Inject) -> Scenario:
     """A scenario of one step."""
-    return Scenario(name, group, (inject,), homeserver_may_forget=homeserver_may_forget)
+    return Scenario(name, group, (inject,))
 
 
 def behind_pooler(scenario: Scenario) -> Scenario:
@@ -56,8 +54,7 @@ def chains(scenarios: Sequence[Scenario], length: int) -> list[Scenario]:
             part[0].group,
             tuple(step for each in part for step in each.steps),
             max(each.people for each in part),
-            any(each.homeserver_may_forget for each in part),
-            part[0].pooled,
+            pooled=part[0].pooled,
         )
         for part in parts
     ]

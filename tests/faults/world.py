@@ -187,7 +187,10 @@ class World:
                 await bridge.stop()
                 await bridge.run()
         for person in self.people:
-            for contact in [*person.contacts]:
+            if not person.alice.syncing:
+                await person.alice.close()
+                await person.alice.open()
+            for contact in person.contacts:
                 await reconnected(contact)
         for contact in self.strangers:
             await reconnected(contact)
