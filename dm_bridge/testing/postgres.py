@@ -19,6 +19,7 @@ from dm_bridge.errors import StorageError
 from dm_bridge.store.embedded import EmbeddedPostgres
 
 _STOP_SECONDS = 20.0
+_ONE_AT_A_TIME = asyncio.Lock()  # the library's own lock is for processes, not for threads
 
 
 class Postgres:
@@ -34,7 +35,8 @@ class Postgres:
     @classmethod
     async def start(cls, directory: Path) -> Postgres:
         """Start a server whose data are in ``directory``. Raises `StorageError`."""
-        return cls(directory, await EmbeddedPostgres.start(directory))
+        async with _ONE_AT_A_TIME:
+            return cls(directory, await EmbeddedPostgres.start(directory))
 
     @property
     def running(self) -> bool:
@@ -73,8 +75,10 @@ class Postgres:
 
     async def start_again(self) -> None:
         """Start the server after `break_down`."""
-        await self._server.start_again()
+        async with _ONE_AT_A_TIME:
+            await self._server.start_again()
 
     async def stop(self) -> None:
         """Stop the server; the data stay."""
-        await self._server.stop()
+        async with _ONE_AT_A_TIME:
+            await self._server.stop()

@@ -49,12 +49,8 @@ def main() -> int:
         return 0
     quiet_slixmpp()
     rows = asyncio.run(_rounds(options, chosen))
-    wrong = [f"{row.name}: {complaint}" for row in rows for complaint in row.complaints]
-    text = _text(options, rows, wrong)
-    print(text)
-    if options.write_docs:
-        write_docs(DOCS, text)
-    return 1 if wrong else 0
+    print(_text(options, rows))
+    return 1 if any(row.complaints for row in rows) else 0
 
 
 async def _rounds(options: argparse.Namespace, chosen: list[Scenario]) -> list[Row]:
@@ -77,6 +73,8 @@ async def _in_one_world(
     async with running(base / "world", pooled=part[0].pooled) as world:
         for scenario in part:
             rows[scenario.name].add(await _play(world, scenario, seed))
+            if options.write_docs:  # also when the rest is interrupted
+                write_docs(DOCS, _text(options, list(rows.values())))
     if options.keep:
         print(f"the files of seed {seed} are in {base}", file=sys.stderr)
     else:
@@ -95,11 +93,13 @@ async def _play(world: World, scenario: Scenario, seed: int) -> Result:
     return result
 
 
-def _text(options: argparse.Namespace, rows: list[Row], wrong: list[str]) -> str:
-    verdict = "\n".join(f"* {each}" for each in wrong) if wrong else "none."
+def _text(options: argparse.Namespace, rows: list[Row]) -> str:
+    rows = [row for row in rows if row.runs]
+    wrong = [f"{row.name}: {complaint}" for row in rows for complaint in row.complaints]
+    verdict = "\n".join(["", "", *(f"* {each}" for each in wrong)]) if wrong else "nothing."
     return (
         f"{table(rows)}\n\n"
-        f"{datetime.datetime.now(datetime.UTC).date()}; {options.rounds} rounds, seeds from {options.seed}; "
+        f"{datetime.datetime.now(datetime.UTC).date()}; seeds from {options.seed}; "
         f"Synapse {Synapse.version()}, PostgreSQL and Prosody as in performance.md.\n\n"
         f"Went wrong: {verdict}"
     )

@@ -146,14 +146,18 @@ async def password_changed(run: Run) -> None:
 
 
 SCENARIOS = (
-    one("its connections cut, and resumed", "network", connections_cut),
-    one("cut before it acknowledges a message", "network", cut_inside_a_send),
-    one("cut before it learns that we have its messages", "network", cut_before_an_acknowledgement),
-    one("the resumption refused", "network", resumption_refused),
+    one("the XMPP connection cut, and resumed", "network", connections_cut),
+    one("the XMPP connection cut before a message is acknowledged", "network", cut_inside_a_send),
+    one(
+        "the XMPP connection cut before the server learns that its messages are safe",
+        "network",
+        cut_before_an_acknowledgement,
+    ),
+    one("the resumption of the XMPP session refused", "network", resumption_refused),
     one("the XMPP server restarted", "network", restarted),
     one("the XMPP server away for a while", "network", away),
     one("the XMPP server hangs", "network", hangs),
-    one("its connections half open", "network", half_open),
-    one("messages doubled on the wire", "network", stanzas_doubled),
-    one("the password changed", "network", password_changed),
+    one("the XMPP connection half open", "network", half_open),
+    one("messages of the XMPP server doubled on the wire", "network", stanzas_doubled),
+    one("the XMPP password changed", "network", password_changed),
 )

@@ -11,7 +11,7 @@ from tests.faults.world import World
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", chains(of_group("homeserver"), 6), ids=lambda each: each.short)
+@pytest.mark.parametrize("scenario", chains(of_group("homeserver"), 8), ids=lambda each: each.short)
 async def test_whatever_the_homeserver_does_every_message_arrives_once(
     world: World, scenario: Scenario
 ) -> None:

@@ -11,7 +11,7 @@ from tests.faults.world import World
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", chains(of_group("pooler"), 6), ids=lambda each: each.short)
+@pytest.mark.parametrize("scenario", chains(of_group("pooler"), 8), ids=lambda each: each.short)
 async def test_whatever_happens_behind_a_pooler_every_message_arrives_once(
     pooled_world: World, scenario: Scenario
 ) -> None:
