@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: help venv demo test simulate lint types contracts check bench direct-report lock clean
+.PHONY: help venv demo test simulate faults lint types contracts check bench direct-report lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,9 @@ bench: venv ## the figures in docs/, measured here
 
 direct-report: venv ## m.direct under every writer, by strategy (ARGS: --histories N --seed S --json)
 	@exec $(BIN)/python -m benchmarks.direct_report $(ARGS)
+
+faults: venv ## real servers and a real bridge under every fault (ARGS: --rounds N --seed S --only NAME)
+	@exec $(BIN)/python -m tests.faults $(ARGS)
 
 lock: venv ## resolve requirements/*.txt anew (ARGS=-U: newest releases)
 	@exec $(BIN)/python tools/lock $(ARGS)

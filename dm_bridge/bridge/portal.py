@@ -239,10 +239,12 @@ class Portals:
         step: Step,
         private_name: str | None,
     ) -> None:
+        info = self.life.bridge_info(row, network)
         room = await self._find_room(row) if step is Step.RECOVER else None
-        if room is None:
+        if room is not None:
+            await rooms.complete_direct_room(self._homeserver, room, row.ghost, login.owner, info)
+        else:
             await self.store.set_creating(row.key)
-            info = self.life.bridge_info(row, network)
             room = await rooms.create_direct_room(
                 self._homeserver, row.ghost, login.owner, marker(row.key), info
             )

@@ -102,6 +102,9 @@ async def ping_problem(
                     "`dm-bridge registration` again and restart the homeserver)."
                 )
             case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
+                # Synapse also says so of a ping that came while it makes up for pushes that failed.
+                if await arrived(transaction):
+                    return None
                 return (
                     f"The homeserver cannot reach us at {url}. Check appservice.url and appservice.listen, and "
                     "that nothing blocks the way; after a change, run `dm-bridge registration` again."

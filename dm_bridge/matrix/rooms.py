@@ -14,6 +14,7 @@ from mautrix.api import Path
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver, Json
+from dm_bridge.matrix.power import ADMIN, creators
 
 MARKER = "org.dm_bridge.portal"
 """Key in ``creation_content`` that tells which portal a room was made for."""
@@ -94,6 +95,33 @@ async def find_room(
         ):
             return RoomId(room)
     return None
+
+
+async def complete_direct_room(
+    homeserver: Homeserver, room: RoomId, ghost: UserId, user: UserId, info: BridgeInfo
+) -> None:
+    """Do what a homeserver that was ended inside createRoom has left undone.
+
+    The invite comes last there: where there is one, or was one, the room is complete.
+    """
+    if user in await homeserver.members(room, user=ghost, also_gone=True):
+        return
+    create = await state_event(homeserver, room, CREATE, user=ghost) or {}
+    powerful = {ghost: ADMIN, user: ADMIN}
+    preset: dict[str, Json] = {
+        POWER_LEVELS: {"users": {u: n for u, n in powerful.items() if u not in creators(create)}},
+        "m.room.join_rules": {"join_rule": "invite"},
+        "m.room.history_visibility": {"history_visibility": "shared"},
+        "m.room.guest_access": {"guest_access": "can_join"},
+    }
+    for event_type, content in preset.items():
+        if not await state_of(homeserver, room, event_type, user=ghost):
+            await homeserver.set_state(room, event_type, "", content, user=ghost)
+    for event in info.state_events():
+        await homeserver.set_state(
+            room, event["type"], event["state_key"], event["content"], user=ghost
+        )
+    await invite_directly(homeserver, room, user, inviter=ghost)
 
 
 async def invite_directly(

@@ -79,7 +79,7 @@ class EmbeddedPostgres:
             log.error("the embedded PostgreSQL stopped; starting it again")
             with _overheard() as said:
                 try:
-                    await asyncio.to_thread(self._start_again)
+                    await self.start_again()
                 except _TROUBLE as error:
                     reason = _reason(error, said)
                     log.error("the embedded PostgreSQL does not start; trying again", reason=reason)
@@ -95,6 +95,10 @@ class EmbeddedPostgres:
             return True  # it is there, if busy: starting up, shutting down, out of connections
         await connection.close(timeout=CONNECT_DEADLINE)
         return True
+
+    async def start_again(self) -> None:
+        """Start the server after it has ended."""
+        await asyncio.to_thread(self._start_again)
 
     def _start_again(self) -> None:
         with self._server._lock:

@@ -89,6 +89,11 @@ class MatrixUser:
     async def __aexit__(self, *exception: object) -> None:
         await self.close()
 
+    @property
+    def syncing(self) -> bool:
+        """Whether it follows what happens; not any more after the homeserver did not answer."""
+        return self._sync is not None and not self._failed
+
     async def open(self) -> None:
         """Start syncing; returns after the first answer, so that nothing later is missed."""
         self._session = aiohttp.ClientSession(

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
 import logging
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from slixmpp import JID, ClientXMPP, Message
+from slixmpp.exceptions import IqError, IqTimeout
 
 from dm_bridge.errors import CredentialsError, NetworkError
 
@@ -89,7 +91,7 @@ class XmppUser:
         self._client.enable_direct_tls = tls == "direct"
         self._client.auto_authorize = auto_authorize
         self._client.auto_subscribe = bool(auto_authorize)
-        for plugin in ("xep_0030", "xep_0199", "xep_0280", "xep_0172", "xep_0163"):
+        for plugin in ("xep_0030", "xep_0199", "xep_0280", "xep_0172", "xep_0163", "xep_0313"):
             self._client.register_plugin(plugin)
         self._client.add_event_handler("message", self._on_message)
         self._client.add_event_handler("message_error", self._on_error)
@@ -105,6 +107,11 @@ class XmppUser:
     def bare_jid(self) -> str:
         """The account's address."""
         return str(self._client.boundjid.bare)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a stream to the server."""
+        return bool(self._client.is_connected())
 
     async def __aenter__(self) -> Self:
         await self.connect()
@@ -196,6 +203,24 @@ class XmppUser:
     def subscribe(self, jid: str) -> None:
         """Ask a contact to share presence."""
         self._client.send_presence_subscription(jid)
+
+    async def archive(self, since: datetime.datetime) -> list[Received]:
+        """What the account's own server has kept (XEP-0313), sent and received, in order.
+
+        Raises `NetworkError` when the server does not say.
+        """
+        found = []
+        plugin: Any = self._client.plugin["xep_0313"]
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                async for message in plugin.iterate(start=since, rsm={"max": "100"}):
+                    kept = message["mam_result"]["forwarded"]["stanza"]
+                    found.append(_received(kept, None))
+        except (TimeoutError, IqError, IqTimeout) as error:
+            raise NetworkError(
+                f"The archive of {self.bare_jid} cannot be read: {error!r}"
+            ) from error
+        return found
 
     def mark(self) -> int:
         """A position in `received`; give it to `wait_for` to look only at what comes after it."""

@@ -19,6 +19,11 @@ async def never(_transaction: str) -> bool:
     return False
 
 
+async def always(_transaction: str) -> bool:
+    """Every ping has arrived."""
+    return True
+
+
 async def test_a_homeserver_that_knows_us_is_asked_to_make_the_bot(script: Script) -> None:
     script.answers = [(200, {"user_id": BOT}), (200, {})]
     await handshake.check_identity(script.homeserver, BOT)
@@ -91,6 +96,16 @@ async def test_other_trouble_with_the_second_registration_is_raised(script: Scri
     script.answers = [(400, {"errcode": "M_EXCLUSIVE", "error": "no"})]
     with pytest.raises(HomeserverError, match="M_EXCLUSIVE"):
         await handshake.accounts_problem(script.homeserver)
+
+
+@pytest.mark.parametrize("errcode", ["M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"])
+async def test_a_ping_that_arrived_counts_whatever_became_of_it(
+    script: Script, errcode: str
+) -> None:
+    """Synapse fails after the ping while it makes up for pushes that failed."""
+    script.answers = [(502, {"errcode": errcode, "error": "AlreadyCalled: "})]
+    problem = await handshake.ping_problem(script.homeserver, "my_id", "http://us:1", always)
+    assert problem is None
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,55 @@ async def test_a_search_that_fails_is_not_mistaken_for_one_that_found_nothing(
         await rooms.find_room(script.homeserver, GHOST, "marker")
 
 
+def half_made(version: str, members: dict[str, str]) -> Any:
+    """A room in which nothing but its creation and these memberships has happened."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.method == "PUT":
+            return web.json_response({"event_id": "$e"})
+        if request.path.endswith("/members"):
+            chunk = [
+                {"state_key": user, "content": {"membership": membership}}
+                for user, membership in members.items()
+            ]
+            return web.json_response({"chunk": chunk})
+        if "/m.room.create" in request.path:
+            return web.json_response({"sender": GHOST, "content": {"room_version": version}})
+        return web.json_response({"errcode": "M_NOT_FOUND", "error": "x"}, status=404)
+
+    return answer
+
+
+@pytest.mark.parametrize(("version", "powerful"), [("11", {GHOST, USER}), ("12", {USER})])
+async def test_a_room_whose_homeserver_ended_while_it_made_it_is_completed(
+    script: Script, version: str, powerful: set[str]
+) -> None:
+    script.answers = [half_made(version, {GHOST: "join"})]
+    await rooms.complete_direct_room(script.homeserver, ROOM, GHOST, USER, INFO)
+    written = {
+        seen.path.split("/state/")[1]: orjson.loads(seen.body)
+        for seen in script.seen
+        if seen.method == "PUT"
+    }
+    assert list(written)[-1] == "m.room.member/%40juliet%3Aexample.org"
+    assert written["m.room.member/%40juliet%3Aexample.org"] == {
+        "membership": "invite",
+        "is_direct": True,
+    }
+    assert written["m.room.power_levels/"]["users"].keys() == powerful
+    assert written["m.room.join_rules/"] == {"join_rule": "invite"}
+    assert {path.partition("/")[0] for path in written} > {"m.bridge", "uk.half-shot.bridge"}
+
+
+@pytest.mark.parametrize("membership", ["invite", "join", "leave"])
+async def test_a_room_to_which_the_user_was_invited_is_complete(
+    script: Script, membership: str
+) -> None:
+    script.answers = [half_made("12", {GHOST: "join", USER: membership})]
+    await rooms.complete_direct_room(script.homeserver, ROOM, GHOST, USER, INFO)
+    assert [seen.method for seen in script.seen] == ["GET"]
+
+
 async def test_a_later_invite_is_direct_too(script: Script) -> None:
     script.answers = [(200, {"event_id": "$e"})]
     await rooms.invite_directly(script.homeserver, ROOM, USER, inviter=GHOST)

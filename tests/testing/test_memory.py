@@ -54,7 +54,7 @@ TWINS: dict[type[Any], type[Any]] = {
     LoginStore: MemoryLoginStore,
     RoomStore: MemoryRoomStore,
 }
-INHERITED = {"_update"}
+INHERITED = {"_get", "_get_by_room", "_update"}
 """Helpers of methods that a twin has of its own."""
 FAKE = NetworkName("fake")
 OPERATIONS = 250
