@@ -74,7 +74,7 @@ async def _in_one_world(
         for scenario in part:
             rows[scenario.name].add(await _play(world, scenario, seed))
             if options.write_docs:  # also when the rest is interrupted
-                write_docs(DOCS, _text(options, list(rows.values())))
+                write_docs(DOCS, "figures", _text(options, list(rows.values())))
     if options.keep:
         print(f"the files of seed {seed} are in {base}", file=sys.stderr)
     else:
