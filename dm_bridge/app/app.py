@@ -12,10 +12,10 @@ from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack
 
 import structlog
-from aiohttp import web
 
 from dm_bridge import __version__
 from dm_bridge.app.keeping import Keeping
+from dm_bridge.app.listening import listen
 from dm_bridge.app.meeting import Meeting
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
@@ -35,10 +35,10 @@ from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.whose import Whose
 from dm_bridge.config import Config
-from dm_bridge.errors import AdminError, BridgeError, HomeserverAway
+from dm_bridge.errors import BridgeError, HomeserverAway
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver
-from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
+from dm_bridge.matrix.intake import Intake
 from dm_bridge.matrix.pings import Pings
 from dm_bridge.matrix.sessions import homeserver_session
 from dm_bridge.matrix.transactions import PushedEvent
@@ -327,30 +327,20 @@ class App:
     # -- serving
 
     async def _serve(self) -> None:
-        app = web.Application(client_max_size=MAX_BODY, middlewares=[matrix_errors])
-        self._intake = intake = Intake(
+        intake = Intake(
             self._config.appservice.hs_token.get_secret_value(),
             self._accept,
             self._invites.ghost_exists,
             {network.name: network.title for network in self._logins.networks},
             self._pings.came,
         )
-        intake.add_routes(app)
-        self._keeping.pushes.add_routes(app)
-        self._health.add_routes(app, self.metrics.exposition)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=5)
-        await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
-        listen = self._config.appservice.listen
-        try:
-            await web.TCPSite(runner, listen.host, listen.port).start()
-        except OSError as error:
-            raise AdminError(
-                f"Nothing can listen on {listen} ({error.strerror}). "
-                "Change appservice.listen, or stop what uses that port."
-            ) from error
+        endpoints = (
+            intake.add_routes,
+            self._keeping.pushes.add_routes,
+            lambda app: self._health.add_routes(app, self.metrics.exposition),
+        )
+        await listen(self._config.appservice.listen, endpoints, self._stack)
         self._in_background(self._queues.count_waiting())
-        log.info("listening for the homeserver", listen=str(listen))
 
     async def _accept(self, events: Sequence[PushedEvent]) -> None:
         """Commit pushed events, but for those of our own ghosts and bot; then wake their rooms."""

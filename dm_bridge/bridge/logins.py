@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import structlog
 
+from dm_bridge.bridge.live_logins import LiveLogin, Sink, resting
 from dm_bridge.bridge.reports import BridgeStates
 from dm_bridge.errors import BridgeError, UserError, may_pass
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
@@ -60,15 +61,6 @@ class LoginHooks(Protocol):
         ...
 
 
-@dataclass
-class _Live:
-    row: LoginRow
-    session: Session | None
-    state: SessionState
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set as soon as it is known whether the session can connect."""
-
-
 class Logins:
     """All logins of one bridge.
 
@@ -99,11 +91,11 @@ class Logins:
         self._on_connected = on_connected
         self._metrics = metrics
         self._states = states or BridgeStates()
-        self._live: dict[LoginId, _Live] = {}
+        self._live: dict[LoginId, LiveLogin] = {}
         self._opening: dict[UserId, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._changing = asyncio.Lock()  # held while what is stored of a login follows what is live
-        self._owned: dict[UserId, list[_Live]] | None = None  # by owner; None: to be made anew
+        self._owned: dict[UserId, list[LiveLogin]] | None = None  # by owner; None: to be made anew
         metrics.before_exposition(self._count)
         self._slots = asyncio.Semaphore(CONNECTING_AT_ONCE)
 
@@ -115,13 +107,13 @@ class Logins:
         rows = await (self._store.all() if owners is None else self._store.of(owners))
         rows = [row for row in rows if row.id not in self._live]
         for row in rows:
-            self._live[row.id] = _Live(row, None, _resting(row))
+            self._live[row.id] = LiveLogin(row, None, resting(row))
             if row.state is not LoginState.LOGGED_OUT:
                 self._states.note(row, self._live[row.id].state)
         self._owned = None
         if self._hooks is not None:
             await self._hooks.started(owners)
-        opened: list[_Live | None] = []
+        opened: list[LiveLogin | None] = []
         for first in range(0, len(rows), OPENED_AT_ONCE):
             some = rows[first : first + OPENED_AT_ONCE]
             opened += await asyncio.gather(*(self._open(row) for row in some))
@@ -190,7 +182,7 @@ class Logins:
         """The logins of a user that they have not logged out of."""
         return [live.row for live in self._of(owner) if live.row.state is not LoginState.LOGGED_OUT]
 
-    def _of(self, owner: UserId) -> Sequence[_Live]:
+    def _of(self, owner: UserId) -> Sequence[LiveLogin]:
         """All logins of a user; asked for every message."""
         if self._owned is None:
             self._owned = {}
@@ -223,7 +215,7 @@ class Logins:
             row = await self._store.get(login)
             assert row is not None
             previous = self._live.get(login)
-            self._live[login] = _Live(row, None, _resting(row))
+            self._live[login] = LiveLogin(row, None, resting(row))
             self._owned = None
         if previous is not None:
             await self._close(previous)
@@ -253,24 +245,24 @@ class Logins:
             self.end(owner)
         log.info("a user logged out", login=login, owner=live.row.owner)
 
-    async def _open(self, row: LoginRow) -> _Live | None:
+    async def _open(self, row: LoginRow) -> LiveLogin | None:
         """Make a login's session, if it is to have one."""
         live = self._live[row.id]
         if row.state is not LoginState.ACTIVE:
             return None
         return live if await self._succeeds(live, self._make_session(live)) else None
 
-    async def _make_session(self, live: _Live) -> None:
+    async def _make_session(self, live: LiveLogin) -> None:
         row = live.row
         assert row.sealed is not None
         credentials = self._key.unseal(row.id, row.sealed)
         network = self.network(row.network)
         position = await self._store.position(row.id)
-        sink = _Sink(self, live, position)
+        sink = Sink(self, live, position)
         live.session = network.open_session(Login(row.id, row.remote, credentials, position), sink)
 
-    async def _connect_all(self, opened: Sequence[_Live]) -> None:
-        async def connect(live: _Live) -> None:
+    async def _connect_all(self, opened: Sequence[LiveLogin]) -> None:
+        async def connect(live: LiveLogin) -> None:
             async with self._slots:
                 if await self._connect(live):
                     with contextlib.suppress(TimeoutError):
@@ -279,11 +271,11 @@ class Logins:
 
         await asyncio.gather(*(connect(live) for live in opened))
 
-    async def _connect(self, live: _Live) -> bool:
+    async def _connect(self, live: LiveLogin) -> bool:
         """Begin to connect, unless the session was closed meanwhile."""
         return live.session is not None and await self._succeeds(live, live.session.connect())
 
-    async def _succeeds(self, live: _Live, work: Awaitable[None]) -> bool:
+    async def _succeeds(self, live: LiveLogin, work: Awaitable[None]) -> bool:
         """Whether something goes well; if it does not, that is the login's own trouble."""
         try:
             await work
@@ -301,7 +293,7 @@ class Logins:
         self._states.note(live.row, live.state)
         return False
 
-    async def _open_later(self, live: _Live, seconds: float) -> None:
+    async def _open_later(self, live: LiveLogin, seconds: float) -> None:
         """Try again, unless the login was closed or replaced meanwhile."""
         await asyncio.sleep(max(seconds, OPEN_AGAIN))
         active = live.row.state is LoginState.ACTIVE
@@ -309,7 +301,7 @@ class Logins:
             opened = await self._open(live.row)
             await self._connect_all([] if opened is None else [opened])
 
-    async def _close(self, live: _Live) -> None:
+    async def _close(self, live: LiveLogin) -> None:
         session, live.session = live.session, None
         if session is None:
             return
@@ -319,7 +311,7 @@ class Logins:
         except Exception as error:
             log.warning("a session did not close cleanly", login=live.row.id, reason=repr(error))
 
-    async def _set_state(self, live: _Live, state: LoginState, reason: str) -> None:
+    async def _set_state(self, live: LiveLogin, state: LoginState, reason: str) -> None:
         await self._store.set_state(live.row.id, state, reason)
         sealed = None if state is LoginState.LOGGED_OUT else live.row.sealed
         live.row = replace(live.row, state=state, reason=reason, sealed=sealed)
@@ -342,7 +334,7 @@ class Logins:
         self._on_events({PortalKey(login, event.chat) for event in events})
         return moved
 
-    def reported(self, live: _Live, state: SessionState) -> None:
+    def reported(self, live: LiveLogin, state: SessionState) -> None:
         """A session says where it stands; one that was closed or replaced is not listened to."""
         login = live.row.id
         if self._live.get(login) is not live or live.session is None:
@@ -363,7 +355,7 @@ class Logins:
             case _:
                 pass
 
-    async def _refused(self, live: _Live, state: SessionState) -> None:
+    async def _refused(self, live: LiveLogin, state: SessionState) -> None:
         await self._close(live)
         if not await self._insist(lambda: self._record_refused(live, state)):
             return
@@ -376,7 +368,7 @@ class Logins:
         )
         self._on_connected(live.row.id)  # whoever waits for this login need wait no longer
 
-    async def _record_refused(self, live: _Live, state: SessionState) -> bool:
+    async def _record_refused(self, live: LiveLogin, state: SessionState) -> bool:
         """Whether that is news: not for a login that was replaced or ended meanwhile."""
         async with self._changing:
             replaced = self._live.get(live.row.id) is not live
@@ -409,42 +401,3 @@ class Logins:
         for live in self._live.values():
             if live.row.state is not LoginState.LOGGED_OUT:
                 self._metrics.logins.labels(live.row.network, live.state.status.value).inc()
-
-
-def _resting(row: LoginRow) -> SessionState:
-    match row.state:
-        case LoginState.ACTIVE:
-            return SessionState(SessionStatus.CONNECTING)
-        case LoginState.BAD_CREDENTIALS:
-            return SessionState(SessionStatus.BAD_CREDENTIALS, row.reason)
-        case LoginState.LOGGED_OUT:
-            return SessionState(SessionStatus.LOGGED_OUT)
-
-
-class _Sink:
-    """The `EventSink` of one session.
-
-    ``position``: where the session begins. It moves only from where this very session left it, so one
-    that was replaced, or woke up late, never moves it back.
-    """
-
-    def __init__(self, logins: Logins, live: _Live, position: str | None) -> None:
-        self._logins = logins
-        self._live = live
-        self._position = position
-        self._overtaken = False
-
-    async def deliver(self, events: Sequence[RemoteEvent], position: str | None = None) -> None:
-        login = self._live.row.id
-        if position is None or self._overtaken:
-            await self._logins.delivered(login, events)
-        elif await self._logins.delivered_at(login, events, self._position, position):
-            self._position = position
-        else:
-            self._overtaken = True
-            log.warning(
-                "another session of this login has read on; its position counts", login=login
-            )
-
-    def report(self, state: SessionState) -> None:
-        self._logins.reported(self._live, state)

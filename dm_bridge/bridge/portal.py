@@ -3,21 +3,14 @@
 The rule that must never break: one chat has one room. The row is reserved before a room is asked
 for, and after a crash the ghost's rooms are searched before another is created.
 
-`next_step` decides, as a pure function of what is recorded; `Portals` carries it out:
-
-    RESERVED --create--> OPEN(invite) --join--> OPEN(join)
-    CREATING --recover--> OPEN(invite), or create        (a crash while creating)
-    OPEN(leave) --invite again--> OPEN(invite)           (the user had left)
-    OPEN(replaced) --follow--> OPEN in the new room, or create    (the user upgraded it)
-
-What happens in its room meanwhile is `dm_bridge.bridge.portal_life`; how an upgrade is followed,
-`upgrades`; how a contact gets another address, `contact_moves`.
+`portal_steps` decides what comes next; `Portals` carries it out. What happens in its room meanwhile is
+`dm_bridge.bridge.portal_life`; how an upgrade is followed, `upgrades`; how a contact gets another address,
+`contact_moves`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import enum
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -32,6 +25,7 @@ from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.marks import Marks
 from dm_bridge.bridge.portal_life import PortalLife, marker
+from dm_bridge.bridge.portal_steps import Step, next_step
 from dm_bridge.bridge.upgrades import MissedMessages, Upgrades, nothing_missed
 from dm_bridge.errors import BridgeError, HomeserverError
 from dm_bridge.ids import ChatId, ContactId, PortalKey, RoomId, UserId
@@ -50,46 +44,6 @@ MAKING_AT_ONCE = 64
 FOLLOW_PATIENCE = 30.0  # how long a message waits for the ghost to be let into a room's successor
 FOLLOW_PAUSE = 3.0
 MARKED_WITHIN = 5.0  # how long a first message waits for m.direct, so that it arrives in a DM
-
-
-class Step(enum.Enum):
-    """What a portal needs next. ``READY``: nothing."""
-
-    CREATE = "create"
-    RECOVER = "recover"
-    INVITE = "invite"
-    JOIN = "join"
-    FOLLOW = "follow"
-    READY = "ready"
-
-
-def next_step(
-    state: PortalState, membership: Membership, *, can_join: bool, replaced: bool = False
-) -> Step:
-    """The step that brings a message closer to its reader.
-
-    ``can_join``: whether the bridge may accept invites for the user (auto-join, with access).
-    ``replaced``: whether the user has upgraded the room, and the ghost is not in the new one yet.
-    """
-    match state:
-        case PortalState.RESERVED:
-            return Step.CREATE
-        case PortalState.CREATING:
-            return Step.RECOVER
-        case PortalState.OPEN if replaced:
-            return Step.FOLLOW
-        case PortalState.OPEN:
-            match membership:
-                case Membership.LEAVE | Membership.NONE:
-                    return Step.INVITE
-                case Membership.INVITE:
-                    return Step.JOIN if can_join else Step.READY
-                case Membership.JOIN:
-                    return Step.READY
-                case _:
-                    assert_never(membership)
-        case _:
-            assert_never(state)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.room_portals import RoomPortals
 from dm_bridge.errors import BridgeError, HomeserverError, NetworkError, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, message_id
 from dm_bridge.matrix.formatting import plain
@@ -86,6 +87,7 @@ class ToRemote:
         self._inbox = inbox
         self._outbox = outbox
         self._portal_store = portal_store
+        self._rooms = RoomPortals(portal_store, portals, logins, management)
         self._bot = bot
         self._namespace = namespace
         self._metrics = metrics
@@ -168,16 +170,11 @@ class ToRemote:
                 manager = None
                 return await self._decide(row, lane, portal, login, manager, former=False)
         await self._settle(lane)
-        portal, former = await self._portal_of(row.room), False
-        lane.portal, lane.changes = portal, changes
-        if portal is None:
-            portal = await self._portal_store.by_former_room(row.room)
-            former = portal is not None
-        manager = None if portal is not None else await self._management.user_of(row.room)
-        if portal is None and manager is None:
-            portal = await self._portal_being_made(row.room, row.sender)
+        found = await self._rooms.find(row.room, row.sender)
+        portal, lane.changes = found.portal, changes
+        lane.portal = None if found.former else portal
         login = None if portal is None else await self._logins.row(portal.key.login)
-        return await self._decide(row, lane, portal, login, manager, former=former)
+        return await self._decide(row, lane, portal, login, found.manager, former=found.former)
 
     async def _decide(
         self,
@@ -219,28 +216,6 @@ class ToRemote:
                 await self._carry(rows[row.id], lane)
         await self._settle(lane)
         return True
-
-    async def _portal_of(self, room: RoomId) -> PortalRow | None:
-        """The portal of a room; also of one that is about to take the place of the portal's."""
-        portal = await self._portal_store.by_room(room)
-        if portal is not None:
-            return portal
-        waiting = await self._portal_store.by_successor(room)
-        login = None if waiting is None else await self._logins.row(waiting.key.login)
-        if waiting is None or login is None:
-            return None
-        network = self._logins.network_of(login)
-        if not await self._portals.follow(waiting.key, login, network, room):
-            return None
-        return await self._portal_store.by_room(room)
-
-    async def _portal_being_made(self, room: RoomId, sender: UserId) -> PortalRow | None:
-        """The portal whose room this is although that is not recorded yet: somebody was quicker than we."""
-        for row in await self._portal_store.creating(sender):
-            login = await self._logins.row(row.key.login)
-            if login is not None and await self._portals.recognise(row.key, login, room):
-                return await self._portal_store.by_room(room)
-        return None
 
     async def _in_portal(
         self,

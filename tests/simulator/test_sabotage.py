@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dm_bridge.bridge.logins import _Sink
+from dm_bridge.bridge.live_logins import Sink
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.sent_before import SentBefore
 from dm_bridge.bridge.to_matrix import ToMatrix
@@ -66,13 +66,13 @@ def test_rooms_are_not_looked_for_after_a_crash(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_network_is_acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    deliver = _Sink.deliver
+    deliver = Sink.deliver
 
-    async def careless(self: _Sink, *what: Any) -> None:
+    async def careless(self: Sink, *what: Any) -> None:
         with contextlib.suppress(StorageError):
             await deliver(self, *what)
 
-    monkeypatch.setattr(_Sink, "deliver", careless)
+    monkeypatch.setattr(Sink, "deliver", careless)
     assert found("not accepted")
 
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from dm_bridge.bridge.portal import Step, next_step
+from dm_bridge.bridge.portal_steps import Step, next_step
 from dm_bridge.store.portals import Membership, PortalState
 
 OPEN = {
