@@ -145,6 +145,8 @@ class Shares:
                     "this process cannot show that it lives",
                     reason=str(error) or "no answer in time",
                 )
+            except Exception:
+                log.exception("this process cannot show that it lives for a reason of our own")
             await asyncio.sleep(max(0.0, began + BEAT * self._lease - self._clock()))
 
     async def _beat(self, began: float) -> None:
