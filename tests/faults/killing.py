@@ -172,7 +172,7 @@ SCENARIOS = (
     one(
         "killed after the network took it, before the record",
         "bridge",
-        kill_at("database", "^UPDATE outbox SET state = ", answer=False, among=8),
+        kill_at("database", "UPDATE outbox AS x SET state = ", answer=False, among=8),
     ),
     one(
         "killed before createRoom",

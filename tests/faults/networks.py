@@ -108,16 +108,16 @@ async def stanzas_doubled(run: Run) -> None:
 
 async def password_changed(run: Run) -> None:
     """The login stops, asks once, and tries no more; after the user has logged in again, all goes on."""
-    attempts = 0
+    refusals = 0
 
-    async def attempt(_: Frame) -> Verdict:
-        nonlocal attempts
-        attempts += 1
+    async def refused(_: Frame) -> Verdict:
+        nonlocal refusals
+        refusals += 1
         return PASS
 
     person = run.people[0]
     localpart = person.romeo.partition("@")[0]
-    trap = run.world.network.when("^<auth", attempt, times=1000)
+    trap = run.world.network.when("^<failure", refused, answer=True, times=1000)
     mark = person.alice.mark()
     await run.world.prosody.change_password(localpart, PASSWORD + "2")
     run.injected += 1
@@ -137,7 +137,7 @@ async def password_changed(run: Run) -> None:
         ]
         with run.must_hold("a refused password is asked for once, and tried once") as check:
             check(len(said) == 1)
-            check(attempts == 1)
+            check(refusals == 1)
     except TimeoutError:
         run.wrong.append("nobody asked for the new password")
     run.world.network.forget(trap)
