@@ -9,7 +9,6 @@ from tests.faults.load import Run
 from tests.faults.scenarios import Scenario, chains
 from tests.faults.world import World
 
-
 EVERY_THIRD = of_group("pooler")[::3]
 """Each is played without a pooler too; `make faults` plays all of them behind one."""
 
