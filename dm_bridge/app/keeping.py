@@ -93,6 +93,7 @@ class Keeping:
             key,
             tell,
             self.keeper.urge,
+            refusal,
         )
         watching = watch_session(config.direct.watch_accounts)
         stack.push_async_callback(watching.close)

@@ -88,7 +88,7 @@ class Tenancy:
         for row in await self._outbox.add(rows, errands):
             self._taken(row)
         for room in senders:
-            if room in ours:
+            if room in ours and self._shares.holds(whose[room]):
                 self._to_remote.wake(room)
         lost = [Errand(whose[r], ROOM, r) for r in ours if not self._shares.holds(whose[r])]
         if lost:
@@ -105,7 +105,8 @@ class Tenancy:
     def wake_chats(self, chats: Collection[PortalKey]) -> None:
         """Something new waits in these chats; those of others are woken by others."""
         for chat in chats:
-            if self._logins.knows(chat.login):
+            owner = self._logins.owner(chat.login)
+            if owner is not None and self._shares.holds(owner):
                 self._to_matrix.wake(chat)
 
     async def wake_rooms(self, rooms: Collection[RoomId]) -> None:
@@ -133,7 +134,7 @@ class Tenancy:
 
     async def look_after(self) -> None:
         """Until cancelled, pass on what concerns others, and now and then wake what nobody is at."""
-        waited = 0.0
+        waited = LOOK_AFTER  # strangers may have written before the lanes ran
         while True:
             await asyncio.sleep(1.0)
             waited += 1.0
@@ -159,7 +160,8 @@ class Tenancy:
     # -- having users
 
     async def take(self, users: Collection[UserId]) -> None:
-        """Get ready for users."""
+        """Get ready for users. What waits for them may have been sent by who had them before."""
+        self._carrier.doubt(await self._inbox.chats_waiting(users))
         await self._keeping.tokens.take(users)
         await self._logins.take(users)
 

@@ -35,6 +35,7 @@ class MatrixTokens:
     """The tokens that users gave.
 
     ``tell``: how to reach a user. ``on_access``: called when an account can be acted for that could not be.
+    ``refusal``: see `Homeserver`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class MatrixTokens:
         key: SealingKey,
         tell: Callable[[UserId, str], Awaitable[None]],
         on_access: Callable[[UserId], None],
+        refusal: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._accounts = accounts
         self._discovery = discovery
@@ -52,6 +54,7 @@ class MatrixTokens:
         self._key = key
         self._tell = tell
         self._on_access = on_access
+        self._refusal = refusal
         self._sealed: dict[UserId, bytes] = {}  # as stored, for every token that is kept and usable
         self._changing = asyncio.Lock()  # held while what is stored follows what is used
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,7 +119,7 @@ class MatrixTokens:
         return gone
 
     def _homeserver(self, user: UserId, api: ClientApi, token: str) -> TokenHomeserver:
-        return TokenHomeserver(user, api.url, token, api.session, self._refused)
+        return TokenHomeserver(user, api.url, token, api.session, self._refused, self._refusal)
 
     # -- tokens that end
 

@@ -29,6 +29,8 @@ class LiveLogin:
     state: SessionState
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set as soon as it is known whether the session can connect."""
+    opens_again: bool = False
+    """It could not be opened, for a reason that may pass."""
 
 
 def resting(row: LoginRow) -> SessionState:

@@ -123,17 +123,22 @@ class Logins:
         """Close the sessions of these users' logins, and know them no more."""
         wanted = set(owners)
         leaving = [live for live in self._live.values() if live.row.owner in wanted]
-        await asyncio.gather(*(self._close(live) for live in leaving))
         for live in leaving:
             live.settled.set()
-            if self._live.get(live.row.id) is live:
-                del self._live[live.row.id]
-                self._states.forget(live.row.id)
+            del self._live[live.row.id]
+            self._states.forget(live.row.id)
         self._owned = None
+        await asyncio.gather(*(self._close(live) for live in leaving))
 
-    def knows(self, login: LoginId) -> bool:
-        """Whether the login is one of a user that we have."""
-        return login in self._live
+    def owner(self, login: LoginId) -> UserId | None:
+        """Whose login it is, if it is one of a user that we have."""
+        live = self._live.get(login)
+        return None if live is None else live.row.owner
+
+    def may_come(self, login: LoginId) -> bool:
+        """Whether a session may come by itself: the login is another process's now, or is opened again soon."""
+        live = self._live.get(login)
+        return live is None or live.opens_again
 
     def logging_in(self, user: UserId) -> bool:
         """Whether ``user`` is in the middle of logging in, or out."""
@@ -258,6 +263,8 @@ class Logins:
         credentials = self._key.unseal(row.id, row.sealed)
         network = self.network(row.network)
         position = await self._store.position(row.id)
+        if self._live.get(row.id) is not live:
+            return  # given away, or replaced
         sink = Sink(self, live, position)
         live.session = network.open_session(Login(row.id, row.remote, credentials, position), sink)
 
@@ -284,6 +291,7 @@ class Logins:
             live.state = SessionState(SessionStatus.UNKNOWN_ERROR, str(error))
             log.error("a login could not be opened", login=live.row.id, reason=str(error))
             if may_pass(error):
+                live.opens_again = True
                 self._in_background(self._open_later(live, error.retry_after or 0.0))
         except Exception:
             live.state = SessionState(
@@ -296,6 +304,7 @@ class Logins:
     async def _open_later(self, live: LiveLogin, seconds: float) -> None:
         """Try again, unless the login was closed or replaced meanwhile."""
         await asyncio.sleep(max(seconds, OPEN_AGAIN))
+        live.opens_again = False
         active = live.row.state is LoginState.ACTIVE
         if self._live.get(live.row.id) is live and live.session is None and active:
             opened = await self._open(live.row)

@@ -211,13 +211,15 @@ class Shares:
             self._doubtful = True
             raise
 
-    async def _settle_doubts(self) -> None:
+    async def _settle_doubts(self, tenants: Tenants) -> None:
         if self._doubtful:
             self._doubtful = False
             async with self._recording:
                 with self._doubting():
                     recorded = await self._store.held()
-                    await self._store.give([user for user in recorded if user not in self._held])
+                    stray = [user for user in recorded if user not in self._held]
+                    await tenants.give(stray)  # some of it may have been begun, or not ended
+                    await self._store.give(stray)
 
     async def _balance_on(self, tenants: Tenants) -> None:
         while True:
@@ -233,7 +235,7 @@ class Shares:
 
     async def _balance(self, tenants: Tenants) -> bool:
         """One step; whether there may be more to do."""
-        await self._settle_doubts()
+        await self._settle_doubts(tenants)
         loads = await self._store.loads()
         names = [instance.id for instance in self._instances if instance.beat >= 0]
         if self._store.id not in names:

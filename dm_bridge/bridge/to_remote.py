@@ -353,6 +353,8 @@ class ToRemote:
         status = self._logins.state(login.id).status
         refusal = _refusal(login, status, login.name)
         session = self._logins.session(login.id)
+        if session is None and self._logins.may_come(login.id):
+            raise NetworkError(f"{plain(login.name)} is being connected.", retry_after=1.0)
         if refusal is not None or session is None:
             await self._settle(lane)
             refusal = refusal or _NOT_CONNECTED

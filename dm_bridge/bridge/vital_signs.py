@@ -80,7 +80,24 @@ def has_ended(place: str, process: str) -> bool:
     if not place or place != this_place():
         return False
     pid, _, started = process.partition(" ")
-    return _started(int(pid)) != started
+    if _started(int(pid)) == started:
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return bool(_started(int(pid))) or _is_zombie(
+        int(pid)
+    )  # another one has its id; or nobody may see it
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
+    except OSError:
+        return False
 
 
 def _started(pid: int) -> str:

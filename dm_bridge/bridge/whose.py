@@ -33,18 +33,14 @@ class Whose:
         found = {room: self._known[room] for room in rooms if room in self._known}
         missing = [room for room in rooms if room not in found]
         if missing:
-            recorded = await self._store.users_of(missing)
-            self._remember(recorded)
-            found |= recorded
+            chats, managed = await self._store.users_of(missing)
+            self._remember(chats)
+            found |= managed | chats
             others = [room for room in missing if room not in found]
             if others:
                 waiting = await self._store.first_senders(others)
                 found |= {**(senders or {}), **waiting, **found}
         return {room: found[room] for room in rooms if room in found}
-
-    def forget(self, room: RoomId) -> None:
-        """The room may belong to somebody else now."""
-        self._known.pop(room, None)
 
     def _remember(self, rooms: Mapping[RoomId, UserId]) -> None:
         self._known.update(rooms)

@@ -53,8 +53,9 @@ class TokenHomeserver(Homeserver):
         token: str,
         session: aiohttp.ClientSession,
         refused: Callable[[TokenHomeserver], None],
+        refusal: Callable[[], str | None] = lambda: None,
     ) -> None:
-        super().__init__(url, token, session)
+        super().__init__(url, token, session, refusal=refusal)
         self.owner = owner
         self._refused = refused
 

@@ -11,7 +11,7 @@ import asyncio
 import asyncpg
 import structlog
 
-from dm_bridge.store.database import CONNECT_DEADLINE, Database
+from dm_bridge.store.database import CONNECT_DEADLINE, TROUBLE, Database
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Bell:
         while True:
             try:
                 await self._listen()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except (asyncpg.PostgresError, *TROUBLE) as error:
                 log.info("notices of other processes cannot be heard", reason=str(error))
             await asyncio.sleep(TRY_AGAIN)
 

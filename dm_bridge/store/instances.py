@@ -144,7 +144,7 @@ class InstanceStore:
                 SELECT pg_terminate_backend(pid, $2) FROM pg_stat_activity
                 WHERE application_name = $1 AND pid <> pg_backend_pid() AND datname = current_database()
                 """,
-                *("" if self._database.pooled else instance.id, BURIAL_PATIENCE_MS),
+                *(instance.id, BURIAL_PATIENCE_MS),
             )
         if ended:
             log.info(
@@ -240,8 +240,10 @@ class InstanceStore:
 
     # -- whose a room is
 
-    async def users_of(self, rooms: Collection[RoomId]) -> dict[RoomId, UserId]:
-        """Whose share a room belongs to; rooms of which that is not recorded are left out."""
+    async def users_of(
+        self, rooms: Collection[RoomId]
+    ) -> tuple[dict[RoomId, UserId], dict[RoomId, UserId]]:
+        """Whose share a room belongs to: of rooms of chats, and of rooms of the bot, which may change hands."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
@@ -259,8 +261,9 @@ class InstanceStore:
                 "SELECT login_id, owner FROM login WHERE login_id = ANY($1::text[])", list(logins)
             )
         owners: dict[str, str] = {row["login_id"]: row["owner"] for row in found}
-        users = {room: owners.get(login, manager) for room, login, manager in rows}
-        return {RoomId(room): UserId(user) for room, user in users.items() if user is not None}
+        chats = {RoomId(r): UserId(owners[login]) for r, login, _ in rows if login in owners}
+        managed = {RoomId(r): UserId(user) for r, _, user in rows if user is not None}
+        return chats, managed
 
     async def first_senders(self, rooms: Collection[RoomId]) -> dict[RoomId, UserId]:
         """Who sent the first event that waits in each of these rooms."""
@@ -277,12 +280,17 @@ class InstanceStore:
     # -- errands
 
     async def leave_errands(self, errands: Sequence[Errand]) -> None:
-        """Leave something for others; `OutboxStore.add` does that together with what it is about."""
+        """Leave something for others; what is for nobody that we know of is left out.
+
+        `OutboxStore.add` does that together with what it is about.
+        """
         async with self._database.connection() as connection:
             await connection.execute(
                 """
                 INSERT INTO errand (for_whom, kind, subject)
-                SELECT * FROM unnest($1::text[], $2::text[], $3::text[])
+                SELECT * FROM unnest($1::text[], $2::text[], $3::text[]) AS e (for_whom, kind, subject)
+                WHERE EXISTS (SELECT FROM share WHERE user_id = e.for_whom)
+                    OR EXISTS (SELECT FROM instance WHERE instance_id = e.for_whom)
                 """,
                 *errand_columns(errands),
             )

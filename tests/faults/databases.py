@@ -118,6 +118,9 @@ async def slow(run: Run) -> None:
     run.injected += 1
 
 
+COMMITS = "^COMMIT|INSERT INTO|UPDATE inbox|UPDATE outbox"
+"""Most statements of the queues are a transaction each."""
+
 SCENARIOS = (
     one("the database restarted (fast)", "database", broken_down(signal.SIGINT)),
     one("the database crashed (immediate)", "database", broken_down(signal.SIGQUIT)),
@@ -149,8 +152,8 @@ SCENARIOS = (
         "database",
         cut_at("UPDATE outbox", answer=True),
     ),
-    one("the database cut off at COMMIT", "database", cut_at("^COMMIT", answer=False)),
-    one("the database cut off at the answer to COMMIT", "database", cut_at("^COMMIT", answer=True)),
+    one("the database cut off at COMMIT", "database", cut_at(COMMITS, answer=False)),
+    one("the database cut off at the answer to COMMIT", "database", cut_at(COMMITS, answer=True)),
     one("the database read-only", "database", read_only),
     one("the database hangs", "database", hangs),
     one("the database slow", "database", slow),

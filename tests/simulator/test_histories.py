@@ -11,7 +11,7 @@ import pytest
 from dm_bridge.testing.simulator.history import play
 
 TOGETHER = 100
-EVERY_TIME = range(0, 1_000, TOGETHER)
+EVERY_TIME = range(0, 600, TOGETHER)
 ONCE_WENT_WRONG = (1022, 1070, 1124, 1180, 1246, 1433, 1847, 3740, 4900, 5162, 7485, 8802, 24915)
 """Seeds beyond `EVERY_TIME` that found something when they were played first."""
 
