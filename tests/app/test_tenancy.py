@@ -1,35 +1,95 @@
-"""Whose rooms are for us to look after, among several processes."""
+"""What is taken in for users who come and go between processes."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, cast
 
 from dm_bridge.app.tenancy import Tenancy
-from dm_bridge.ids import RoomId, UserId
+from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RoomId, UserId
+from dm_bridge.store.instances import Errand
+from dm_bridge.store.outbox import OutboxRow
 
-OURS, THEIRS, NOBODYS = RoomId("!ours"), RoomId("!theirs"), RoomId("!nobodys")
-ALICE, BOB = UserId("@alice:s"), UserId("@bob:s")
+JULIET = UserId("@juliet:example.org")
+ROOM = RoomId("!room:example.org")
+CHAT = PortalKey(LoginId("login"), ChatId("chat"))
 
 
-class OneOfTwo:
-    """A process that has alice; another one has bob. Also knows whose rooms are."""
+class World:
+    """Everything that a `Tenancy` asks, as one user sees it. ``held``: whether the user is ours."""
 
+    alone = False
+
+    def __init__(self) -> None:
+        self.held = True
+        self.given_meanwhile = False
+        self.woken: list[object] = []
+        self.errands: list[Errand] = []
+        self.with_rows: list[Errand] = []
+        world = cast(Any, self)
+        self.tenancy = Tenancy(*[world] * 10)
+
+    # shares
     def holds(self, user: UserId) -> bool:
-        return user == ALICE
+        return self.held
 
-    async def of(self, rooms: Collection[RoomId]) -> dict[RoomId, UserId]:
-        known = {OURS: ALICE, THEIRS: BOB}
-        return {room: known[room] for room in rooms if room in known}
+    async def adopt(self, users: Collection[UserId]) -> None:
+        pass
+
+    async def leave_errands(self, errands: Sequence[Errand]) -> None:
+        self.errands += errands
+
+    # whose
+    async def of(
+        self, rooms: Collection[RoomId], senders: Mapping[RoomId, UserId] | None = None
+    ) -> dict[RoomId, UserId]:
+        return dict.fromkeys(rooms, JULIET)
+
+    # logins
+    def owner(self, login: LoginId) -> UserId | None:
+        return JULIET
+
+    # outbox
+    async def add(self, rows: list[OutboxRow], errands: Sequence[Errand]) -> list[OutboxRow]:
+        self.with_rows += errands
+        if self.given_meanwhile:
+            self.held = False
+        return rows
+
+    # lanes
+    def wake(self, key: object) -> None:
+        self.woken.append(key)
 
 
-async def test_notices_of_anothers_users_are_left_alone_and_those_of_nobodys_are_not() -> None:
-    nothing: Any = None
-    process: Any = OneOfTwo()
-    tenancy = Tenancy(
-        process,
-        process,
-        *(nothing,) * 8,
-    )
-    assert await tenancy.ours([OURS, THEIRS, NOBODYS]) == {OURS, NOBODYS}
-    assert await tenancy.ours([]) == set()
+def row() -> OutboxRow:
+    return OutboxRow(EventId("$event"), ROOM, JULIET, {})
+
+
+async def test_events_of_our_users_wake_their_rooms() -> None:
+    world = World()
+    await world.tenancy.accept([row()])
+    assert (world.woken, world.with_rows, world.errands) == ([ROOM], [], [])
+
+
+async def test_word_of_events_of_others_is_committed_with_them() -> None:
+    world = World()
+    world.held = False
+    await world.tenancy.accept([row()])
+    assert (world.woken, world.errands) == ([], [])
+    assert world.with_rows == [Errand(JULIET, "room", ROOM)]
+
+
+async def test_a_user_who_was_given_away_meanwhile_is_not_served_here() -> None:
+    world = World()
+    world.given_meanwhile = True
+    await world.tenancy.accept([row()])
+    assert world.woken == []
+    assert world.errands == [Errand(JULIET, "room", ROOM)]
+
+
+async def test_what_a_session_brings_as_it_is_closed_wakes_nobody_here() -> None:
+    world = World()
+    world.tenancy.wake_chats([CHAT])
+    world.held = False
+    world.tenancy.wake_chats([CHAT])
+    assert world.woken == [CHAT]

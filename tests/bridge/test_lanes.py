@@ -370,6 +370,36 @@ async def test_through_an_outage_one_key_tries_for_all_and_nobody_else_has_a_tas
     await lanes.stop()
 
 
+async def test_after_an_outage_who_tried_for_all_makes_way_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "TURN", 0.01)
+    reachable = False
+    left = {"long": 50, "short": 1}
+    order: list[str] = []
+    lanes: Lanes[str]
+
+    async def carry(key: str) -> None:
+        while left[key]:
+            if not reachable:
+                raise HomeserverAway("It cannot be reached.", "http://hs")
+            await asyncio.sleep(0.002)
+            left[key] -= 1
+            order.append(key)
+            if lanes.ends(key):
+                return
+
+    lanes = Lanes("test", carry, outage=away)
+    lanes.start()
+    lanes.wake("long")
+    await asyncio.sleep(0.01)
+    lanes.wake("short")
+    reachable = True
+    await until(lambda: not any(left.values()))
+    await lanes.stop()
+    assert order.index("short") < 40
+
+
 async def test_an_answer_of_any_kind_ends_an_outage() -> None:
     runs = 0
 

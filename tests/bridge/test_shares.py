@@ -42,6 +42,7 @@ class Process:
         self.did: list[Errand] = []
         self.busy: set[UserId] = set()
         self.trouble: Exception | None = None
+        self.giving: Exception | None = None
         self.tasks = [asyncio.create_task(bell.hear())]
 
     async def start(self) -> None:
@@ -72,6 +73,9 @@ class Process:
 
     async def give(self, users: Collection[UserId]) -> None:
         assert not any(self.shares.holds(user) for user in users)
+        if self.giving is not None:
+            trouble, self.giving = self.giving, None
+            raise trouble
         self.has.difference_update(users)
 
     def may_give(self, user: UserId) -> bool:
@@ -198,6 +202,17 @@ async def test_users_that_could_not_be_taken_are_not_lost(world: World) -> None:
         await process.start()
     process.tasks.append(asyncio.create_task(process.shares.share(process)))
     await until_even([process], users)
+
+
+async def test_users_that_could_not_be_given_are_ended_before_others_have_them(
+    world: World,
+) -> None:
+    users = await world.users(4)
+    first = await world.process()
+    first.giving = StorageError("The database is away.", retry_after=1.0)
+    second = await world.process()
+    await until_even([first, second], users)
+    assert not first.has & second.has
 
 
 async def test_errands_reach_whoever_has_the_user(world: World) -> None:
