@@ -168,9 +168,7 @@ class Tenancy:
     async def taken(self, users: Collection[UserId]) -> None:
         """They are ours: take up what waits for them."""
         await self._keeping.take(users)
-        chats = await self._inbox.chats_waiting(users)
-        self._carrier.doubt(chats)
-        self.wake_chats(chats)
+        self.wake_chats(await self._inbox.chats_waiting(users))
         await self.wake_rooms(await self._outbox.rooms_waiting())
 
     async def give(self, users: Collection[UserId]) -> None:

@@ -88,22 +88,20 @@ def has_ended(place: str, process: str) -> bool:
         return True
     except PermissionError:
         pass
-    return bool(_started(int(pid))) or _is_zombie(
-        int(pid)
-    )  # another one has its id; or nobody may see it
-
-
-def _is_zombie(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("Z", "X")
-    except OSError:
-        return False
+    return bool(
+        _stat(int(pid))
+    )  # another one has its id, or it is a zombie; else nobody may see it
 
 
 def _started(pid: int) -> str:
     """The start of a process in ticks since boot; empty when there is none, or when it has ended."""
+    stat = _stat(pid)
+    return "" if not stat or stat[0] in ("Z", "X") else stat[19]
+
+
+def _stat(pid: int) -> list[str]:
+    """What the kernel says of a process, from its state on; empty when there is none, or it is hidden."""
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return ""
-    return "" if fields[0] in ("Z", "X") else fields[19]
+        return []

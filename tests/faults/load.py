@@ -363,3 +363,12 @@ def _told(chat: Chat, events: list[Event], ghost: str) -> tuple[frozenset[int], 
             continue
         (uncertain if "may not have been" in said else failed).add(tag.number)
     return frozenset(failed), frozenset(uncertain)
+
+
+async def every_message_arrives_once(world: World, scenario: Scenario) -> None:
+    """Play a scenario with the seed 0; fail unless every fault was done and every message arrived once."""
+    result = await Run(world, scenario.name, 0).play(scenario)
+    assert result.complaints == [], "\n".join(result.complaints)
+    assert result.injected >= len(scenario.steps)
+    assert result.to_matrix.accepted
+    assert result.to_network.accepted

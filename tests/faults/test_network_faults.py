@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.catalogue import of_group
-from tests.faults.load import Run
+from tests.faults.load import every_message_arrives_once
 from tests.faults.scenarios import Scenario, chains
 from tests.faults.world import World
 
@@ -15,8 +15,4 @@ from tests.faults.world import World
 async def test_whatever_the_network_does_every_message_arrives_once(
     world: World, scenario: Scenario
 ) -> None:
-    result = await Run(world, scenario.name, 0).play(scenario)
-    assert result.complaints == [], "\n".join(result.complaints)
-    assert result.injected >= len(scenario.steps)
-    assert result.to_matrix.accepted
-    assert result.to_network.accepted
+    await every_message_arrives_once(world, scenario)

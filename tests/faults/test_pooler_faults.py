@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.faults.catalogue import of_group
-from tests.faults.load import Run
+from tests.faults.load import every_message_arrives_once
 from tests.faults.scenarios import Scenario, chains
 from tests.faults.world import World
 
@@ -18,8 +18,4 @@ FEW = of_group("pooler")[::4]
 async def test_whatever_happens_behind_a_pooler_every_message_arrives_once(
     pooled_world: World, scenario: Scenario
 ) -> None:
-    result = await Run(pooled_world, scenario.name, 0).play(scenario)
-    assert result.complaints == [], "\n".join(result.complaints)
-    assert result.injected >= len(scenario.steps)
-    assert result.to_matrix.accepted
-    assert result.to_network.accepted
+    await every_message_arrives_once(pooled_world, scenario)
