@@ -29,8 +29,11 @@ class LiveLogin:
     state: SessionState
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set as soon as it is known whether the session can connect."""
-    opens_again: bool = False
-    """It could not be opened, for a reason that may pass."""
+    awaited: bool = field(init=False)
+    """A session will come by itself: it is about to be made, or it could not be for a reason that may pass."""
+
+    def __post_init__(self) -> None:
+        self.awaited = self.row.state is LoginState.ACTIVE
 
 
 def resting(row: LoginRow) -> SessionState:

@@ -136,16 +136,18 @@ class Logins:
         return None if live is None else live.row.owner
 
     def may_come(self, login: LoginId) -> bool:
-        """Whether a session may come by itself: the login is another process's now, or is opened again soon."""
+        """Whether a session may come by itself: the login is another process's now, or is about to be opened."""
         live = self._live.get(login)
-        return live is None or live.opens_again
+        return live is None or (live.awaited and live.row.state is LoginState.ACTIVE)
 
     def logging_in(self, user: UserId) -> bool:
         """Whether ``user`` is in the middle of logging in, or out."""
         return user in self._opening
 
     async def stop(self) -> None:
-        """Close every session, within a deadline."""
+        """Close every session, within a deadline; whoever has the logins next opens them again."""
+        for live in self._live.values():
+            live.awaited = True
         await asyncio.gather(*(self._close(live) for live in self._live.values()))
         for task in list(self._tasks):
             task.cancel()
@@ -267,6 +269,7 @@ class Logins:
             return  # given away, or replaced
         sink = Sink(self, live, position)
         live.session = network.open_session(Login(row.id, row.remote, credentials, position), sink)
+        live.awaited = False
 
     async def _connect_all(self, opened: Sequence[LiveLogin]) -> None:
         async def connect(live: LiveLogin) -> None:
@@ -290,10 +293,11 @@ class Logins:
         except BridgeError as error:
             live.state = SessionState(SessionStatus.UNKNOWN_ERROR, str(error))
             log.error("a login could not be opened", login=live.row.id, reason=str(error))
+            live.awaited = live.session is None and may_pass(error)
             if may_pass(error):
-                live.opens_again = True
                 self._in_background(self._open_later(live, error.retry_after or 0.0))
         except Exception:
+            live.awaited = False
             live.state = SessionState(
                 SessionStatus.UNKNOWN_ERROR, "Something went wrong in the bridge; tell its admin."
             )
@@ -304,10 +308,8 @@ class Logins:
     async def _open_later(self, live: LiveLogin, seconds: float) -> None:
         """Try again, unless the login was closed or replaced meanwhile."""
         await asyncio.sleep(max(seconds, OPEN_AGAIN))
-        live.opens_again = False
-        active = live.row.state is LoginState.ACTIVE
-        if self._live.get(live.row.id) is live and live.session is None and active:
-            opened = await self._open(live.row)
+        if self._live.get(live.row.id) is live and live.row.state is LoginState.ACTIVE:
+            opened = live if live.session is not None else await self._open(live.row)
             await self._connect_all([] if opened is None else [opened])
 
     async def _close(self, live: LiveLogin) -> None:

@@ -392,6 +392,35 @@ async def test_a_start_is_told_before_any_session_is_open(world: World) -> None:
     assert len(world.network.sessions) == 1
 
 
+async def test_whoever_waits_for_a_session_that_is_about_to_be_made_may_go_on_waiting(
+    world: World,
+) -> None:
+    login = await world.stored("juliet@example.com")
+    seen: list[tuple[bool, bool]] = []
+
+    def look() -> None:
+        seen.append((world.logins.session(login) is None, world.logins.may_come(login)))
+
+    async def started(owners: object) -> None:
+        look()
+
+    world.hooks.started = started  # type: ignore[method-assign]
+    await world.logins.take()
+    look()
+    await world.logins.stop()
+    look()
+    assert seen == [(True, True), (False, False), (True, True)]
+
+
+async def test_nobody_waits_for_a_session_of_a_login_that_needs_its_user(world: World) -> None:
+    refused, ended = await world.stored("refused@x"), await world.stored("ended@x")
+    await world.store.set_state(refused, LoginState.BAD_CREDENTIALS, "changed")
+    broken = await world.stored("raises-in-open@x")
+    await world.logins.take()
+    await world.logins.logout(ended)
+    assert [world.logins.may_come(each) for each in (refused, ended, broken)] == [False] * 3
+
+
 async def test_when_telling_of_a_logout_fails_the_user_is_logged_out_all_the_same(
     world: World,
 ) -> None:

@@ -67,7 +67,7 @@ class Result:
 
 
 class Run:
-    """One run of one scenario, for its hooks to use."""
+    """One run of one scenario, for its hooks to use. ``refused``: whose login was refused meanwhile."""
 
     def __init__(self, world: World, name: str, seed: int) -> None:
         self.world = world
@@ -75,6 +75,7 @@ class Run:
         self.id = f"r{time.time_ns():x}"
         self.injected = 0
         self.wrong: list[str] = []
+        self.refused: list[Person] = []
         self.people: list[Person] = []
         self.chats: list[Chat] = []
         self._tasks = asyncio.TaskGroup()
@@ -263,7 +264,7 @@ class Run:
         events = [event for room in rooms for event in await self._timeline(chat, room)]
         kept = await chat.contact.archive(self._since)
         mine = chat.contact.bare_jid
-        told = _told(chat, events, ghost)
+        told = _told(self.id, events, ghost)
         pushed = self.world.pushed
         written = [e for e in events if e["sender"] == alice and tag_of(_body(e))]
         self._unpushed[chat] = sum(event["event_id"] not in pushed for event in written)
@@ -280,6 +281,7 @@ class Run:
                 self._numbers(chat, "out", map(_body, written)),
                 self._numbers(chat, "out", (k.body for k in kept if not k.sender.startswith(mine))),
                 *told,
+                refused=chat.person in self.refused,
             ),
         )
 
@@ -350,19 +352,23 @@ def _body(event: Event) -> object:
     return event.get("content", {}).get("body")
 
 
-def _told(chat: Chat, events: list[Event], ghost: str) -> tuple[frozenset[int], frozenset[int]]:
-    """About which messages their author was told that they failed, and that it is uncertain."""
+def _told(
+    run: str, events: list[Event], ghost: str
+) -> tuple[frozenset[int], frozenset[int], frozenset[str]]:
+    """About which messages of a run their author was told that they failed, or that it is uncertain; the words."""
     numbers = {event["event_id"]: tag_of(_body(event)) for event in events}
     failed: set[int] = set()
     uncertain: set[int] = set()
+    words: set[str] = set()
     for event in events:
         relation = event.get("content", {}).get("m.relates_to") or {}
         tag = numbers.get((relation.get("m.in_reply_to") or {}).get("event_id"))
         said = str(_body(event))
-        if tag is None or event["sender"] != ghost or not said.startswith("⚠"):
+        if tag is None or tag.run != run or event["sender"] != ghost or not said.startswith("⚠"):
             continue
         (uncertain if "may not have been" in said else failed).add(tag.number)
-    return frozenset(failed), frozenset(uncertain)
+        words.add(said)
+    return frozenset(failed), frozenset(uncertain), frozenset(words)
 
 
 async def every_message_arrives_once(world: World, scenario: Scenario) -> None:

@@ -116,6 +116,7 @@ async def password_changed(run: Run) -> None:
         return PASS
 
     person = run.people[0]
+    run.refused.append(person)
     localpart = person.romeo.partition("@")[0]
     trap = run.world.network.when("^<failure", refused, answer=True, times=1000)
     mark = person.alice.mark()

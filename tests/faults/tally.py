@@ -37,7 +37,8 @@ def tag_of(body: object) -> Tag | None:
 @dataclass(frozen=True, slots=True)
 class Line:
     """One chat and direction. ``accepted``: what the sender's own server has, in order; ``arrived``: what the
-    reader's has. ``failed``, ``uncertain``: what the author was told so about.
+    reader's has. ``failed``, ``uncertain``: what the author was told so about, ``said``: in which words.
+    ``refused``: whether the login was, for a while, so that something had to fail.
     """
 
     name: str
@@ -45,6 +46,8 @@ class Line:
     arrived: Sequence[int]
     failed: frozenset[int] = frozenset()
     uncertain: frozenset[int] = frozenset()
+    said: frozenset[str] = frozenset()
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +100,16 @@ def _misordered(line: Line) -> int:
 
 
 def complaints(lines: Iterable[Line]) -> list[str]:
-    """What must never be, as sentences."""
+    """What must never be, as sentences. No message may be given up for what is over soon."""
     found = []
     for line in lines:
         result = _count(line)
-        for what in ("lost", "doubled", "misordered", "told_wrong", "invented"):
+        failed = "told_wrong" if line.refused else "failed"
+        for what in ("lost", "doubled", "misordered", failed, "invented"):
             if number := getattr(result, what):
                 found.append(
                     f"{line.name}: {number} {what.replace('_', ' ')} (accepted {list(line.accepted)}, "
                     f"arrived {list(line.arrived)}, told failed {sorted(line.failed)}, "
-                    f"uncertain {sorted(line.uncertain)})"
+                    f"uncertain {sorted(line.uncertain)}, said {sorted(line.said)})"
                 )
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from tests.faults.tally import Count, Line, Tag, complaints, count, tag_of
@@ -30,6 +32,7 @@ def test_every_message_once_and_in_order_is_fine() -> None:
         (told(arrived=(0, 2, 1, 3)), Count(4, misordered=1)),
         (told(arrived=(3, 0, 1, 2)), Count(4, misordered=3)),
         (told(arrived=(0, 1, 2, 3), failed=(2,)), Count(4, failed=1, told_wrong=1)),
+        (told(arrived=(0, 1, 3), failed=(2,)), Count(4, failed=1)),
         (told(arrived=(0, 1, 2, 3, 9)), Count(4, invented=1)),
     ],
     ids=[
@@ -40,6 +43,7 @@ def test_every_message_once_and_in_order_is_fine() -> None:
         "overtaken",
         "late",
         "told wrong",
+        "given up",
         "invented",
     ],
 )
@@ -51,16 +55,22 @@ def test_what_went_wrong_is_counted_and_complained_about(line: Line, expected: C
 @pytest.mark.parametrize(
     "line",
     [
-        told(arrived=(0, 1, 3), failed=(2,)),
         told(arrived=(0, 1, 3), uncertain=(2,)),
         told(arrived=(0, 1, 2, 3), uncertain=(2,)),
     ],
-    ids=["failed", "perhaps lost", "perhaps lost, but arrived"],
+    ids=["perhaps lost", "perhaps lost, but arrived"],
 )
 def test_what_the_author_was_told_is_not_lost(line: Line) -> None:
     assert complaints([line]) == []
     assert count([line]).lost == 0
-    assert count([line]).failed + count([line]).uncertain == 1
+    assert count([line]).uncertain == 1
+
+
+def test_while_a_login_is_refused_messages_fail() -> None:
+    line = dataclasses.replace(told(arrived=(0, 1, 3), failed=(2,)), refused=True)
+    assert complaints([line]) == []
+    wrong = dataclasses.replace(told(arrived=(0, 1, 2, 3), failed=(2,)), refused=True)
+    assert len(complaints([wrong])) == 1
 
 
 def test_uncertain_messages_must_not_come_twice_either() -> None:
