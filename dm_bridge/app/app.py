@@ -239,7 +239,7 @@ class App:
             reporting.checkpoints,
         )
         self._stack.push_async_callback(deliveries.stop)
-        to_remote = ToRemote(
+        self._sender = to_remote = ToRemote(
             self._homeserver,
             portals,
             self._logins,
@@ -321,8 +321,8 @@ class App:
         self._carrier.doubt(chats)
         self._tenancy.wake_chats(chats)
 
-    def _login_changed(self, _login: LoginId) -> None:
-        self._to_remote.nudge()
+    def _login_changed(self, login: LoginId) -> None:
+        self._to_remote.resume(self._sender.waited_for(login))
 
     # -- serving
 

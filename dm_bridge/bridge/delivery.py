@@ -22,7 +22,7 @@ import structlog
 
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.reports import Checkpoints
-from dm_bridge.errors import BridgeError, may_pass
+from dm_bridge.errors import BridgeError, StorageError, may_pass
 from dm_bridge.ids import EventId, RoomId, UserId, digest_id
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -137,23 +137,36 @@ class Deliveries:
             await self._settle(row, portal, delivered=delivered)
         except BridgeError as error:
             log.warning("a notice cannot be put right yet", room=row.room, reason=str(error))
+        except Exception:
+            log.exception("a notice cannot be put right for a reason of our own", room=row.room)
 
     async def settle(self) -> None:
         """Put the notices right that others left behind: an earlier process, or an admin's command.
 
-        Raises `BridgeError` when that cannot be done for now.
+        Raises `BridgeError` when that cannot be done for now; one room's trouble keeps no other one waiting.
         """
+        trouble: BridgeError | None = None
         left = await self._outbox.unsettled_notices(LEFT_BEHIND)
         ours = await self._ours({row.room for row, _ in left}) if left else ()
         for row, delivered in left:
             if row.room not in ours:
                 continue
-            portal = await self._portals.by_room(row.room)
-            portal = portal or await self._portals.by_former_room(row.room)
-            if portal is None:
-                await self._outbox.forget_notices(row, verdict=True)
-            else:
-                await self._settle(row, portal, delivered=delivered)
+            try:
+                await self._settle_left(row, delivered=delivered)
+            except StorageError:
+                raise
+            except BridgeError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+
+    async def _settle_left(self, row: OutboxRow, *, delivered: bool) -> None:
+        portal = await self._portals.by_room(row.room)
+        portal = portal or await self._portals.by_former_room(row.room)
+        if portal is None:
+            await self._outbox.forget_notices(row, verdict=True)
+        else:
+            await self._settle(row, portal, delivered=delivered)
 
     async def stop(self) -> None:
         """Give up receipts that are under way."""

@@ -78,11 +78,13 @@ class Lanes(Generic[K]):
         """From now on, a key that is woken runs; before, waking has no effect."""
         self._running = True
 
-    def nudge(self) -> None:
-        """Whoever pauses after trouble may try again: the trouble may be over."""
-        for key in list(self._paused):
-            self._hurry(key)
-        self._woken.update(self._telling)
+    def resume(self, keys: Collection[K]) -> None:
+        """Those of these keys that pause after trouble may try again: it is over, as far as anybody knows."""
+        for key in keys:
+            if key in self._paused:
+                self._paused.pop(key)[0].cancel()
+                self.wake(key)
+        self._woken.update(self._telling.intersection(keys))
 
     @property
     def pausing(self) -> int:

@@ -11,14 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Protocol
 
 import structlog
 
 from dm_bridge.bridge.balance import fair_load, surplus
-from dm_bridge.bridge.vital_signs import ACTS, BEAT, VitalSigns, this_place, this_process
+from dm_bridge.bridge.vital_signs import (
+    ACTS,
+    BEAT,
+    VitalSigns,
+    seconds,
+    this_place,
+    this_process,
+)
 from dm_bridge.errors import AdminError, BridgeError
 from dm_bridge.ids import UserId
 from dm_bridge.ops.metrics import Metrics
@@ -73,7 +79,7 @@ class Shares:
         lease: float,
         metrics: Metrics,
         errands: Callable[[float], Awaitable[None]],
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = seconds,
     ) -> None:
         self._store = store
         self._vitals = vitals
@@ -86,6 +92,7 @@ class Shares:
         self._beaten_at: float | None = None
         self._held: dict[UserId, int] = {}
         self._doubtful = False
+        self._waited_for: set[UserId] = set()  # ours, but what waits for them was not taken up
         self._beating = asyncio.Lock()
         self._recording = asyncio.Lock()  # held while what we hold follows what is recorded
         self._seen = asyncio.Event()
@@ -236,6 +243,7 @@ class Shares:
     async def _balance(self, tenants: Tenants) -> bool:
         """One step; whether there may be more to do."""
         await self._settle_doubts(tenants)
+        await self._take_up(tenants)
         loads = await self._store.loads()
         names = [instance.id for instance in self._instances if instance.beat >= 0]
         if self._store.id not in names:
@@ -256,10 +264,17 @@ class Shares:
                 return False
             await tenants.take(taken.keys())
         self._held |= taken
+        self._waited_for |= taken.keys()
         self._count("taken", len(taken))
         log.info("users were taken", n=len(taken))
-        await tenants.taken(taken.keys())
+        await self._take_up(tenants)
         return True
+
+    async def _take_up(self, tenants: Tenants) -> None:
+        users = self._waited_for & self._held.keys()
+        if users:
+            await tenants.taken(users)
+        self._waited_for -= users
 
     async def _give(self, tenants: Tenants, target: int) -> bool:
         weights = await self._store.weights(self._held)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -22,15 +22,14 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.room_portals import RoomPortals
-from dm_bridge.errors import BridgeError, HomeserverError, NetworkError, StorageError, may_pass
-from dm_bridge.ids import GhostNamespace, RemoteId, RoomId, UserId, message_id
-from dm_bridge.matrix.formatting import plain
+from dm_bridge.bridge.sending import AGAIN, Sending
+from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
+from dm_bridge.ids import GhostNamespace, LoginId, RemoteId, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver
-from dm_bridge.network.api import OutgoingMessage
-from dm_bridge.network.events import SessionStatus, Text
+from dm_bridge.network.events import Text
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxStore
-from dm_bridge.store.logins import LoginRow, LoginState
+from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalRow, PortalStore
 
@@ -39,9 +38,6 @@ log = structlog.get_logger(__name__)
 PAGE = 50
 MESSAGE = "m.room.message"
 MOST_MISSED = 1000  # events among which those are looked for that a ghost or the bot has missed
-TELL_AFTER = 15.0  # seconds a message may wait for its network before the user is told
-AGAIN = "To try again, send the bridge's bot `retry`."
-_NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
 ECHO_PATIENCE = 30.0  # how long a lane waits for the answer to our own send before it pauses
 
 
@@ -90,9 +86,13 @@ class ToRemote:
         self._rooms = RoomPortals(portal_store, portals, logins, management)
         self._bot = bot
         self._namespace = namespace
-        self._metrics = metrics
         self._deliveries = deliveries
+        self._sending = Sending(logins, outbox, deliveries, metrics, clock)
         self._clock = clock
+
+    def waited_for(self, login: LoginId) -> Collection[RoomId]:
+        """The rooms that pause because a login's network could not be reached; each is told of once."""
+        return self._sending.waited_for(login)
 
     async def drain(self, room: RoomId) -> None:
         """Deal with everything that waits in ``room``. Raises `BridgeError` to be run again later."""
@@ -141,7 +141,7 @@ class ToRemote:
             log.exception("an outcome cannot be recorded for a reason of our own", room=row.room)
             await self._park(row, repr(error))
             return
-        self._count(row, "delivered")
+        self._sending.count(row, "delivered")
         if tell:
             await self._deliveries.finished(row, portal, delivered=True)
 
@@ -157,7 +157,7 @@ class ToRemote:
                 certain=False,
             )
         await self._outbox.finish(row, "parked", reason=reason)
-        self._count(row, "parked")
+        self._sending.count(row, "parked")
         if portal is not None:
             await self._deliveries.finished(row, portal, delivered=False)
 
@@ -240,7 +240,7 @@ class ToRemote:
                 row = await self._deliveries.undelivered(
                     row, portal, sentence, fate=Fate.UNSENDABLE
                 )
-                await self._failed(row, portal, "failed", sentence)
+                await self._sending.failed(row, portal, "failed", sentence)
                 return False
             case routing.GhostWelcomed():
                 if portal.room == row.room:
@@ -349,64 +349,6 @@ class ToRemote:
     async def _send(
         self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, text: Text
     ) -> None:
-        """Send a message. That it is attempted is recorded together with the outcome of the one before."""
-        status = self._logins.state(login.id).status
-        refusal = _refusal(login, status, login.name)
-        session = self._logins.session(login.id)
-        if session is None and self._logins.may_come(login.id):
-            raise NetworkError(f"{plain(login.name)} is being connected.", retry_after=1.0)
-        if refusal is not None or session is None:
-            await self._settle(lane)
-            refusal = refusal or _NOT_CONNECTED
-            told = _refusal(login, status, plain(login.name)) or _NOT_CONNECTED
-            certain = row.attempted_at is None
-            row = await self._deliveries.undelivered(row, portal, told, certain=certain)
-            await self._failed(row, portal, "failed" if certain else "uncertain", refusal)
-            return
-        message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
-        if row.attempted_at is None:
-            await self._outbox.attempt(row)
-        await self._settle(lane)
-        try:
-            remote = await session.send(message)
-        except NetworkError as error:
-            if row.attempted_at is None and error.certain:
-                await self._outbox.not_attempted(row)
-            expired = False
-            sentence, certain, age = str(error), error.certain, self._clock() - row.received_at
-            if error.retry_after is not None:
-                if age <= self._deliveries.settings.expire:
-                    if age > TELL_AFTER:
-                        await self._deliveries.waiting(row, portal, plain(sentence))
-                    raise
-                certain, expired = certain and row.attempted_at is None, True
-                sentence = f"{sentence} The bridge has stopped trying."
-            told = f"{plain(sentence)} {AGAIN}"
-            row = await self._deliveries.undelivered(
-                row, portal, told, certain=certain, expired=expired
-            )
-            await self._failed(row, portal, "failed" if certain else "uncertain", sentence)
-            return
-        recorded = self._outbox.finish(row, "delivered", portal=portal.key, remote=remote)
-        lane.sent = row, portal, recorded
-
-    async def _failed(self, row: OutboxRow, portal: PortalRow, state: str, reason: str) -> None:
-        await self._outbox.finish(row, state, portal=portal.key, reason=reason)
-        self._count(row, state)
-        await self._deliveries.finished(row, portal, delivered=False)
-
-    def _count(self, row: OutboxRow, outcome: str) -> None:
-        self._metrics.messages.labels("to_remote", outcome).inc()
-        self._metrics.latency.labels("to_remote").observe(max(0.0, self._clock() - row.received_at))
-
-
-def _refusal(login: LoginRow, status: SessionStatus, name: str) -> str | None:
-    """Why nothing can be sent, if so. ``name``: the login's, as it is to be written."""
-    if login.state is LoginState.LOGGED_OUT:
-        return f"You are logged out of {name}. Send the bridge's bot `login {login.network}`, then `retry`."
-    if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
-        return (
-            f"The server of {name} does not accept your login any more. "
-            f"Send the bridge's bot `login {login.network}`, then `retry`."
-        )
-    return None
+        recorded = await self._sending.send(row, portal, login, text, lambda: self._settle(lane))
+        if recorded is not None:
+            lane.sent = row, portal, recorded

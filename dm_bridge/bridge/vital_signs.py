@@ -11,6 +11,7 @@ The rule that must never break: nobody is taken for dead who may still act.
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,13 @@ DEAD = 0.7
 GAP = 0.3
 """Of a lease: from the beginning of one beat to the next; what is not taken as looking all the while."""
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def seconds() -> float:
+    """The time by a clock that never jumps, and that goes on while the machine sleeps, where there is one."""
+    return time.clock_gettime(_CLOCK)
 
 
 @dataclass(slots=True)

@@ -148,7 +148,7 @@ async def test_the_pause_that_an_error_asks_for_is_kept_unless_somebody_knows_be
     await until(lambda: work.runs == ["a"])
     await asyncio.sleep(0.2)
     assert work.runs == ["a"]
-    lanes.nudge()
+    lanes.resume(["a", "b"])
     await until(lambda: work.runs == ["a", "a"])
     await lanes.stop()
 

@@ -43,6 +43,7 @@ class Process:
         self.busy: set[UserId] = set()
         self.trouble: Exception | None = None
         self.giving: Exception | None = None
+        self.waking: Exception | None = None
         self.tasks = [asyncio.create_task(bell.hear())]
 
     async def start(self) -> None:
@@ -69,6 +70,9 @@ class Process:
 
     async def taken(self, users: Collection[UserId]) -> None:
         assert all(self.shares.holds(user) for user in users)
+        if self.waking is not None:
+            trouble, self.waking = self.waking, None
+            raise trouble
         self.has.update(users)
 
     async def give(self, users: Collection[UserId]) -> None:
@@ -189,7 +193,8 @@ async def test_a_user_who_is_in_the_middle_of_something_stays(world: World) -> N
     await until_even([first, second], users)
 
 
-async def test_users_that_could_not_be_taken_are_not_lost(world: World) -> None:
+@pytest.mark.parametrize("step", ["trouble", "waking"])
+async def test_users_that_could_not_be_taken_are_not_lost(world: World, step: str) -> None:
     users = await world.users(3)
     database = await Database.open(world.url)
     vitals = await Database.open(world.url, instance=database.instance)
@@ -197,7 +202,7 @@ async def test_users_that_could_not_be_taken_are_not_lost(world: World) -> None:
     world.stack.push_async_callback(vitals.close)
     process = Process(database, vitals)
     world.stack.push_async_callback(process.freeze)
-    process.trouble = StorageError("The database is away.", retry_after=1.0)
+    setattr(process, step, StorageError("The database is away.", retry_after=1.0))
     with pytest.raises(StorageError):
         await process.start()
     process.tasks.append(asyncio.create_task(process.shares.share(process)))

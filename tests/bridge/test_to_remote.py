@@ -22,7 +22,8 @@ from dm_bridge.bridge.delivery import (
     DeliverySettings,
 )
 from dm_bridge.bridge.receipts import Receipts
-from dm_bridge.bridge.to_remote import TELL_AFTER, ToRemote
+from dm_bridge.bridge.sending import TELL_AFTER
+from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.errors import HomeserverError, NetworkError, StorageError
 from dm_bridge.ids import (
     ChatId,
@@ -141,6 +142,9 @@ class OneLogin:
 
     def session(self, login: LoginId) -> Session:
         return self._session
+
+    def may_come(self, login: LoginId) -> bool:
+        return False
 
     def state(self, login: LoginId) -> SessionState:
         return SessionState(self.status)
@@ -275,6 +279,42 @@ async def test_nothing_is_sent_before_the_attempt_is_recorded(carrier: Carrier) 
     with pytest.raises(StorageError):
         await carrier.lane.drain(ROOM)
     assert carrier.session.seen == []
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        SessionStatus.CONNECTING,
+        SessionStatus.TRANSIENT_DISCONNECT,
+        SessionStatus.UNKNOWN_ERROR,
+    ],
+)
+async def test_nobody_waits_in_a_lane_for_a_network_that_is_away(
+    carrier: Carrier, status: SessionStatus
+) -> None:
+    login = carrier.world.login.id
+    carrier.logins.status = status
+    with pytest.raises(NetworkError, match="connected") as raised:
+        await carrier.lane.drain(ROOM)
+    assert raised.value.certain
+    assert carrier.session.seen == []
+    assert (await carrier.row())["attempted_at"] is None
+    assert set(carrier.lane.waited_for(login)) == {ROOM}
+    assert not carrier.lane.waited_for(login)
+    carrier.logins.status = SessionStatus.CONNECTED
+    assert await carrier.attempt(None) == [None]
+
+
+async def test_of_a_network_that_is_away_for_long_the_user_is_told(carrier: Carrier) -> None:
+    carrier.logins.status = SessionStatus.TRANSIENT_DISCONNECT
+    carrier.later = TELL_AFTER + 1
+    with pytest.raises(NetworkError):
+        await carrier.lane.drain(ROOM)
+    assert "not delivered yet. juliet@example.com is not connected" in carrier.said.notices[0]
+    carrier.later = carrier.deliveries.settings.expire + 1
+    await carrier.lane.drain(ROOM)
+    assert (await carrier.row())["state"] == "failed"
+    assert "The bridge has stopped trying." in carrier.said.notices[-1]
 
 
 async def add_more(carrier: Carrier, *numbers: int) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -39,6 +40,8 @@ PUSHES_AGAIN = 2
 SETTLING = 0.8
 """Seconds in which a second copy would have come."""
 FAULT_WITHIN = 60.0
+LINES_MORE = 60
+"""Of the log, after the line that must not be there."""
 _UNEXPECTED = ("Traceback (most recent call last)", "of our own", "unexpectedly", "handler failed")
 
 
@@ -339,7 +342,8 @@ class Run:
                 log.seek(self._logs.get(path, 0))
                 for line in log:
                     if any(word in line for word in _UNEXPECTED):
-                        self.wrong.append(f"in {path.name}: {line.strip()}")
+                        more = itertools.islice(log, LINES_MORE)
+                        self.wrong.append(f"in {path.name}: {line}{''.join(more)}".strip())
                         break
 
 

@@ -134,7 +134,7 @@ class SimulatedBridge:
             KEY,
             self._tell,
             self._wake_chats,
-            lambda _login: self.to_remote.nudge(),
+            lambda login: self.to_remote.resume(taker.waited_for(login)),
             METRICS,
             LoginMarks(self.keeper, self.portals),
         )
