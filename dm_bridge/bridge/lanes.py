@@ -228,7 +228,7 @@ class Lanes(Generic[K]):
 
     def _pause(self, key: K, seconds: float) -> None:
         loop = asyncio.get_running_loop()
-        self._paused[key] = loop.call_later(seconds, self._resume, key), loop.time() + seconds
+        self._paused[key] = loop.call_later(seconds, self._go_on, key), loop.time() + seconds
 
     def _hurry(self, key: K) -> None:
         timer, until = self._paused[key]
@@ -237,7 +237,7 @@ class Lanes(Generic[K]):
             timer.cancel()
             self._pause(key, FIRST_PAUSE)
 
-    def _resume(self, key: K) -> None:
+    def _go_on(self, key: K) -> None:
         del self._paused[key]
         self.wake(key)
 
