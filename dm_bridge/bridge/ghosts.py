@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
+import structlog
+
+from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import ContactId, GhostNamespace, NetworkName, UserId
 from dm_bridge.matrix import ghosts
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.portals import PortalStore
+
+log = structlog.get_logger(__name__)
 
 
 class Ghosts:
@@ -43,6 +49,29 @@ class Ghosts:
             if not lock.locked():
                 self._busy.pop(user, None)
         return user
+
+    async def act(self, user: UserId, work: Callable[[], Awaitable[None]]) -> None:
+        """Do ``work`` as a ghost; again, when that is refused because the homeserver has forgotten the ghost."""
+        try:
+            await work()
+        except HomeserverError as error:
+            if error.status != 403 or not await self.revived(user):
+                raise
+            await work()
+
+    async def revived(self, user: UserId) -> bool:
+        """The homeserver refuses something to a ghost: register it again if it does not know it any more.
+
+        Whether that was so. It happens when a homeserver is restored from a backup.
+        """
+        if not await ghosts.register(self._homeserver, user):
+            return False
+        contact = await self.contact(user)
+        if contact is not None:
+            row = await self._store.ghost(*contact, user)
+            await ghosts.set_name(self._homeserver, user, row.name or contact[1])
+        log.warning("the homeserver had forgotten a ghost", user=user)
+        return True
 
     async def contact(self, user: UserId) -> tuple[NetworkName, ContactId] | None:
         """Whom a ghost stands for; None when it is no ghost of ours, or one we cannot know."""

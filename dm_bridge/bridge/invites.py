@@ -60,6 +60,7 @@ class Invites:
         if contact is None or not self._lookups.allow():
             return False
         await self._ghosts.ensure(*contact, contact[1])
+        await self._ghosts.revived(user)  # if it has been known before, the homeserver forgot it
         return True
 
     async def ghost_invited(
@@ -85,7 +86,7 @@ class Invites:
             )
             return []
         try:
-            await self._homeserver.join(room, user=ghost)
+            await self._ghosts.act(ghost, lambda: self._homeserver.join(room, user=ghost))
         except HomeserverError as error:
             if may_pass(error):
                 raise

@@ -15,6 +15,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -158,7 +159,8 @@ class Portals:
                 case Step.CREATE | Step.RECOVER:
                     async with self._making:
                         await self._ghosts.ensure(network.name, contact, name or contact)
-                        await self._make_room(row, login, network, step, private_name)
+                        make = partial(self._make_room, row, login, network, step, private_name)
+                        await self._ghosts.act(row.ghost, make)
                 case Step.INVITE:
                     assert row.room is not None
                     await self._invite(row, row.room, login)
@@ -240,6 +242,7 @@ class Portals:
             row = await self.store.get(portal.key)
             if row is not None and row.room == portal.room:
                 await self.life.look_again(row, portal.login)
+        await self._ghosts.revived(portal.ghost)
 
     async def _invite(self, row: PortalRow, room: RoomId, login: LoginRow) -> None:
         try:
@@ -309,7 +312,7 @@ class Portals:
         except HomeserverError as error:
             if error.status != 403:
                 raise  # else it may be there already, which nobody has recorded
-        await self._homeserver.join(portal.room, user=own)
+        await self._ghosts.act(own, lambda: self._homeserver.join(portal.room, user=own))
         async with self._alone_with(portal.key):
             row = await self.store.get(portal.key)
             if row is not None and row.room == portal.room:

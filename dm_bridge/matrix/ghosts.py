@@ -11,8 +11,11 @@ from dm_bridge.matrix.homeserver import Homeserver
 MAX_NAME = 255
 
 
-async def register(homeserver: Homeserver, user: UserId) -> None:
-    """Make sure that ``user``, in our namespace, exists (application service API, ``/register``)."""
+async def register(homeserver: Homeserver, user: UserId) -> bool:
+    """Make sure that ``user``, in our namespace, exists (application service API, ``/register``).
+
+    Whether it is new.
+    """
     body = {
         "type": "m.login.application_service",
         "username": user[1:].partition(":")[0],
@@ -23,6 +26,8 @@ async def register(homeserver: Homeserver, user: UserId) -> None:
     except HomeserverError as error:
         if error.errcode != "M_USER_IN_USE":
             raise
+        return False
+    return True
 
 
 async def set_name(homeserver: Homeserver, user: UserId, name: str) -> None:
