@@ -214,19 +214,6 @@ class App:
             self._may_use,
             config.homeserver.domain,
         )
-        self._carrier = to_matrix = ToMatrix(
-            self._homeserver,
-            accounts,
-            portals,
-            self._logins,
-            self._inbox,
-            self._outbox,
-            portal_store,
-            self.metrics,
-            lambda chat: self._to_matrix.ends(chat),
-            keeping.observation.happened,
-            reporting.checkpoints.sent_back,
-        )
         delivery = config.delivery
         deliveries = Deliveries(
             self._homeserver,
@@ -237,6 +224,19 @@ class App:
             ),
             lambda rooms: self._tenancy.ours(rooms),
             reporting.checkpoints,
+        )
+        self._carrier = to_matrix = ToMatrix(
+            self._homeserver,
+            accounts,
+            portals,
+            self._logins,
+            self._inbox,
+            self._outbox,
+            portal_store,
+            self.metrics,
+            deliveries,
+            lambda chat: self._to_matrix.ends(chat),
+            keeping.observation.happened,
         )
         self._stack.push_async_callback(deliveries.stop)
         self._sender = to_remote = ToRemote(

@@ -20,11 +20,12 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.reports import Checkpoints
 from dm_bridge.errors import BridgeError, StorageError, may_pass
-from dm_bridge.ids import EventId, RoomId, UserId, digest_id
-from dm_bridge.matrix.formatting import notice
+from dm_bridge.ids import EventId, RemoteId, RoomId, UserId, digest_id
+from dm_bridge.matrix.formatting import notice, plain
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalRow, PortalStore
@@ -35,6 +36,7 @@ STATUS_EVENT = "com.beeper.message_send_status"
 LEFT_BEHIND = 1000
 """Notices that are looked at in one go."""
 DELIVERED = "Your message was delivered meanwhile."
+AGAIN = "To try again, send the bridge's bot `retry`."
 GIVEN_UP = "⚠ Your message was not delivered. The bridge has stopped trying; send it again if it still matters."
 
 
@@ -118,12 +120,32 @@ class Deliveries:
         )
         what = "was not delivered." if certain else "may not have been delivered."
         event = await self._reply(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
+        await self._put_verdict(row, portal, event)
+        await self._status(row, portal, fate, sentence)
+        return replace(row, verdict=event)
+
+    async def sent_back(
+        self, row: OutboxRow, portal: OpenPortal, remote: RemoteId, reason: str
+    ) -> EventId | None:
+        """The network took the message as ``remote``, and did not deliver it. Returns the notice, if any."""
+        self._checkpoints.sent_back(row.room, row.id, reason)
+        sentence = f"{plain(reason)} {AGAIN}"
+        event = await self._reply(
+            row, portal, "sent back", f"⚠ Your message was not delivered. {sentence}"
+        )
+        await self._put_verdict(row, portal, event)
+        await self._outbox.sent_back(row, portal.key, remote, reason)
+        await self._status(row, portal, Fate.FAILED, sentence)
+        return event
+
+    async def _put_verdict(
+        self, row: OutboxRow, portal: PortalRow | OpenPortal, event: EventId | None
+    ) -> None:
+        """``event`` says from now on that the message was not delivered, in place of an earlier one."""
         if row.verdict is not None and row.verdict != event:
             await self._take_back(row.room, row.verdict, portal.ghost)
         if event != row.verdict:
             await self._outbox.set_notices(row, notice=row.notice, verdict=event)
-        await self._status(row, portal, fate, sentence)
-        return replace(row, verdict=event)
 
     def answered(self, row: OutboxRow, *, readable: bool) -> None:
         """The message was for the bot."""
@@ -210,7 +232,7 @@ class Deliveries:
             )
 
     async def _reply(
-        self, row: OutboxRow, portal: PortalRow, kind: str, text: str
+        self, row: OutboxRow, portal: PortalRow | OpenPortal, kind: str, text: str
     ) -> EventId | None:
         """Say something in reply to the message; None when it could not be said."""
         content = notice(text)
@@ -223,7 +245,9 @@ class Deliveries:
             log.warning("a user could not be told", room=row.room, reason=str(error))
             return None
 
-    async def _status(self, row: OutboxRow, portal: PortalRow, fate: Fate, sentence: str) -> None:
+    async def _status(
+        self, row: OutboxRow, portal: PortalRow | OpenPortal, fate: Fate, sentence: str
+    ) -> None:
         if not self.settings.status_events:
             return
         content: Json = {

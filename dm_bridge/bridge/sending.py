@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
 
-from dm_bridge.bridge.delivery import Deliveries
+from dm_bridge.bridge.delivery import AGAIN, Deliveries
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import LoginId, RoomId, message_id
@@ -25,7 +25,6 @@ from dm_bridge.store.portals import PortalRow
 
 TELL_AFTER = 15.0
 """Seconds a message may wait for its network before the user is told."""
-AGAIN = "To try again, send the bridge's bot `retry`."
 _NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
 
 

@@ -15,6 +15,7 @@ from typing import assert_never
 import structlog
 
 from dm_bridge.bridge.contact_moves import Moved
+from dm_bridge.bridge.delivery import Deliveries
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
 from dm_bridge.bridge.recorder import Recorder
@@ -35,7 +36,7 @@ from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, R
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxOutcome, InboxRow, InboxStore
 from dm_bridge.store.logins import LoginRow
-from dm_bridge.store.outbox import OutboxStore
+from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalStore
 
 log = structlog.get_logger(__name__)
@@ -52,7 +53,7 @@ class ToMatrix:
     """Drains the inbox of one chat at a time.
 
     ``ends``: whether a chat's lane is to end. ``happens``: told of events that are about to come in rooms of an
-    account. ``sent_back``: told of messages that the network did not deliver after all.
+    account.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class ToMatrix:
         outbox: OutboxStore,
         portal_store: PortalStore,
         metrics: Metrics,
+        deliveries: Deliveries,
         ends: Callable[[PortalKey], bool] = lambda key: False,
         happens: Callable[[UserId, int], None] = lambda account, events: None,
-        sent_back: Callable[[RoomId, EventId, str], None] = lambda room, event, reason: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._ends = ends
         self._happens = happens
-        self._sent_back = sent_back
+        self._deliveries = deliveries
         self._homeserver = homeserver
         self._accounts = accounts
         self._portals = portals
@@ -326,26 +327,28 @@ class ToMatrix:
         delivered = await self._inbox.delivered(key, message)
         return delivered is not None and delivered.event == event
 
-    async def _sent(self, key: PortalKey, failure: RemoteFailure) -> EventId | None:
+    async def _sent(self, key: PortalKey, failure: RemoteFailure) -> OutboxRow | None:
         """Which event a failure is about; None when it is about none that we sent in this chat.
 
         The failure may overtake the record of the send: then the event still waits in the outbox.
         """
-        event = await self._outbox.event_of(key, failure.message)
-        portal = None if event is not None else await self._portal_store.get(key)
+        row = await self._outbox.sent_as(key, failure.message)
+        portal = None if row is not None else await self._portal_store.get(key)
         if portal is None or portal.room is None:
-            return event
-        for row in await self._outbox.waiting(portal.room, PAGE):
-            if message_id(row.id) == failure.message:
-                return row.id
-        return await self._outbox.event_of(key, failure.message)  # recorded in between
+            return row
+        for waiting in await self._outbox.waiting(portal.room, PAGE):
+            if message_id(waiting.id) == failure.message:
+                return waiting
+        return await self._outbox.sent_as(key, failure.message)  # recorded in between
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
-        content: Json = notice(f"⚠ Your message was not delivered. {plain(failure.reason)}")
-        event = await self._sent(portal.key, failure)
-        if event is not None:
-            self._sent_back(portal.room, event, failure.reason)
-            content["m.relates_to"] = {"m.in_reply_to": {"event_id": event}}
+        row = await self._sent(portal.key, failure)
+        told = None
+        if row is not None:
+            told = await self._deliveries.sent_back(row, portal, failure.message, failure.reason)
+        if told is not None:
+            return told
+        content: Json = notice(f"⚠ A message of yours was not delivered. {plain(failure.reason)}")
         transaction = digest_id("failure", portal.key.login, portal.key.chat, failure.message)
         return await self._homeserver.send(
             portal.room, "m.room.message", content, transaction, user=portal.ghost

@@ -16,13 +16,13 @@ from typing import assert_never
 import structlog
 
 from dm_bridge.bridge import routing
-from dm_bridge.bridge.delivery import Deliveries, Fate
+from dm_bridge.bridge.delivery import AGAIN, Deliveries, Fate
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.room_portals import RoomPortals
-from dm_bridge.bridge.sending import AGAIN, Sending
+from dm_bridge.bridge.sending import Sending
 from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, LoginId, RemoteId, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver

@@ -8,7 +8,7 @@ parked, and what was delivered while an admin dropped it is recorded as delivere
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,7 +26,7 @@ from dm_bridge.ids import (
     digest_id,
 )
 from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
-from dm_bridge.store.database import Database
+from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.groups import Groups
 from dm_bridge.store.reasons import storable
 
@@ -264,9 +264,28 @@ def _row_id(event: RemoteEvent) -> str:
         case RemoteMessage():
             return stored_id(event.id)
         case RemoteFailure():
-            return "failure:" + digest_id(event.message)
+            return failure_row_id(event.message)
         case ContactMoved():
             return "moved:" + digest_id(event.id)
+
+
+def failure_row_id(message: RemoteId) -> str:
+    """As which the failure of a message that we sent is recorded."""
+    return "failure:" + digest_id(message)
+
+
+async def forget_failures(connection: Connection, sent: Iterable[asyncpg.Record]) -> None:
+    """What is sent again may fail again. ``sent``: rows with ``login_id``, ``chat_id`` and ``remote_id``."""
+    rows = [row for row in sent if row["remote_id"] is not None]
+    await connection.execute(
+        """
+        DELETE FROM inbox USING unnest($1::text[], $2::text[], $3::text[]) AS f (login, chat, failure)
+        WHERE login_id = f.login AND chat_id = f.chat AND remote_id = f.failure
+        """,
+        [row["login_id"] for row in rows],
+        [row["chat_id"] for row in rows],
+        [failure_row_id(row["remote_id"]) for row in rows],
+    )
 
 
 _KINDS = {RemoteMessage: "message", RemoteFailure: "failure", ContactMoved: "moved"}

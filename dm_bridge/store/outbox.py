@@ -2,7 +2,7 @@
 
 The rule that must never break: an event is written once, by event id, whatever the homeserver
 pushes again, and it leaves the state ``waiting`` exactly once; but an admin may put back what was put aside,
-and what was delivered while an admin dropped it is recorded as delivered.
+what was delivered while an admin dropped it is recorded as delivered, and what the network sends back as failed.
 """
 
 from __future__ import annotations
@@ -216,16 +216,54 @@ class OutboxStore:
                 await connection.execute(_RECORD, attempts, *zip(*outcomes, strict=True))
         return [None] * len(changes)
 
-    async def event_of(self, portal: PortalKey, remote: RemoteId) -> EventId | None:
-        """The Matrix event that was sent to the network as ``remote``, or None."""
+    async def sent_as(self, portal: PortalKey, remote: RemoteId) -> OutboxRow | None:
+        """The event that was sent to the network as ``remote``, or None."""
         async with self._database.connection() as connection:
-            event = await connection.fetchval(
-                "SELECT event_id FROM outbox WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3",
+            row = await connection.fetchrow(
+                """
+                SELECT event_id, room_id, sender, event,
+                    extract(epoch FROM coalesce(requeued_at, received_at))::float8,
+                    extract(epoch FROM attempted_at)::float8, notice, verdict
+                FROM outbox WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3
+                """,
                 portal.login,
                 portal.chat,
                 remote,
             )
-        return None if event is None else EventId(event)
+        if row is None:
+            return None
+        event_id, room, sender, event, received, attempted, notice, verdict = row
+        return OutboxRow(
+            EventId(event_id),
+            RoomId(room),
+            UserId(sender),
+            orjson.loads(event),
+            received,
+            attempted,
+            None if notice is None else EventId(notice),
+            None if verdict is None else EventId(verdict),
+        )
+
+    async def sent_back(
+        self, row: OutboxRow, portal: PortalKey, remote: RemoteId, reason: str
+    ) -> None:
+        """The network took the message as ``remote``, and did not deliver it: it can be tried again.
+
+        A later attempt is a first one: what the user's archive has of this one does not count.
+        """
+        async with self._database.connection() as connection:
+            await connection.execute(
+                """
+                UPDATE outbox SET state = 'failed', reason = $2, attempted_at = NULL,
+                    login_id = $3, chat_id = $4, remote_id = $5
+                WHERE event_id = $1 AND state IN ('waiting', 'delivered')
+                """,
+                row.id,
+                storable(reason),
+                portal.login,
+                portal.chat,
+                remote,
+            )
 
 
 _UNSETTLED = """

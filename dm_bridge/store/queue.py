@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from dm_bridge.ids import ChatId, LoginId, PortalKey, RoomId
+from dm_bridge.store.inbox import forget_failures
 from dm_bridge.store.reasons import storable
 
 if TYPE_CHECKING:  # commands name our types before they need a database
@@ -200,13 +201,16 @@ class QueueStore:
     ) -> set[int]:
         if direction is Direction.TO_MATRIX:  # only parked rows are aside there
             states = states.replace("IN ('parked', 'failed', 'uncertain')", "= 'parked'")
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             rows = await connection.fetch(
-                f"UPDATE {_TABLE[direction]} {change} WHERE {states} AND seq = ANY($1::bigint[]) RETURNING seq",
+                f"UPDATE {_TABLE[direction]} {change} WHERE {states} AND seq = ANY($1::bigint[]) "
+                "RETURNING seq, login_id, chat_id, remote_id",
                 list(seqs),
                 *values,
             )
-        return {seq for (seq,) in rows}
+            if direction is Direction.TO_REMOTE:
+                await forget_failures(connection, rows)
+        return {row["seq"] for row in rows}
 
     async def note_chat(self, key: PortalKey, reason: str) -> None:
         """Say with the first row that waits in a chat why it does; until it has an outcome."""

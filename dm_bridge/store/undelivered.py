@@ -14,6 +14,7 @@ import orjson
 
 from dm_bridge.ids import ContactId, LoginId, RoomId, UserId
 from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import forget_failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,14 +77,15 @@ class UndeliveredStore:
 
     async def put_back(self, user: UserId, seqs: Collection[int]) -> set[int]:
         """Let these events of ``user`` wait again, in their places. Returns which did not already."""
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             rows = await connection.fetch(
                 """
                 UPDATE outbox SET state = 'waiting', reason = '', requeued_at = clock_timestamp()
                 WHERE sender = $1 AND seq = ANY($2::bigint[]) AND state IN ('parked', 'failed', 'uncertain')
-                RETURNING seq
+                RETURNING seq, login_id, chat_id, remote_id
                 """,
                 user,
                 list(seqs),
             )
-        return {seq for (seq,) in rows}
+            await forget_failures(connection, rows)
+        return {row["seq"] for row in rows}

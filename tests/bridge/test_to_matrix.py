@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import pytest_asyncio
 
+from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.to_matrix import EVENTS_OF_A_ROOM, ToMatrix, plausible_time
 from dm_bridge.errors import HomeserverError
@@ -89,6 +90,12 @@ class Carrier:
             OutboxStore(database),
             world.store,
             Metrics(),
+            Deliveries(
+                world.rooms,  # type: ignore[arg-type]
+                OutboxStore(database),
+                world.store,
+                DeliverySettings(receipts=False),
+            ),
             happens=lambda account, events: self.happened.append(events),
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
+from dm_bridge.bridge.delivery import DELIVERED
 from dm_bridge.testing.matrix_client import Seen
 from dm_bridge.testing.stack import Stack
 from tests.e2e.pairs import PASSWORD, as_appservice, ghost_direct, ghost_of, invite_of, pair, unique
@@ -254,6 +255,31 @@ async def test_a_message_to_nobody_is_reported_in_the_chat(stack: Stack) -> None
         seen = await p.alice.wait_for(lambda s: s.room_id == room and "⚠" in (s.body or ""))
         assert seen.content["m.relates_to"]["m.in_reply_to"]["event_id"] == sent
         assert "not delivered" in (seen.body or "")
+
+
+async def test_what_the_other_server_sent_back_can_be_tried_again(stack: Stack) -> None:
+    async with pair(stack) as p:
+        nobody = f"late-{unique(stack)}@{stack.prosody.domain}"
+        await p.ask(f"start {nobody}", "your chat")
+        room = (await p.alice.m_direct() or {})[ghost_of(stack, nobody)][0]
+        for round in (1, 2):  # once more, to nobody still
+            mark = p.alice.mark()
+            if round == 1:
+                await p.alice.send_text(room, "are you there now?")
+            else:
+                await p.ask("retry all", "I try it again")
+            told = await p.alice.wait_for(
+                lambda s: s.room_id == room and (s.body or "").startswith("⚠"), after=mark
+            )
+            assert "`retry`" in (told.body or "")
+        async with stack.xmpp_user(nobody.partition("@")[0]) as late:
+            await p.ask("retry all", "I try it again")
+            await late.wait_for_text("are you there now?")
+            await p.alice.wait_for(
+                lambda s: s.room_id == room and DELIVERED in (s.body or ""), after=mark
+            )
+            assert "Nothing that you wrote" in await p.ask("retry", "Nothing")
+            assert len(late.received) == 1
 
 
 async def test_what_the_network_has_is_shown_as_read_by_the_contact(stack: Stack) -> None:

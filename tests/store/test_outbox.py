@@ -10,11 +10,16 @@ from typing import Any
 import pytest
 
 from dm_bridge.errors import StorageError
-from dm_bridge.ids import EventId, RemoteId, RoomId
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId
+from dm_bridge.network.events import RemoteFailure
 from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
+from dm_bridge.store.portals import Membership, PortalStore
+from dm_bridge.store.queue import Direction, QueueStore
+from dm_bridge.store.undelivered import UndeliveredStore
 
-from .stored import OWNER, a_login, key_of
+from .stored import GHOST, OWNER, ROMEO, a_login, key_of
 
 ROOM, OTHER = RoomId("!room:example.org"), RoomId("!otherroom")
 
@@ -77,6 +82,16 @@ async def test_any_content_is_kept_unchanged(database: Database, content: dict[s
     assert row.event["content"] == content
 
 
+async def a_room(database: Database, key: PortalKey) -> None:
+    store = PortalStore(database)
+    await store.reserve(key, ROMEO, GHOST)
+    await store.set_open(key, ROOM, Membership.JOIN)
+
+
+def id_of(row: OutboxRow | None) -> str | None:
+    return None if row is None else row.id
+
+
 def nested(depth: int) -> dict[str, Any]:
     content: dict[str, Any] = {"body": "hello"}
     for _ in range(depth):
@@ -107,8 +122,51 @@ async def test_a_row_is_finished_once_and_the_first_outcome_stays(database: Data
     await outbox.finish(row, "failed", portal=key_of(login), remote=RemoteId("origin-2"))
     assert await outbox.waiting(ROOM, 1) == []
     assert await outbox.rooms_waiting() == []
-    assert await outbox.event_of(key_of(login), RemoteId("origin-1")) == "$event-1"
-    assert await outbox.event_of(key_of(login), RemoteId("origin-2")) is None
+    assert id_of(await outbox.sent_as(key_of(login), RemoteId("origin-1"))) == "$event-1"
+    assert await outbox.sent_as(key_of(login), RemoteId("origin-2")) is None
+
+
+@pytest.mark.parametrize("state", ["waiting", "delivered"])
+async def test_what_is_sent_back_has_failed_and_a_new_attempt_is_the_first(
+    database: Database, state: str
+) -> None:
+    outbox, login = OutboxStore(database), await a_login(database)
+    await a_room(database, key_of(login))
+    await outbox.add([event(1)])
+    await outbox.attempt(event(1))
+    if state == "delivered":
+        await outbox.finish(event(1), state, portal=key_of(login), remote=RemoteId("origin-1"))
+    await outbox.sent_back(
+        event(1), key_of(login), RemoteId("origin-1"), "There is no such account."
+    )
+    await outbox.finish(event(1), "delivered", portal=key_of(login), remote=RemoteId("origin-1"))
+    (undelivered,) = await UndeliveredStore(database).of(OWNER, 60.0, 10)
+    assert not undelivered.uncertain
+    assert id_of(await outbox.sent_as(key_of(login), RemoteId("origin-1"))) == event(1).id
+    assert await UndeliveredStore(database).put_back(OWNER, [undelivered.seq]) == {undelivered.seq}
+    (row,) = await outbox.waiting(ROOM, 10)
+    assert row.attempted_at is None
+
+
+@pytest.mark.parametrize("by", ["the user", "an admin"])
+async def test_after_another_attempt_the_network_may_send_it_back_again(
+    database: Database, by: str
+) -> None:
+    outbox, inbox, login = OutboxStore(database), InboxStore(database), await a_login(database)
+    key = key_of(login)
+    failure = RemoteFailure(key.chat, RemoteId("origin-1"), "There is no such account.")
+    await a_room(database, key)
+    await outbox.add([event(1)])
+    await outbox.finish(event(1), "delivered", portal=key, remote=failure.message)
+    assert await inbox.add([(login, failure)]) == {key}
+    assert await inbox.add([(login, failure)]) == set()
+    await outbox.sent_back(event(1), key, failure.message, failure.reason)
+    (undelivered,) = await UndeliveredStore(database).of(OWNER, 60.0, 10)
+    if by == "the user":
+        await UndeliveredStore(database).put_back(OWNER, [undelivered.seq])
+    else:
+        await QueueStore(database).requeue(Direction.TO_REMOTE, [undelivered.seq])
+    assert await inbox.add([(login, failure)]) == {key}
 
 
 async def test_the_event_of_a_remote_message_is_found_in_its_own_chat_only(
@@ -117,7 +175,7 @@ async def test_the_event_of_a_remote_message_is_found_in_its_own_chat_only(
     outbox, login = OutboxStore(database), await a_login(database)
     await outbox.add([event(1)])
     await outbox.finish(event(1), "delivered", portal=key_of(login), remote=RemoteId("same"))
-    assert await outbox.event_of(key_of(login, "nurse@example.net"), RemoteId("same")) is None
+    assert await outbox.sent_as(key_of(login, "nurse@example.net"), RemoteId("same")) is None
 
 
 @pytest.mark.parametrize(
@@ -182,7 +240,7 @@ async def test_an_outcome_and_the_next_attempt_are_one_write(database: Database)
     [left] = await outbox.waiting(ROOM, 10)
     assert left.id == event(2).id
     assert left.attempted_at is not None
-    assert await outbox.event_of(key_of(login), RemoteId("r")) == event(1).id
+    assert id_of(await outbox.sent_as(key_of(login), RemoteId("r"))) == event(1).id
 
 
 async def test_an_outcome_that_cannot_be_stored_takes_no_other_with_it(database: Database) -> None:

@@ -25,9 +25,6 @@ MOST = 200
 LISTED = 10
 _BEGINNING = 40
 _LARGEST = 2**63 - 1
-SENT_BACK = (
-    "A message that your contact's server sent back is not listed here: write that one again."
-)
 MAY_HAVE = (
     "may have arrived already. Where your network keeps an archive of what you write, I look there first and send "
     "nothing twice; where it does not, your contact may get it twice."
@@ -102,7 +99,7 @@ class RetryCommand:
                 *lines,
                 "",
                 f"To try one again, write `retry` and its number, such as `retry {example}`; for all of them, "
-                f"`retry all`. {SENT_BACK}{_hopeless(hopeless)}",
+                f"`retry all`.{_hopeless(hopeless)}",
             ]
         )
 
@@ -174,8 +171,7 @@ def _tried(messages: Sequence[_Message]) -> str:
 
 def _nothing(hopeless: int) -> str:
     return (
-        f"Nothing that you wrote in the last {DAYS} days can be tried again. {SENT_BACK}"
-        f"{_hopeless(hopeless)}"
+        f"Nothing that you wrote in the last {DAYS} days can be tried again.{_hopeless(hopeless)}"
     )
 
 

@@ -22,6 +22,9 @@ class Deliveries:
     def __init__(self) -> None:
         self._open: dict[str, asyncio.Future[Outcome]] = {}
         self._accepted: OrderedDict[str, None] = OrderedDict()
+        self._sent_back: set[str] = (
+            set()
+        )  # of the open ones: an error may overtake the acknowledgement
 
     def __len__(self) -> int:
         return len(self._open)
@@ -44,10 +47,17 @@ class Deliveries:
     def accept(self, identifier: str) -> None:
         """The server has the message."""
         if identifier in self._open:
-            self._accepted[identifier] = None
+            if identifier not in self._sent_back:
+                self._accepted[identifier] = None
             while len(self._accepted) > _REMEMBERED:
                 self._accepted.popitem(last=False)
             self._settle(identifier, None)
+
+    def sent_back(self, identifier: str) -> None:
+        """The message was not delivered after all: when it is sent again, it is to be sent."""
+        self._accepted.pop(identifier, None)
+        if identifier in self._open:
+            self._sent_back.add(identifier)
 
     def abandon(self, *, certain: bool, only: set[str] | None = None) -> None:
         """The stream will not carry these messages (all, or ``only`` some) any more.
@@ -65,6 +75,7 @@ class Deliveries:
                 self._settle(identifier, NetworkError(sentence, certain=certain, retry_after=1.0))
 
     def _settle(self, identifier: str, outcome: Outcome) -> None:
+        self._sent_back.discard(identifier)
         future = self._open.pop(identifier)
         if not future.done():
             future.set_result(outcome)

@@ -40,7 +40,7 @@ from dm_bridge.connectors.xmpp.transport import Route
 from dm_bridge.errors import CredentialsError, NetworkError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
 from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
-from dm_bridge.network.events import RemoteMessage, SessionState, SessionStatus
+from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionState, SessionStatus
 
 _log = structlog.get_logger(__name__)
 
@@ -297,6 +297,8 @@ class XmppSession:
             self._nicks.move_to_end(event.sender)
             if len(self._nicks) > _NAMES:
                 self._nicks.popitem(last=False)
+        if isinstance(event, RemoteFailure):
+            self._deliveries.sent_back(event.message)
         position = None
         if isinstance(event, RemoteMessage):
             position = self._catch_up.live(archive_id(stanza, client.account))

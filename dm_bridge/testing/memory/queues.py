@@ -162,16 +162,7 @@ class MemoryOutboxStore(OutboxStore):
                 if row.state == "waiting" and row.room == room
             ]
             return [
-                OutboxRow(
-                    id_,
-                    room,
-                    row.sender,
-                    orjson.loads(row.event),
-                    row.received_at,
-                    row.attempted_at,
-                    row.notice,
-                    row.verdict,
-                )
+                _outbox_row(id_, row)
                 for _, id_, row in sorted(waiting, key=lambda one: one[0])[:limit]
             ]
 
@@ -249,14 +240,38 @@ class MemoryOutboxStore(OutboxStore):
 
         return await self._memory.run(work)
 
-    async def event_of(self, portal: PortalKey, remote: RemoteId) -> EventId | None:
-        def work() -> EventId | None:
+    async def sent_as(self, portal: PortalKey, remote: RemoteId) -> OutboxRow | None:
+        def work() -> OutboxRow | None:
             for id_, row in self._memory.tables.outbox.items():
                 if row.portal == portal and row.remote == remote:
-                    return id_
+                    return _outbox_row(id_, row)
             return None
 
         return await self._memory.run(work)
+
+    async def sent_back(
+        self, row: OutboxRow, portal: PortalKey, remote: RemoteId, reason: str
+    ) -> None:
+        def work() -> None:
+            stored = self._memory.tables.outbox.get(row.id)
+            if stored is not None and stored.state in ("waiting", "delivered"):
+                now = {"state": "failed", "portal": portal, "remote": remote, "attempted_at": None}
+                self._change(row.id, reason=reason, **now)
+
+        await self._memory.run(work)
+
+
+def _outbox_row(event: EventId, row: OutboxEntry) -> OutboxRow:
+    return OutboxRow(
+        event,
+        row.room,
+        row.sender,
+        orjson.loads(row.event),
+        row.received_at,
+        row.attempted_at,
+        row.notice,
+        row.verdict,
+    )
 
 
 def _may_end(state: str, outcome: str) -> bool:

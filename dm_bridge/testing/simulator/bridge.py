@@ -151,6 +151,12 @@ class SimulatedBridge:
             lambda _user: True,
             homeserver.domain,
         )
+        self.deliveries = Deliveries(
+            client,
+            self.outbox,
+            portal_store,
+            DeliverySettings(status_events=settings.status_events),
+        )
         self.carrier = ToMatrix(
             client,
             self.accounts,
@@ -160,15 +166,10 @@ class SimulatedBridge:
             self.outbox,
             portal_store,
             METRICS,
+            self.deliveries,
             lambda chat: self.to_matrix.ends(chat),
             self.observation.happened,
             clock=clock,
-        )
-        self.deliveries = Deliveries(
-            client,
-            self.outbox,
-            portal_store,
-            DeliverySettings(status_events=settings.status_events),
         )
         taker = ToRemote(
             client,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dm_bridge.connectors.xmpp.deliveries import Deliveries
 
 
@@ -47,5 +49,21 @@ async def test_what_is_remembered_is_bounded() -> None:
 async def test_settling_after_the_waiter_left_is_harmless() -> None:
     deliveries = Deliveries()
     deliveries.begin("a").cancel()
+    deliveries.accept("a")
+    assert deliveries.was_accepted("a")
+
+
+@pytest.mark.parametrize("overtakes", [True, False])
+async def test_what_is_sent_back_is_sent_anew_when_it_is_tried_again(overtakes: bool) -> None:
+    deliveries = Deliveries()
+    outcome = deliveries.begin("a")
+    if overtakes:  # the error comes before the acknowledgement
+        deliveries.sent_back("a")
+    deliveries.accept("a")
+    if not overtakes:
+        deliveries.sent_back("a")
+    assert await outcome is None
+    assert not deliveries.was_accepted("a")
+    deliveries.begin("a")
     deliveries.accept("a")
     assert deliveries.was_accepted("a")
