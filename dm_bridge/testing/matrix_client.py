@@ -101,20 +101,31 @@ class MatrixUser:
             headers={"Authorization": f"Bearer {self._token}"},
         )
         try:
-            since = await self._sync_once(None)
+            await self._begin_sync()
         except BaseException:
             await self.close()
             raise
+
+    async def sync_again(self) -> None:
+        """Go on after the homeserver did not answer; requests that are under way are not disturbed."""
+        await self._end_sync()
+        await self._begin_sync()
+
+    async def _begin_sync(self) -> None:
+        since = await self._sync_once(None)
         self._failed = False
         self._sync = asyncio.create_task(self._sync_forever(since), name=f"sync {self.user_id}")
 
-    async def close(self) -> None:
-        """Stop syncing."""
+    async def _end_sync(self) -> None:
         if self._sync is not None:
             self._sync.cancel()
             with contextlib.suppress(asyncio.CancelledError, HomeserverError):
                 await self._sync
             self._sync = None
+
+    async def close(self) -> None:
+        """Stop syncing."""
+        await self._end_sync()
         if self._session is not None:
             await self._session.close()
             self._session = None

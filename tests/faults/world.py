@@ -188,8 +188,7 @@ class World:
                 await bridge.run()
         for person in self.people:
             if not person.alice.syncing:
-                await person.alice.close()
-                await person.alice.open()
+                await person.alice.sync_again()
             for contact in person.contacts:
                 await reconnected(contact)
         for contact in self.strangers:
