@@ -62,6 +62,9 @@ async def postgres() -> AsyncIterator[str]:
     """
     directory = Path(tempfile.mkdtemp(prefix="dm_bridge_tests_"))
     server = await EmbeddedPostgres.start(directory)
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        await _run(server.url, f"ALTER SYSTEM SET {setting} = off")  # nobody crashes it
+    await _run(server.url, "SELECT pg_reload_conf()")
     await _run(server.url, "CREATE DATABASE template_of_tests")
     await migrate(_named(server.url, "template_of_tests"))
     yield server.url

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.catalogue import every_second
+from tests.faults.catalogue import few
 from tests.faults.load import every_message_arrives_once
 from tests.faults.scenarios import Scenario, chains
 from tests.faults.world import World
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(
-    "scenario", chains(every_second("database"), 8), ids=lambda each: each.short
-)
+@pytest.mark.parametrize("scenario", chains(few("database"), 8), ids=lambda each: each.short)
 async def test_whatever_the_database_does_every_message_arrives_once(
     world: World, scenario: Scenario
 ) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.faults.catalogue import of_group
+from tests.faults.catalogue import few
 from tests.faults.load import every_message_arrives_once
 from tests.faults.scenarios import Scenario, chains
 from tests.faults.world import World
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("scenario", chains(of_group("network"), 8), ids=lambda each: each.short)
+@pytest.mark.parametrize("scenario", chains(few("network"), 8), ids=lambda each: each.short)
 async def test_whatever_the_network_does_every_message_arrives_once(
     world: World, scenario: Scenario
 ) -> None:
