@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
@@ -49,6 +49,34 @@ class Login:
     remote: ContactId
     credentials: Mapping[str, str] = field(repr=False)
     position: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a session can do beyond text both ways; what is not declared is not promised.
+
+    ``catches_up``: what was written while no session was connected is delivered by the next one that begins
+    at the last committed position. Else, what the network did not keep is lost, and that is accepted.
+    ``own_messages``: what the user writes on another device is delivered, with ``from_self``.
+    ``sends_once``: a message that is sent again because its fate is unknown (`OutgoingMessage.attempted`)
+    never arrives twice. Else it may, or `Session.send` raises with ``certain=False`` instead.
+    ``formatting``: ``html`` is carried both ways, as far as the network has such formatting.
+    ``late_failures``: that a message could not be delivered may be told after `Session.send` returned
+    (`RemoteFailure`).
+    ``moves``: a contact's new address is reported (`ContactMoved`).
+    ``lines``: a text of several lines, and of up to ``largest_text`` bytes, arrives as one message. Else it
+    arrives as several, in order.
+    ``largest_text``: of one message, in bytes of UTF-8; None where there is no limit that people meet.
+    """
+
+    catches_up: bool = False
+    own_messages: bool = False
+    sends_once: bool = False
+    formatting: bool = False
+    late_failures: bool = False
+    moves: bool = False
+    lines: bool = False
+    largest_text: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +138,21 @@ class Session(Protocol):
         it cannot; ``certain`` is False when the message may have been sent all the same.
         """
         ...
+
+
+@runtime_checkable
+class Capable(Protocol):
+    """A session that says what it can do. Optional: one without it can do what `Capabilities()` says."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """As far as is known now: they may depend on the server, and count once the session is connected."""
+        ...
+
+
+def capabilities_of(session: Session) -> Capabilities:
+    """What a session declares, or nothing."""
+    return session.capabilities if isinstance(session, Capable) else Capabilities()
 
 
 class Network(Protocol):

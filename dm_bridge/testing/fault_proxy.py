@@ -137,6 +137,8 @@ class FaultProxy:
         self.port = port or free_port()
         self.delay = 0.0
         self.observers: list[Callable[[Frame], None]] = []
+        self.connections = 0
+        """How many it has taken so far."""
         self._dialect = dialect
         self._traps: list[Trap] = []
         self._links: set[_Link] = set()
@@ -240,6 +242,7 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self.connections += 1
         try:
             server_reader, server_writer = await self._connect()
         except OSError:
