@@ -127,6 +127,7 @@ class Adapter(ABC):
     ``hostile``: texts that would break out of a message if the connector let them, in the network's own protocol.
     ``nobody``: an address to which no message can be delivered, if the network says so, at once or later.
     ``patience``: seconds within which what should happen happens. ``load``: messages that may come at once.
+    ``quiet``: seconds for which nothing may happen where nothing should.
     """
 
     connector: Connector
@@ -134,6 +135,7 @@ class Adapter(ABC):
     hostile: Sequence[str] = ()
     nobody: str | None = None
     patience: float = 10.0
+    quiet: float = 1.5
     load: int = 60
 
     @abstractmethod

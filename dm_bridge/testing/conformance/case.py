@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,13 +85,10 @@ class Live:
 
     async def begin(self) -> None:
         """Call `Session.connect`."""
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self.session.connect()
-        except TimeoutError:
-            raise Failed(
-                "`Session.connect` begins to connect and returns; it does not wait for the network."
-            ) from None
+        await self.case.promptly(
+            self.session.connect(),
+            "`Session.connect` begins to connect and returns; it does not wait for the network.",
+        )
 
     async def reach(self, status: SessionStatus, after: int = 0) -> None:
         """Wait until a status has been reported, not counting the first ``after`` reports."""
@@ -103,15 +100,10 @@ class Live:
 
     async def close(self) -> None:
         """Call `Session.disconnect`, as the bridge does."""
-        began = time.monotonic()
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS + _MARGIN):
-                await self.session.disconnect()
-        except TimeoutError:
-            raise Failed(
-                f"`Session.disconnect` returns within {CLOSE_SECONDS:.0f} seconds, whatever the network, or"
-                f" `EventSink.deliver`, does. This one has not after {time.monotonic() - began:.1f}."
-            ) from None
+        await self.case.promptly(
+            self.session.disconnect(),
+            "`Session.disconnect` returns, within five seconds, whatever the network or `EventSink.deliver` does.",
+        )
         self.sink.closed = True
 
     def message(self, person: Person, content: str | Text) -> OutgoingMessage:
@@ -270,6 +262,18 @@ class Case:
         return live
 
     # -- waiting
+
+    async def promptly(self, work: Awaitable[None], sentence: str) -> None:
+        """Do what must neither take long nor raise; raise `Failed` with ``sentence`` when it does."""
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS + _MARGIN):
+                await work
+        except TimeoutError:
+            raise Failed(
+                f"{sentence} This has not ended after {CLOSE_SECONDS:.0f} seconds."
+            ) from None
+        except Exception as error:
+            raise Failed(f"{sentence} This raised {error!r}.") from error
 
     async def until(
         self, condition: Callable[[], object], sentence: str, seconds: float | None = None

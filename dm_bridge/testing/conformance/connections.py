@@ -13,8 +13,6 @@ from dm_bridge.network.events import SessionState, SessionStatus
 from dm_bridge.testing.conformance.case import Case, Live, require
 from dm_bridge.testing.conformance.incoming import exactly
 
-QUIET_SECONDS = 1.5
-"""For how long nothing may happen after credentials were refused."""
 MOST_ATTEMPTS = 2
 """Connections that refused credentials may cost, once they are known to be refused or to find it out."""
 _ENDS = (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT)
@@ -208,7 +206,7 @@ async def _ends(case: Case, live: Live) -> None:
         if s not in public and s not in live.account.address and s in state.reason
     ]
     require(not told, "A reason holds a secret of the user's.")
-    await asyncio.sleep(QUIET_SECONDS)
+    await asyncio.sleep(case.adapter.quiet)
     require(
         live.sink.statuses.count(SessionStatus.BAD_CREDENTIALS) == 1,
         "BAD_CREDENTIALS is reported once.",
@@ -227,7 +225,7 @@ async def leaves_nothing(case: Case, before: set[asyncio.Task[object]]) -> None:
         return [repr(task.get_coro()) for task in tasks if not task.done()]
 
     try:
-        await case.until(lambda: not left(), "left", seconds=2.0)
+        await case.until(lambda: not left(), "")
     except AssertionError:
         require(False, f"After `disconnect` these tasks are left: {left()}")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable
 
 from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone
-from dm_bridge.testing.conformance.case import CLOSE_SECONDS, Case, Failed, require
+from dm_bridge.testing.conformance.case import Case, Failed, require
 
+CANCEL = "`LoginProcess.cancel` returns, within five seconds, and never raises."
 MALFORMED = ("", " ", "\0", "a\r\nb", "\ud800", "'\"<&>%s{}", "x" * 10_000)
 
 
@@ -109,16 +109,16 @@ async def a_login_can_be_given_up(case: Case) -> None:
     account = await case.account()
     before = asyncio.all_tasks()
     process = case.network.start_login()
-    await _cancel(process.cancel())
+    await case.promptly(process.cancel(), CANCEL)
     process.start()
-    await _cancel(process.cancel())
+    await case.promptly(process.cancel(), CANCEL)
     await case.line.hang()
     process = case.network.start_login()
     process.start()
     submitting = asyncio.create_task(process.submit(dict(account.answers[0])))
     await asyncio.sleep(0.1)
-    await _cancel(process.cancel())
-    await _cancel(process.cancel())
+    await case.promptly(process.cancel(), CANCEL)
+    await case.promptly(process.cancel(), CANCEL)
     with contextlib.suppress(BridgeError, asyncio.CancelledError):
         try:
             async with asyncio.timeout(2 * case.adapter.patience):
@@ -150,14 +150,6 @@ async def nobody_to_ask_is_a_matter_of_the_network(case: Case) -> None:
         raise Failed("`submit` does not end when the network cannot be reached.") from None
     else:
         raise Failed("The login succeeded, although the network cannot be reached.")
-
-
-async def _cancel(cancelling: Awaitable[None]) -> None:
-    try:
-        async with asyncio.timeout(CLOSE_SECONDS):
-            await cancelling
-    except TimeoutError:
-        raise Failed(f"`cancel` returns within {CLOSE_SECONDS:.0f} seconds.") from None
 
 
 CHECKS = (

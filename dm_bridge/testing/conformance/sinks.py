@@ -74,7 +74,8 @@ class Sink:
     """The `EventSink` of one session. It commits to an inbox, unless it is told to fail.
 
     ``refuse``: how many deliveries fail with `StorageError`, from the next one on. ``hang_before``,
-    ``hang_after``: deliveries never return, with nothing or all committed. ``slow``: seconds that every other delivery takes.
+    ``hang_after``: deliveries with events never return, with nothing or all committed. ``slow``: seconds that
+    every other delivery takes.
     ``complaints``: what no sink should be given.
     """
 
@@ -108,14 +109,14 @@ class Sink:
         self._under_way |= chats
         try:
             await asyncio.sleep(self.slow if self._deliveries % 2 else 0)
-            if self.refuse:
+            if self.refuse and events:
                 self.refuse -= 1
                 self.refused += 1
                 raise StorageError("The database cannot be reached.", retry_after=0.1)
-            if self.hang_before:
+            if self.hang_before and events:
                 await self._for_ever()
             self.inbox.commit(events, position)
-            if self.hang_after:
+            if self.hang_after and events:
                 await self._for_ever()
         finally:
             self._under_way -= chats

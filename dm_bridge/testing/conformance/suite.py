@@ -18,7 +18,6 @@ from typing import ClassVar, Self
 
 import pytest
 
-from dm_bridge.errors import BridgeError
 from dm_bridge.testing.conformance import (
     connections,
     contacts,
@@ -97,9 +96,12 @@ class Kit:
         """Run one check. Raises `Failed` with what has to change, `NotOffered` when it does not apply."""
         try:
             self._runner.run(self._run(check))
-        except (Failed, BridgeError, TimeoutError) as error:
+        except NotOffered:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
             what = " ".join((check.__doc__ or "").split())
-            raise Failed(f"{check.__name__}: {what}\n{error or repr(error)}") from error
+            seen = str(error) if isinstance(error, Failed) else f"Not expected here: {error!r}"
+            raise Failed(f"{check.__name__}: {what}\n{seen}") from error
 
     async def _run(self, check: Check) -> None:
         case = Case(self.adapter, self._network, self._line, self._numbers)
