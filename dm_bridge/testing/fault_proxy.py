@@ -145,6 +145,8 @@ class FaultProxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -160,6 +162,7 @@ class FaultProxy:
         self.refuse()
         self.cut()
         self._flowing.set()
+        self._answering.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
 
@@ -187,11 +190,16 @@ class FaultProxy:
         """From now on nothing passes, and nothing is closed: both sides seem to hang."""
         self._flowing.clear()
 
+    def mute(self) -> None:
+        """From now on what clients send passes, and nothing comes back: answers are lost when they are cut."""
+        self._answering.clear()
+
     async def mend(self) -> None:
         """No faults any more: no traps, no delay, everything passes."""
         self._traps.clear()
         self.delay = 0.0
         self._flowing.set()
+        self._answering.set()
         await self.accept()
 
     # -- faults at a point of the protocol
@@ -288,6 +296,8 @@ class FaultProxy:
 
     async def _judge(self, frame: Frame) -> Verdict:
         await self._flowing.wait()
+        if not frame.to_server:
+            await self._answering.wait()
         for observe in self.observers:
             observe(frame)
         if self.delay:

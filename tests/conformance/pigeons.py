@@ -1,9 +1,9 @@
-"""A network in memory with everything that a connector can declare, and its connector, which keeps all promises.
+"""A connector with everything that can be declared, for a network in memory; it keeps all promises.
 
 An account has a log on the server, of numbered notes: what contacts wrote, what its owner wrote elsewhere, what
 could not be delivered, who moved. A session reads it from its position on.
 
-The rule that must never break: the connector here is honest; `test_sabotage.py` makes it break one promise each.
+The rule that must never break: the connector here is honest; `sabotage` makes it break one promise each.
 """
 
 from __future__ import annotations
@@ -11,24 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
-
-from pydantic import BaseModel
 
 from dm_bridge.errors import CredentialsError, NetworkError, StorageError, UserError
 from dm_bridge.ids import ChatId, ContactId, NetworkName, RemoteId
-from dm_bridge.network.api import (
-    API_VERSION,
-    Capabilities,
-    Contact,
-    EventSink,
-    Login,
-    OutgoingMessage,
-)
+from dm_bridge.network.api import Capabilities, Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import (
     ContactMoved,
     RemoteEvent,
@@ -39,149 +27,11 @@ from dm_bridge.network.events import (
     Text,
 )
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField
-from dm_bridge.testing.conformance import Account, Adapter, Heard
 
-T = TypeVar("T")
+from .loft import RETRY, Box, Link, Loft, Note
 
 LARGEST = 2000
-RETRY = 0.02
-ANSWER_SECONDS = 0.3
-NOBODY = "nobody"
 _BOLD = re.compile(r"\*(\w+)\*")
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """``kind``: ``text``, ``own``, ``sent`` (through the bridge), ``bounce`` or ``move``."""
-
-    number: int
-    kind: str
-    chat: str
-    text: str
-    key: str = ""
-
-
-@dataclass
-class Box:
-    """An account on the server."""
-
-    address: str
-    password: str
-    log: list[Note] = field(default_factory=list)
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class Link:
-    """One connection."""
-
-    def __init__(self) -> None:
-        self.broken = asyncio.Event()
-
-
-class Loft:
-    """The server, and the way to it: it is a `Line`."""
-
-    def __init__(self) -> None:
-        self.boxes: dict[str, Box] = {}
-        self.people: dict[str, PigeonPerson] = {}
-        self.connections = 0
-        self._links: set[Link] = set()
-        self._refuses = False
-        self._flows = asyncio.Event()
-        self._flows.set()
-
-    # -- what people and the bridge do
-
-    def write(self, sender: str, to: str, text: str) -> None:
-        """Somebody writes to somebody."""
-        if to in self.boxes:
-            self.note(self.boxes[to], "text", sender, text)
-        if to in self.people:
-            self.people[to].heard.append(Heard(sender, text))
-
-    def post(self, box: Box, to: str, text: str, key: str, kind: str = "sent") -> str:
-        """The owner of an account writes; the id of the message. What has the same key is one message."""
-        for note in box.log:
-            if key and note.key == key:
-                return str(note.number)
-        note = self.note(box, kind, to, text, key)
-        if to == NOBODY:
-            self.note(box, "bounce", to, str(note.number))
-        self.write(box.address, to, text)
-        return str(note.number)
-
-    def note(self, box: Box, kind: str, chat: str, text: str, key: str = "") -> Note:
-        """Add to a log."""
-        note = Note(len(box.log) + 1, kind, chat, text, key)
-        box.log.append(note)
-        box.news.set()
-        return note
-
-    # -- the line
-
-    async def call(self, link: Link, work: Callable[[], T]) -> T:
-        """Have something done on the server. Raises `NetworkError`."""
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await self._flows.wait()
-        except TimeoutError:
-            link.broken.set()
-        if link.broken.is_set():
-            raise NetworkError("The loft does not answer.", retry_after=RETRY)
-        await asyncio.sleep(0)
-        return work()
-
-    async def link(self, address: str, password: str) -> Link:
-        """Connect. Raises `NetworkError`, `CredentialsError`."""
-        if self._refuses:
-            raise NetworkError("The loft cannot be reached.", retry_after=RETRY)
-        self.connections += 1
-        link = Link()
-        self._links.add(link)
-
-        def check() -> Link:
-            box = self.boxes.get(address)
-            if box is None or box.password != password:
-                raise CredentialsError("The loft does not know this address and password.")
-            return link
-
-        return await self.call(link, check)
-
-    async def cut(self) -> None:
-        for link in self._links:
-            link.broken.set()
-        self._links.clear()
-
-    async def refuse(self) -> None:
-        self._refuses = True
-        await self.cut()
-
-    async def hang(self) -> None:
-        self._flows.clear()
-
-    async def mend(self) -> None:
-        self._refuses = False
-        self._flows.set()
-
-    async def close(self) -> None: ...
-
-
-class PigeonPerson:
-    """Somebody who is no user of the bridge, or is one at home."""
-
-    def __init__(self, loft: Loft, address: str, box: Box | None = None) -> None:
-        self._loft = loft
-        self._box = box
-        self.address = address
-        self.heard: list[Heard] = []
-
-    async def say(self, to: str, text: str) -> None:
-        if self._box is not None:
-            self._loft.post(self._box, to, text, "", kind="own")
-        else:
-            self._loft.write(self.address, to, text)
-
-    async def leave(self) -> None: ...
 
 
 class PigeonLogin:
@@ -404,77 +254,3 @@ class PigeonNetwork:
 
     def contact_uri(self, contact: ContactId) -> str:
         return f"pigeons:{quote(contact, safe='')}"
-
-
-class NoConfig(BaseModel):
-    """Nothing can be configured."""
-
-
-class PigeonConnector:
-    """A `Connector`, of a ``network`` that is given."""
-
-    name = PigeonNetwork.name
-    title = PigeonNetwork.title
-    api_version = API_VERSION
-    config_model: type[BaseModel] = NoConfig
-
-    def __init__(self, network: PigeonNetwork) -> None:
-        self._network = network
-
-    def build(self, config: BaseModel) -> PigeonNetwork:
-        return self._network
-
-
-class PigeonAdapter(Adapter):
-    """``network``: what makes the connector's network, of a server."""
-
-    strange = (
-        "a%b%25", "a/b", "a:b", "a@b@c", "two words", "👋🏽 emoji", "MiXeD", "mixed", "a_b", "=h00",
-        "x" * 280,
-    )  # fmt: skip
-    nobody = NOBODY
-    load = 30
-    patience = 3.0
-    quiet = 0.2
-
-    def __init__(self, network: Callable[[Loft], PigeonNetwork] = PigeonNetwork) -> None:
-        self._make = network
-
-    async def start(self, directory: Path) -> Loft:
-        self.loft = Loft()
-        self.connector = PigeonConnector(self._make(self.loft))
-        return self.loft
-
-    async def stop(self) -> None: ...
-
-    def config(self, host: str, port: int) -> Mapping[str, Any]:
-        return {}
-
-    async def account(self, name: str) -> Account:
-        self.loft.boxes[name] = Box(name, "sesame")
-        right, wrong = ({"address": name, "password": word} for word in ("sesame", "simsim"))
-        return Account(name, (right,), (wrong,))
-
-    async def person(self, name: str) -> PigeonPerson:
-        person = self.loft.people[name] = PigeonPerson(self.loft, name)
-        return person
-
-    async def device(self, account: Account) -> PigeonPerson:
-        return PigeonPerson(self.loft, account.address, self.loft.boxes[account.address])
-
-    async def revoke(self, account: Account) -> None:
-        self.loft.boxes[account.address].password = "another"
-        await self.loft.cut()
-
-    async def move(self, person: Any) -> None:
-        old, new = person.address, f"{person.address} moved"
-        person.address = new
-        self.loft.people[new] = self.loft.people.pop(old)
-        for box in self.loft.boxes.values():
-            self.loft.note(box, "move", old, new)
-
-    def bold(self, word: str) -> str:
-        return f"*{word}*"
-
-    def emote(self, text: str) -> str:
-        return f"/me {text}"

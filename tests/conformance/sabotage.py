@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 from dm_bridge.testing.conformance import CHECKS, Check
 
-from .pigeons import Loft, PigeonLogin, PigeonNetwork, PigeonSession
+from .loft import Loft
+from .pigeons import PigeonLogin, PigeonNetwork, PigeonSession
 
 NetworkMaker = Callable[[Loft], PigeonNetwork]
 _checks: dict[str, Check] = {check.__name__: check for check in CHECKS}

@@ -16,7 +16,8 @@ from dm_bridge.network.api import Capabilities, EventSink, Login, OutgoingMessag
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, Text
 from dm_bridge.network.login import LoginDone
 
-from .pigeons import RETRY, Link, Note, PigeonLogin, PigeonNetwork, PigeonSession
+from .loft import RETRY, Link, Note
+from .pigeons import PigeonLogin, PigeonNetwork, PigeonSession
 from .sabotage import found_by
 
 
@@ -302,16 +303,13 @@ class KeepsWhatComesEarly(PigeonSession):
         return await super().send(message)
 
 
-@found_by("a_cut_while_sending_is_said_honestly")
-class LosesTheAnswerAndSaysCertain(PigeonSession):
-    """Its messages have no keys, and it says that they were not sent when it does not know."""
-
+@found_by("a_lost_answer_proves_nothing")
+class IsAlwaysCertain(PigeonSession):
     async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
-        sent = await super().post(link, dataclasses.replace(message, id=RemoteId("")), wire)
-        await asyncio.sleep(0)
-        if link.broken.is_set():
-            raise NetworkError("The connection was lost.", retry_after=RETRY)
-        return sent
+        try:
+            return await super().post(link, message, wire)
+        except NetworkError as error:
+            raise NetworkError(str(error), retry_after=RETRY) from None
 
 
 @found_by("a_message_is_looked_for_before_it_is_sent_again")

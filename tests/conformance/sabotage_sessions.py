@@ -16,7 +16,8 @@ from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import ContactMoved, RemoteEvent, SessionStatus
 from dm_bridge.network.login import FieldKind, LoginDone
 
-from .pigeons import RETRY, Note, PigeonLogin, PigeonNetwork, PigeonSession
+from .loft import RETRY, Note
+from .pigeons import PigeonLogin, PigeonNetwork, PigeonSession
 from .sabotage import found_by
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dm_bridge.testing.conformance import Conformance
 
-from .pigeons import PigeonAdapter
+from .pigeon_adapter import PigeonAdapter
 
 
 class TestPigeons(Conformance):

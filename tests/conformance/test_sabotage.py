@@ -10,7 +10,7 @@ from dm_bridge.testing.conformance import CHECKS, Check, Failed, Kit
 from dm_bridge.testing.conformance import case as cases
 
 from . import sabotage_messages, sabotage_sessions
-from .pigeons import PigeonAdapter
+from .pigeon_adapter import PigeonAdapter
 from .sabotage import SABOTAGES, network_with
 
 PLANTED = (sabotage_messages, sabotage_sessions)

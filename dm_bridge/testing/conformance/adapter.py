@@ -82,6 +82,10 @@ class Line(Protocol):
         """Pass nothing on until `mend`, and close nothing: the server seems to be asleep."""
         ...
 
+    async def mute(self) -> None:
+        """Pass on what the connector sends, and nothing that the server says, until `mend`."""
+        ...
+
     async def mend(self) -> None:
         """Be as at the beginning."""
         ...
@@ -110,6 +114,9 @@ class ProxyLine:
 
     async def hang(self) -> None:
         self.proxy.stall()
+
+    async def mute(self) -> None:
+        self.proxy.mute()
 
     async def mend(self) -> None:
         await self.proxy.mend()

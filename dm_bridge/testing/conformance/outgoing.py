@@ -71,12 +71,13 @@ async def a_cut_while_sending_is_said_honestly(case: Case) -> None:
     """Raise with `certain=False` when a message may have been sent; return only when the network has it."""
     live, person = await case.connected(), await case.person()
     texts = [f"number {number}" for number in range(16)]
+    cuts = {2: 0.0, 5: 0.001, 8: 0.003, 11: 0.01, 14: 0.03}
     taken = []
     for number, text in enumerate(texts):
         message = live.message(person, text)
         sending = asyncio.create_task(live.send_until_taken(message))
-        if number in (4, 9):
-            await asyncio.sleep(0)
+        if number in cuts:
+            await asyncio.sleep(cuts[number])
             await case.line.cut()
         if await sending is not None:
             taken.append(text)
@@ -129,6 +130,31 @@ async def a_message_that_may_have_been_sent_is_not_sent_blindly(case: Case) -> N
         )
     await after.send(after.message(person, "later"))
     await after.hears(person, "later")
+
+
+async def a_lost_answer_proves_nothing(case: Case) -> None:
+    """When the answer is lost, the message may have arrived: `certain=False`; and it is looked for if declared."""
+    live, person = await case.connected(), await case.person()
+    message = live.message(person, "arrives")
+    attempted = time.time()
+    await case.line.mute()
+    sending = asyncio.create_task(live.send(message))
+    await live.hears(person, "arrives")
+    await case.line.cut()
+    await case.line.mend()
+    try:
+        await sending
+    except NetworkError as error:
+        require(
+            not error.certain,
+            f"The contact has the message, and `certain` says that they surely have not: {error}",
+        )
+        if error.retry_after is not None:
+            await live.send_until_taken(replace(message, attempted=attempted))
+    await live.send_until_taken(live.message(person, "the next"))
+    await live.hears(person, "the next")
+    if live.capabilities.sends_once:
+        await hears_exactly(case, person, ["arrives", "the next"])
 
 
 async def sending_while_the_server_sleeps_ends(case: Case) -> None:
@@ -230,6 +256,7 @@ CHECKS = (
     a_cut_while_sending_is_said_honestly,
     a_message_is_looked_for_before_it_is_sent_again,
     a_message_that_may_have_been_sent_is_not_sent_blindly,
+    a_lost_answer_proves_nothing,
     sending_while_the_server_sleeps_ends,
     a_send_that_is_given_up_harms_no_other,
     what_cannot_be_delivered_is_told,
