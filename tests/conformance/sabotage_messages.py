@@ -191,6 +191,7 @@ class NewIdsEachTime(PigeonSession):
 
 
 @found_by(
+    "a_killed_bridge_goes_on",
     "what_was_written_meanwhile_is_delivered",
     "a_login_begins_where_it_was_made",
     "a_cut_while_receiving_loses_and_doubles_nothing",

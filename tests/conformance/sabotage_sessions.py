@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
 from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
-from dm_bridge.network.events import ContactMoved, RemoteEvent, SessionStatus
+from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteMessage, SessionStatus
 from dm_bridge.network.login import FieldKind, LoginDone
 
 from .loft import RETRY, Note
@@ -266,6 +266,21 @@ class TakesAnything(PigeonNetwork):
 class MakesNoUris(PigeonNetwork):
     def contact_uri(self, contact: ContactId) -> str:
         return f"pigeons:{contact}"
+
+
+@found_by("a_user_begins_a_chat", "what_a_contact_writes_is_delivered_as_it_is")
+class NamesChatsInTwoWays(PigeonSession):
+    def chat_with(self, contact: ContactId) -> ChatId:
+        return ChatId(f" {contact}")
+
+
+@found_by("a_chat_is_a_direct_message")
+class PutsEverybodyIntoOneChat(PigeonSession):
+    def event(self, note: Note) -> RemoteEvent | None:
+        event = super().event(note)
+        if isinstance(event, RemoteMessage):
+            event = dataclasses.replace(event, chat=ChatId("everybody"))
+        return event
 
 
 @found_by("everybody_can_be_looked_up")

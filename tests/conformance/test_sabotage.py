@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dm_bridge.testing import whole_bridge
 from dm_bridge.testing.conformance import CHECKS, Check, Failed, Kit
 from dm_bridge.testing.conformance import case as cases
 
@@ -28,11 +29,13 @@ def test_a_broken_promise_is_found(
     broken: type, check: Check, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cases, "CLOSE_SECONDS", 0.5)
+    monkeypatch.setattr(whole_bridge, "PATIENCE", 1.0)
     kit = Kit(ImpatientAdapter(network_with(broken)), tmp_path)
     with kit, pytest.raises(Failed) as caught:
         kit.run(check)
     told = str(caught.value)
     assert told.startswith(f"{check.__name__}: ")
+    assert "Not expected here" not in told  # a sentence for the author, and no bug of the kit
     assert len(told.splitlines()[1]) > 20  # what was seen, besides what the check is about
 
 

@@ -272,7 +272,10 @@ class Case:
             raise Failed(
                 f"{sentence} This has not ended after {CLOSE_SECONDS:.0f} seconds."
             ) from None
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
             raise Failed(f"{sentence} This raised {error!r}.") from error
 
     async def until(

@@ -18,7 +18,9 @@ from typing import ClassVar, Self
 
 import pytest
 
+from dm_bridge.errors import BridgeError
 from dm_bridge.testing.conformance import (
+    bridged,
     connections,
     contacts,
     incoming,
@@ -39,6 +41,7 @@ CHECKS: tuple[Check, ...] = (
     *connections.CHECKS,
     *logins.CHECKS,
     *contacts.CHECKS,
+    *bridged.CHECKS,
 )
 """All of them. The docstring of each says what a connector has to do."""
 
@@ -101,6 +104,8 @@ class Kit:
         except (Exception, asyncio.CancelledError) as error:
             what = " ".join((check.__doc__ or "").split())
             seen = str(error) if isinstance(error, Failed) else f"Not expected here: {error!r}"
+            if isinstance(error, BridgeError):
+                seen = f"This failed, and should not have: {error}"
             raise Failed(f"{check.__name__}: {what}\n{seen}") from error
 
     async def _run(self, check: Check) -> None:
