@@ -124,7 +124,7 @@ class EventSink(Protocol):
         deliver an event again is harmless: what has the same id is dropped.
 
         ``position``: where in the network's own record the session stands after these events, in any
-        form it likes (text without NUL, some 500 characters at most); committed together with them, and
+        form it likes (text without NUL, some 10,000 characters at most); committed together with them, and
         given to the next session as `Login.position`. None: unchanged. ``events`` may be empty. Never give
         one that passes an event which is not delivered.
 

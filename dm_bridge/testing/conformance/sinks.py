@@ -20,7 +20,7 @@ from dm_bridge.network.events import (
 )
 
 MAX_CHAT_BYTES = 1000
-MAX_POSITION = 500
+MAX_POSITION = 10_000
 
 
 @dataclass
