@@ -22,11 +22,7 @@ from mautrix.api import Path, PathBuilder
 from dm_bridge.direct.audit import rooms_in
 from dm_bridge.direct.document import DirectDocument, is_room_id, is_user_id
 from dm_bridge.direct.facts import Membership, RoomFacts
-from dm_bridge.errors import HomeserverError, UserError
-from dm_bridge.ids import RoomId, UserId
-from dm_bridge.matrix.client_url import find_client_url
-from dm_bridge.matrix.homeserver import Homeserver, Json
-from dm_bridge.matrix.room_facts import (
+from dm_bridge.direct.room_state import (
     MEMBER,
     ROOM_STATE,
     State,
@@ -39,6 +35,10 @@ from dm_bridge.matrix.room_facts import (
     replaced_by_sync,
     state_of_events,
 )
+from dm_bridge.errors import HomeserverError, UserError
+from dm_bridge.ids import RoomId, UserId
+from dm_bridge.matrix.client_url import find_client_url
+from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.sessions import homeserver_session
 
 AT_ONCE = 12

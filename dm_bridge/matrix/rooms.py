@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from mautrix.api import Path
 
+from dm_bridge.direct import room_state
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -19,8 +20,8 @@ from dm_bridge.matrix.power import ADMIN, creators
 MARKER = "org.dm_bridge.portal"
 """Key in ``creation_content`` that tells which portal a room was made for."""
 
-BRIDGE_INFO_TYPES = ("m.bridge", "uk.half-shot.bridge")
-FUNCTIONAL_MEMBERS = "io.element.functional_members"
+BRIDGE_INFO_TYPES = room_state.BRIDGE_INFO_TYPES
+FUNCTIONAL_MEMBERS = room_state.FUNCTIONAL_MEMBERS
 TOMBSTONE = "m.room.tombstone"
 CREATE = "m.room.create"
 POWER_LEVELS = "m.room.power_levels"

@@ -16,10 +16,12 @@ from dm_bridge.ids import ChatId, ContactId, RemoteId
 class Text:
     """A text message.
 
-    ``body``: plain text, always present, without any network's markup where ``html`` says it.
+    ``body``: plain text, always present: what somebody sees who sees no formatting. It has no control codes of
+    a network; marks that people type themselves, such as ``*so*``, may stay. Any character may be in it,
+    also ones that a network cannot carry: those are replaced or left out, and never end the message.
     ``html``: the same with formatting, in the HTML subset that Matrix recommends
     (``org.matrix.custom.html``), or None when there is none. Untrusted: each side sanitises it.
-    ``emote``: a ``/me`` message; ``body`` is then without the ``/me``.
+    ``emote``: a ``/me`` message; ``body`` and ``html`` are then without the ``/me``.
     """
 
     body: str
@@ -31,8 +33,11 @@ class Text:
 class RemoteMessage:
     """A message in a private chat, by the contact or by the user from another device.
 
-    ``id``: unique within the chat and the same when the network delivers the message again.
-    ``from_self``: the login's own user wrote it elsewhere. ``sender``: who wrote it.
+    ``chat``: a chat's id has at most some 1,000 bytes. ``id``: unique within the chat, of any length, and the
+    same whenever the network delivers the message again: live, late, as a copy, from its record, to
+    another session. By it a copy is known. All ids are text without NUL, and not empty.
+    ``from_self``: the login's own user wrote it elsewhere; ``sender`` is then `Login.remote`, else the contact.
+    What `Session.send` sent is not delivered.
     ``sent_at``: seconds since the epoch, or None when the network does not say.
     ``sender_name``: a name the sender gives themselves in this very message, if any.
     ``other_id``: a second id under which this very message may have been delivered before; ``sent_id``: what
@@ -55,7 +60,8 @@ class RemoteMessage:
 class RemoteFailure:
     """The network reports, later, that a message we sent was not delivered.
 
-    ``message``: the id that `Session.send` returned. ``reason``: a sentence for the user, plain text.
+    Delivered after `Session.send` has returned. ``message``: the id that it returned. ``reason``: a sentence for
+    the user, plain text on one line.
     """
 
     chat: ChatId
@@ -85,7 +91,16 @@ RemoteEvent = RemoteMessage | RemoteFailure | ContactMoved
 
 
 class SessionStatus(enum.Enum):
-    """The life of a session; values follow the bridge-state vocabulary of Matrix bridges."""
+    """The life of a session; values follow the bridge-state vocabulary of Matrix bridges.
+
+    ``CONNECTING``: at the beginning, and before another attempt where a session likes to say so.
+    ``CONNECTED``: messages go both ways; after it, only a loss is reported.
+    ``TRANSIENT_DISCONNECT``: there is no connection, and the session tries again by itself.
+    ``BAD_CREDENTIALS``: the network refuses the credentials: reported once, then no more attempts, because
+    they could lock the user out; ``reason`` says what the user can do. ``LOGGED_OUT``: the same, after the user
+    has ended the login elsewhere. ``UNKNOWN_ERROR``: something went wrong that the connector does not
+    expect; the session goes on trying.
+    """
 
     CONNECTING = "CONNECTING"
     CONNECTED = "CONNECTED"
@@ -97,7 +112,7 @@ class SessionStatus(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class SessionState:
-    """Where a session stands. ``reason``: a sentence for the user, when there is one to tell."""
+    """Where a session stands. ``reason``: one plain sentence for the user, without secrets; "" for none."""
 
     status: SessionStatus
     reason: str = ""

@@ -38,7 +38,9 @@ class AskStep:
 class LoginDone:
     """The network accepted the login.
 
-    ``remote``: who the user is there. ``name``: how to call this login in lists.
+    ``remote``: who the user is there, in the form of `Network.parse_contact`, the same each time: the same
+    ``remote`` of the same user is the same login, whose session is replaced.
+    ``name``: how to call this login in lists.
     ``credentials``: what `Network.open_session` needs later; sealed before it is stored.
     ``position``: where in the network's record the login begins (`Login.position`), if that is known.
     """
@@ -53,18 +55,28 @@ LoginStep = AskStep | LoginDone
 
 
 class LoginProcess(Protocol):
-    """One attempt to log in. Nothing is stored until a step is `LoginDone`."""
+    """One attempt to log in, of one user. Nothing is stored until a step is `LoginDone`.
+
+    Between two steps a user may take ten minutes; attempts do not survive a restart of the bridge. No error
+    quotes what the user typed: people type passwords into the wrong place.
+    """
 
     def start(self) -> AskStep:
-        """The first step."""
+        """The first step. Called once, before all else but `cancel`."""
         ...
 
     def check(self, field: str, value: str) -> None:
-        """Raise `UserError` when ``value`` cannot be right for the field; does no I/O."""
+        """Raise `UserError` when ``value`` cannot be right for the field of the current step; does no I/O.
+
+        Called with each value as soon as it is typed; the user is then asked for it again.
+        """
         ...
 
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
-        """Answer the current step with one value for each of its fields.
+        """Answer the current step with one value for each of its fields; the next step, or `LoginDone`.
+
+        One call at a time; it ends within a minute. At `LoginDone` nothing of the attempt is open any more: the
+        bridge opens a session next.
 
         Raises `UserError` when a value is malformed, `CredentialsError` when the network refuses it,
         `NetworkError` when the network cannot be asked. After an error the attempt is over; the bot asks
@@ -73,5 +85,9 @@ class LoginProcess(Protocol):
         ...
 
     async def cancel(self) -> None:
-        """Give up; closes what the attempt opened."""
+        """Give up; closes what the attempt opened, within five seconds. Does not raise.
+
+        Called after an error, or when the user gives up: at any time, perhaps twice, also while `submit`
+        is under way in another task, which then ends.
+        """
         ...

@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from dm_bridge.direct import Change, DirectDocument, Journal, Reason, Source, Version
+from dm_bridge.direct import DirectDocument, Journal, Source, Version
 from dm_bridge.direct.journal import Struggle
+from dm_bridge.direct.saved import version_detail, version_of
 from dm_bridge.errors import StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.store.database import Connection, Database
@@ -317,21 +318,8 @@ def _struggles(struggles: Mapping[str, Struggle]) -> bytes:
 
 
 def _detail(version: Version) -> bytes:
-    return json.dumps(
-        {
-            "added": sorted(version.change.added),
-            "removed": sorted(version.change.removed),
-            "reasons": [reason.to_json() for reason in version.reasons],
-        },
-        separators=(",", ":"),
-    ).encode()
+    return json.dumps(version_detail(version), separators=(",", ":")).encode()
 
 
 def _version(seq: int, at: float, source: str, detail: bytes) -> Version:
-    fields = json.loads(detail)
-    change = Change(
-        frozenset((key, item) for key, item in fields["added"]),
-        frozenset((key, item) for key, item in fields["removed"]),
-    )
-    reasons = tuple(Reason.from_json(reason) for reason in fields["reasons"])
-    return Version(seq, at, Source(source), change, reasons)
+    return version_of(seq, at, source, json.loads(detail))

@@ -52,6 +52,8 @@ class Pusher:
         self._number = 0
         self.faults = PushFaults()
         self.down = False
+        self.delay = 0.05
+        """Seconds that a transaction takes at most."""
         self.disordered = False
         """Whether events were pushed in another order than they happened."""
         homeserver.rooms.on_event.append(self._note)
@@ -72,7 +74,7 @@ class Pusher:
             while not self._queue:
                 self._news.clear()
                 await self._news.wait()
-            await asyncio.sleep(self._dice.between(0.0, 0.05))
+            await asyncio.sleep(self._dice.between(0.0, self.delay))
             batch = self._batch()
             self._number += 1
             number = self._number

@@ -137,12 +137,16 @@ class FaultProxy:
         self.port = port or free_port()
         self.delay = 0.0
         self.observers: list[Callable[[Frame], None]] = []
+        self.connections = 0
+        """How many it has taken so far."""
         self._dialect = dialect
         self._traps: list[Trap] = []
         self._links: set[_Link] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
+        self._answering = asyncio.Event()
+        self._answering.set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -158,6 +162,7 @@ class FaultProxy:
         self.refuse()
         self.cut()
         self._flowing.set()
+        self._answering.set()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=_CLOSE_SECONDS)
 
@@ -185,11 +190,16 @@ class FaultProxy:
         """From now on nothing passes, and nothing is closed: both sides seem to hang."""
         self._flowing.clear()
 
+    def mute(self) -> None:
+        """From now on what clients send passes, and nothing comes back: answers are lost when they are cut."""
+        self._answering.clear()
+
     async def mend(self) -> None:
         """No faults any more: no traps, no delay, everything passes."""
         self._traps.clear()
         self.delay = 0.0
         self._flowing.set()
+        self._answering.set()
         await self.accept()
 
     # -- faults at a point of the protocol
@@ -240,6 +250,7 @@ class FaultProxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        self.connections += 1
         try:
             server_reader, server_writer = await self._connect()
         except OSError:
@@ -285,6 +296,8 @@ class FaultProxy:
 
     async def _judge(self, frame: Frame) -> Verdict:
         await self._flowing.wait()
+        if not frame.to_server:
+            await self._answering.wait()
         for observe in self.observers:
             observe(frame)
         if self.delay:

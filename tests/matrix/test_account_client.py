@@ -14,11 +14,11 @@ from aiohttp import web
 
 from dm_bridge.direct.document import DirectDocument
 from dm_bridge.direct.facts import Membership, RoomFacts
+from dm_bridge.direct.room_state import facts_of_state, facts_of_sync, state_of_events
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix import account_client as module
 from dm_bridge.matrix.account_client import AccountClient, open_account
-from dm_bridge.matrix.room_facts import facts_of_state, facts_of_sync, state_of_events
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.synapse import Synapse
 

@@ -61,6 +61,7 @@ class EchoSession:
         self._config = config
         self._connected = False
         self._echoes: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()  # one delivery at a time: they stay in their order
 
     async def connect(self) -> None:
         if self._login.credentials["password"] != self._config.password:
@@ -93,13 +94,14 @@ class EchoSession:
     async def _answer(self, message: OutgoingMessage) -> None:
         sender, again = ContactId(message.chat), RemoteId(f"echo-{message.id}")
         event = RemoteMessage(message.chat, again, sender, from_self=False, content=message.content)
-        while True:
-            try:
-                await self._sink.deliver([event])
-                return  # only now may the network be told that the bridge has it
-            except StorageError as error:
-                log.warning("an echo has to wait", reason=str(error))
-                await asyncio.sleep(self._config.retry)
+        async with self._turn:
+            while True:
+                try:
+                    await self._sink.deliver([event])
+                    return  # only now may the network be told that the bridge has it
+                except StorageError as error:
+                    log.warning("an echo has to wait", reason=str(error))
+                    await asyncio.sleep(self._config.retry)
 
 
 class EchoNetwork:

@@ -98,6 +98,21 @@ async def test_what_is_sent_comes_back_once_it_can_be_stored(network: Network) -
     await session.disconnect()
 
 
+async def test_echoes_keep_their_order_when_the_first_has_to_wait(network: Network) -> None:
+    sink = Sink()
+    sink.failures = 1
+    session = a_session(network, sink)
+    await session.connect()
+    for number in range(3):
+        await session.send(
+            OutgoingMessage(session.chat_with(NYMPH), RemoteId(f"m{number}"), Text(f"{number}"))
+        )
+    await until(lambda: len(sink.events) == 3)
+    texts = [event.content.body for event in sink.events if isinstance(event, RemoteMessage)]
+    assert texts == ["0", "1", "2"]
+    await session.disconnect()
+
+
 async def test_before_it_is_connected_a_message_is_to_be_tried_again(network: Network) -> None:
     session = a_session(network, Sink())
     with pytest.raises(NetworkError) as caught:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,9 @@ def install(monkeypatch: pytest.MonkeyPatch, **targets: str) -> None:
 
 
 def module_with_connector(monkeypatch: pytest.MonkeyPatch, api_version: int) -> object:
-    connector = types.SimpleNamespace(api_version=api_version)
+    connector = types.SimpleNamespace(
+        api_version=api_version, name="other", title="Other", config_model=None, build=None
+    )
     module = types.ModuleType("a_third_party_connector")
     module.__dict__["connector"] = connector
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -85,6 +88,45 @@ def test_a_connector_for_another_api_version_is_refused(
     module_with_connector(monkeypatch, version)
     install(monkeypatch, other="a_third_party_connector:connector")
     with pytest.raises(ConfigError, match=f"version {version} .*version {API_VERSION}"):
+        registry.load_connector("other")
+
+
+@pytest.mark.parametrize("part", ["title", "config_model", "build"])
+def test_a_connector_that_lacks_something_is_refused(
+    monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    delattr(module_with_connector(monkeypatch, API_VERSION), part)
+    install(monkeypatch, other="a_third_party_connector:connector")
+    with pytest.raises(ConfigError, match=f"has no `{part}`"):
+        registry.load_connector("other")
+
+
+def test_a_connector_without_a_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    delattr(module_with_connector(monkeypatch, API_VERSION), "name")
+    install(monkeypatch, other="a_third_party_connector:connector")
+    with pytest.raises(ConfigError, match="calls itself None"):
+        registry.load_connector("other")
+
+
+def test_two_packages_that_bring_one_connector_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points = [
+        importlib.metadata.EntryPoint("other", target, registry.GROUP)
+        for target in ("one:connector", "two:connector", "two:connector")
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    with pytest.raises(ConfigError, match=r"2 connectors .*one:connector, two:connector"):
+        registry.load_connector("other")
+
+
+def test_a_package_that_fails_when_it_is_imported_is_an_error_of_the_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "failing_connector.py").write_text("raise ValueError('not today')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    install(monkeypatch, other="failing_connector:connector")
+    with pytest.raises(ConfigError, match=r"cannot be imported: .*not today"):
         registry.load_connector("other")
 
 

@@ -79,7 +79,7 @@ def test_the_network_is_acknowledged_before_the_commit(monkeypatch: pytest.Monke
 def test_the_homeserver_is_answered_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     take = SimulatedBridge._take
 
-    async def careless(self: SimulatedBridge, body: bytes) -> int:
+    async def careless(self: SimulatedBridge[Any], body: bytes) -> int:
         await take(self, body)
         return 200
 

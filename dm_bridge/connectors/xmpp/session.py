@@ -39,7 +39,7 @@ from dm_bridge.connectors.xmpp.stanzas import (
 from dm_bridge.connectors.xmpp.transport import Route
 from dm_bridge.errors import CredentialsError, NetworkError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
-from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
+from dm_bridge.network.api import Capabilities, Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionState, SessionStatus
 
 _log = structlog.get_logger(__name__)
@@ -64,7 +64,7 @@ class XmppSession:
         self._log = _log.bind(login=login.id)
         self._intake = Intake(sink, login.id, self._on_pressure)
         self._catch_up = CatchUp(self._intake, login.position, self._log)
-        self._archived = False
+        self._archived = self._copied = False
         self._begun = False
         self._deliveries = Deliveries()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -179,7 +179,9 @@ class XmppSession:
             self._log.warning("the server gives no contact list", error=str(error))
         try:
             await client.request("set", carbons_enable(), timeout)
+            self._copied = True
         except RejectedError as error:
+            self._copied = False
             self._log.warning("the server offers no carbon copies", error=str(error))
         self._archived = await self._archive(client).exists()
         if not self._archived:
@@ -318,6 +320,18 @@ class XmppSession:
         self._roster_version = version
 
     # -- what the bridge asks for
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """An archive and carbons are what servers may lack; see docs/xmpp.md."""
+        return Capabilities(
+            catches_up=self._archived,
+            own_messages=self._copied,
+            sends_once=self._archived,
+            formatting=True,
+            late_failures=True,
+            lines=True,
+        )
 
     async def contact(self, contact: ContactId) -> Contact:
         return Contact(

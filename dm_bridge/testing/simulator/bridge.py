@@ -6,8 +6,9 @@ The rule that must never break: everything between the links is the bridge's own
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
@@ -30,12 +31,12 @@ from dm_bridge.ids import GhostNamespace, PortalKey, RoomId, UserId
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.transactions import BadTransaction, PushedEvent, parse_transaction
+from dm_bridge.network.api import Network
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.testing.fake_homeserver import FakeHomeserver
 from dm_bridge.testing.fake_http import Wire, fake_session
-from dm_bridge.testing.fake_network import FakeNetwork
 from dm_bridge.testing.life import Life
 from dm_bridge.testing.memory import (
     MemoryDatabase,
@@ -47,7 +48,8 @@ from dm_bridge.testing.memory import (
     MemoryPortalStore,
     MemoryRoomStore,
 )
-from dm_bridge.testing.virtual_time import WallClock
+
+N = TypeVar("N", bound=Network)
 
 KEY = SealingKey(bytes(32))
 METRICS = Metrics()
@@ -64,17 +66,17 @@ class Settings:
     status_events: bool = False
 
 
-class SimulatedBridge:
-    """A process. ``life``: what ends it; ``clock``: what its machine shows."""
+class SimulatedBridge(Generic[N]):
+    """A process. ``life``: what ends it; ``clock``: what its machine shows, in seconds since the epoch."""
 
     def __init__(
         self,
         life: Life,
-        clock: WallClock,
+        clock: Callable[[], float],
         homeserver: FakeHomeserver,
         wire: Wire,
         database: MemoryDatabase,
-        network: FakeNetwork,
+        network: N,
         bot: UserId,
         namespace: GhostNamespace,
         settings: Settings,

@@ -80,7 +80,7 @@ class World:
         self.database_faults = DatabaseFaults()
         self.homeserver_faults = HomeserverFaults()
         self.network_faults = NetworkFaults()
-        self.bridges: list[SimulatedBridge] = []
+        self.bridges: list[SimulatedBridge[FakeNetwork]] = []
         self.machine_clock = WallClock(loop.time)
         self.processes = 0
         self.broken: list[str] = []
@@ -141,11 +141,11 @@ class World:
     # -- the bridge
 
     @property
-    def bridge(self) -> SimulatedBridge | None:
+    def bridge(self) -> SimulatedBridge[FakeNetwork] | None:
         """The process that runs, or None."""
         return next((bridge for bridge in self.bridges if bridge.life.alive), None)
 
-    def launch(self) -> SimulatedBridge:
+    def launch(self) -> SimulatedBridge[FakeNetwork]:
         """Start a process."""
         self.processes += 1
         life = Life()
@@ -172,14 +172,14 @@ class World:
         life.start(self._begin(bridge))
         return bridge
 
-    async def _begin(self, bridge: SimulatedBridge) -> None:
+    async def _begin(self, bridge: SimulatedBridge[FakeNetwork]) -> None:
         try:
             await bridge.begin()
         except BridgeError as error:
             self.dice.say(f"bridge: cannot start ({error})")
             bridge.life.kill()
 
-    def _died(self, bridge: SimulatedBridge, name: str) -> None:
+    def _died(self, bridge: SimulatedBridge[FakeNetwork], name: str) -> None:
         self.dice.say(f"bridge: {name} is gone")
         self.bridges.remove(bridge)
         self.tables.connected.discard(name)

@@ -13,9 +13,10 @@ from typing import Any
 from dm_bridge.direct.document import is_room_id, is_user_id
 from dm_bridge.direct.facts import Membership, RoomFacts
 from dm_bridge.ids import RoomId, UserId
-from dm_bridge.matrix.rooms import BRIDGE_INFO_TYPES, FUNCTIONAL_MEMBERS
 
 MEMBER = "m.room.member"
+BRIDGE_INFO_TYPES = ("m.bridge", "uk.half-shot.bridge")
+FUNCTIONAL_MEMBERS = "io.element.functional_members"
 ROOM_STATE = (
     "m.room.create",
     "m.room.tombstone",

@@ -1,0 +1,189 @@
+"""What the kit needs to know of a network: how its server is run, and how people on it act.
+
+The author of a connector writes one `Adapter`. Between the connector and the server the kit puts a proxy, with
+which it cuts, refuses and holds up connections; so an adapter knows nothing of faults.
+
+The rule that must never break: what an adapter does to the server, and how its people talk, shares no code with
+the connector; else one would hide the mistakes of the other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from dm_bridge.network.api import Connector
+from dm_bridge.testing.fault_proxy import FaultProxy
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account on the network, with which the bridge logs in.
+
+    ``address``: what contacts write to. ``answers``: what its user answers to the steps of the login, one mapping
+    of field to value for each step. ``wrong``: the same for a user who has the password wrong.
+    """
+
+    address: str
+    answers: tuple[Mapping[str, str], ...] = field(repr=False)
+    wrong: tuple[Mapping[str, str], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A text that somebody got. ``sender``: as `Account.address`; ``text``: as it came over the wire."""
+
+    sender: str
+    text: str
+
+
+class Person(Protocol):
+    """Somebody on the network who is not the bridge: a contact, or the user's own other device.
+
+    ``address``: how the bridge's user would type it. ``heard``: what came so far, in order.
+    """
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def heard(self) -> Sequence[Heard]: ...
+
+    async def say(self, to: str, text: str) -> None:
+        """Send ``text``, as it is to go over the wire, to an address; several lines may be several messages."""
+        ...
+
+    async def leave(self) -> None:
+        """Disconnect; idempotent."""
+        ...
+
+
+class Line(Protocol):
+    """The way from the connector to the server. `ProxyLine` is one for every server that listens on TCP.
+
+    ``connections``: how many the connector has made so far.
+    """
+
+    @property
+    def connections(self) -> int: ...
+
+    async def cut(self) -> None:
+        """Break what is connected, without a word. New connections can be made at once."""
+        ...
+
+    async def refuse(self) -> None:
+        """Break what is connected, and let nobody connect until `mend`."""
+        ...
+
+    async def hang(self) -> None:
+        """Pass nothing on until `mend`, and close nothing: the server seems to be asleep."""
+        ...
+
+    async def mute(self) -> None:
+        """Pass on what the connector sends, and nothing that the server says, until `mend`."""
+        ...
+
+    async def mend(self) -> None:
+        """Be as at the beginning."""
+        ...
+
+    async def close(self) -> None:
+        """Nobody will use it any more."""
+        ...
+
+
+class ProxyLine:
+    """A `Line` through a TCP proxy."""
+
+    def __init__(self, proxy: FaultProxy) -> None:
+        self.proxy = proxy
+
+    @property
+    def connections(self) -> int:
+        return self.proxy.connections
+
+    async def cut(self) -> None:
+        self.proxy.cut()
+
+    async def refuse(self) -> None:
+        self.proxy.refuse()
+        self.proxy.cut()
+
+    async def hang(self) -> None:
+        self.proxy.stall()
+
+    async def mute(self) -> None:
+        self.proxy.mute()
+
+    async def mend(self) -> None:
+        await self.proxy.mend()
+
+    async def close(self) -> None:
+        await self.proxy.__aexit__(None, None, None)
+
+
+class Adapter(ABC):
+    """How the kit reaches one network. Made once for all checks, in the order of its methods here.
+
+    ``connector``: what is checked.
+    ``strange``: names that `person` is also asked for: as hostile as the network lets its addresses be, with
+    percent signs, slashes, colons, blanks, capitals, emoji, and very long.
+    ``hostile``: texts that would break out of a message if the connector let them, in the network's own protocol.
+    ``nobody``: an address to which no message can be delivered, if the network says so, at once or later.
+    ``patience``: seconds within which what should happen happens. ``load``: messages that may come at once.
+    ``quiet``: seconds for which nothing may happen where nothing should.
+    """
+
+    connector: Connector
+    strange: Sequence[str] = ()
+    hostile: Sequence[str] = ()
+    nobody: str | None = None
+    patience: float = 10.0
+    quiet: float = 1.5
+    load: int = 60
+
+    @abstractmethod
+    async def start(self, directory: Path) -> tuple[str, int] | Line:
+        """Start a server that keeps its files in ``directory``; the host and port where it listens.
+
+        What listens on no port gives a `Line` of its own.
+        """
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Stop the server."""
+
+    @abstractmethod
+    def config(self, host: str, port: int) -> Mapping[str, Any]:
+        """The connector's section of the configuration, for a server there; with short pauses."""
+
+    @abstractmethod
+    async def account(self, name: str) -> Account:
+        """A new account for a user of the bridge. ``name``: small letters and digits, not used before."""
+
+    @abstractmethod
+    async def person(self, name: str) -> Person:
+        """Somebody new who is connected, and can be written to. ``name``: as for `account`, or a strange one."""
+
+    @abstractmethod
+    async def revoke(self, account: Account) -> None:
+        """Let the server refuse the account's credentials from now on, and close its connections."""
+
+    def bold(self, word: str) -> str | None:
+        """How the network writes a word in bold; None: not at all."""
+        return None
+
+    def emote(self, text: str) -> str | None:
+        """How the network writes ``/me waves``, for the text ``waves``; None: not at all."""
+        return None
+
+    async def device(self, account: Account) -> Person:
+        """The account's owner, connected with another client. For `Capabilities.own_messages`."""
+        raise NotImplementedError
+
+    async def move(self, person: Person) -> None:
+        """Let a person take another address; ``person.address`` is then the new one. For `Capabilities.moves`."""
+        raise NotImplementedError
