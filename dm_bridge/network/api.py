@@ -72,7 +72,7 @@ class EventSink(Protocol):
         """Store ``events``, in order; returns when they are committed.
 
         ``position``: where in the network's own record the session stands after these events, in any
-        form it likes (text without NUL, some 500 characters at most); committed together with them, and
+        form it likes (text without NUL, some 10,000 characters at most); committed together with them, and
         given to the next session as `Login.position`. None: unchanged. ``events`` may be empty.
 
         Raises `StorageError` when they could not be stored; the session then does not acknowledge them.

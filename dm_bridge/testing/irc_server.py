@@ -37,7 +37,7 @@ class IrcServer:
         directory.mkdir(parents=True, exist_ok=True)
         if tls != "none":
             self._certificate = write_certificate(directory, ["localhost"])
-        self._process = ManagedProcess(self.name, command, log=log)
+        self._process = ManagedProcess(self.name, command, log=log, directory=directory)
 
     @property
     def ca_file(self) -> Path | None:

@@ -70,6 +70,11 @@ def former(nick: str, network: str) -> NetworkError:
     )
 
 
+def just_left(nick: str) -> NetworkError:
+    """Whose chat it is has another nick since a moment; by the next attempt the chat has followed."""
+    return NetworkError(f"{nick} has just got another nick.", retry_after=1.0)
+
+
 def registration(line: Line, network: str) -> NetworkError:
     """The server's refusal of the connection."""
     match line.command:

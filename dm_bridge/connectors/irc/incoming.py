@@ -7,12 +7,11 @@ who wrote it.
 from __future__ import annotations
 
 import datetime
+import math
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import structlog
 
 from dm_bridge.connectors.irc import ctcp
 from dm_bridge.connectors.irc.addresses import contact_id, former_id
@@ -25,13 +24,10 @@ from dm_bridge.connectors.irc.styling import to_text
 from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
 from dm_bridge.network.events import ContactMoved, RemoteMessage, Text
 
-_log = structlog.get_logger(__name__)
-
 _REMEMBERED = 1000
 _ANSWERS, _ANSWER_SECONDS = 4, 30.0
+_MOVING_SECONDS = 10.0
 _RECORDS = ("chathistory", "znc.in/playback")
-
-Send = Callable[[Line], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +69,7 @@ class Incoming:
         self._seen: OrderedDict[str, int] = OrderedDict()
         self._records: set[str] = set()
         self._answered: list[float] = []
+        self._left: OrderedDict[str, float] = OrderedDict()
         self.time = time
         self.keeps_time = False
 
@@ -230,7 +227,10 @@ class Incoming:
         return Position.text(self._people.store(), self.time if self.keeps_time else None)
 
     def _event(self, move: Move) -> ContactMoved:
-        _log.info("a contact moved")
+        self._left[move.old] = self._clock()
+        self._left.move_to_end(move.old)
+        if len(self._left) > _REMEMBERED:
+            self._left.popitem(last=False)
         old, new = self.address(move.old), self.address(move.new)
         return ContactMoved(
             chat=ChatId(old),
@@ -240,6 +240,10 @@ class Incoming:
             new_chat=ChatId(new),
             name=self.name(move.new.partition("!")[0]),
         )
+
+    def just_left(self, nick: str) -> bool:
+        """Whether the person of this chat moved so lately that the bridge may not have moved the chat yet."""
+        return 0 <= self._clock() - self._left.get(nick, -math.inf) < _MOVING_SECONDS
 
     def address(self, key: str) -> ContactId:
         """The address of a key of `People`."""

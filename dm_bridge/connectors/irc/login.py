@@ -17,7 +17,7 @@ from dm_bridge.connectors.irc.credentials import Credentials, identify
 from dm_bridge.connectors.irc.lines import Line, UnsendableError
 from dm_bridge.connectors.irc.position import Position
 from dm_bridge.connectors.irc.registration import Identity
-from dm_bridge.connectors.irc.transport import Route, tls_context
+from dm_bridge.connectors.irc.transport import Route, load_certificate, tls_context
 from dm_bridge.errors import UserError
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
 
@@ -80,7 +80,7 @@ class IrcLogin:
                 if value.lower() not in self._route.server.methods:
                     raise UserError(f"Choose one of: {', '.join(self._route.server.methods)}.")
             case "certificate":
-                tls_context(self._route.server, value)
+                load_certificate(tls_context(self._route.server), value)
             case "account" | "password":
                 _check_sendable(value)
 

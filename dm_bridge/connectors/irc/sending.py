@@ -51,6 +51,8 @@ class Sending:
         nick, mark, _ = parts(message.chat)
         if mark:
             raise failures.former(nick, self._network)
+        if self._incoming.just_left(nick):
+            raise failures.just_left(self._incoming.name(nick))
         if message.attempted is not None:
             raise failures.interrupted(self._network)
         lines = pieces(message.content, client.features.room_for_text(client.nick, nick))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -48,14 +48,14 @@ async def running(
     *,
     position: str | None = None,
     connected: bool = True,
-    **credentials: str,
+    credentials: Mapping[str, str] | None = None,
 ) -> AsyncIterator[tuple[IrcSession, Sink]]:
     """A session and its sink."""
     sink = Sink()
     login = Login(
         LoginId(f"login-{nick}"),
         ContactId(f"{nick.lower()}@net"),
-        {"network": "net", "nick": nick, "method": "none", **credentials},
+        {"network": "net", "nick": nick, "method": "none", **(credentials or {})},
         position,
     )
     session = network.open_session(login, sink)

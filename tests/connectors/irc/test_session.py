@@ -269,11 +269,14 @@ async def test_a_wrong_server_password_ends_all_attempts(tmp_path: Path) -> None
     try:
         network = await network_for(server)
         async with running(
-            network, "romeo", method="server", password="montague", connected=True
+            network, "romeo", credentials={"method": "server", "password": "montague"}
         ) as (_, sink):
             assert sink.states[-1].status is SessionStatus.CONNECTED
         async with running(
-            network, "romeo", method="server", password="capulet", connected=False
+            network,
+            "romeo",
+            connected=False,
+            credentials={"method": "server", "password": "capulet"},
         ) as (session, sink):
             state = await sink.status(SessionStatus.BAD_CREDENTIALS)
             assert "capulet" not in state.reason
