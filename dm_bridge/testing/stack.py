@@ -217,7 +217,8 @@ class Stack:
 
         Without ``prosody``, ``config`` says which network there is instead. It is merged into the bridge's
         configuration file. ``synapse_config``, given the configured bridge, makes what replaces top-level keys
-        of ``homeserver.yaml``. Everything lies in ``directory``. Raises `AdminError`, and leaves nothing running then.
+        of ``homeserver.yaml``. Everything lies in ``directory``. Raises `AdminError`,
+        and leaves nothing running then.
         """
         bridge = Bridge(directory, config_path=directory / "config.yaml", environment=environment)
         homeserver_port = free_port()
