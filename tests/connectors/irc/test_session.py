@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dm_bridge.connectors.irc.config import ServerConfig
 from dm_bridge.errors import CredentialsError, NetworkError
 from dm_bridge.network.events import RemoteMessage, SessionStatus, Text
 from dm_bridge.testing.inspircd import InspIrcd
@@ -284,3 +285,27 @@ async def test_a_wrong_server_password_ends_all_attempts(tmp_path: Path) -> None
                 await session.send(message("juliet", "x"))
     finally:
         await server.stop()
+
+
+async def test_the_usual_pace_is_what_servers_take_by_default(tmp_path: Path) -> None:
+    async def one(kind: type[NgIrcd | InspIrcd]) -> None:
+        directory = tmp_path / kind.name
+        directory.mkdir()
+        server = await kind.start(directory, throttled=True)
+        try:
+            usual = ServerConfig(host=server.host)
+            network = await network_for(server, rate=usual.rate, burst=usual.burst)
+            async with (
+                running(network, "romeo") as (session, sink),
+                user(server, "juliet") as juliet,
+            ):
+                lines = [f"line {number}" for number in range(20)]
+                began = time.monotonic()
+                await session.send(message("juliet", "\n".join(lines)))
+                assert 15 < time.monotonic() - began < 25
+                assert juliet.texts("romeo") == lines
+                assert sink.states[-1].status is SessionStatus.CONNECTED
+        finally:
+            await server.stop()
+
+    await asyncio.gather(one(NgIrcd), one(InspIrcd))
