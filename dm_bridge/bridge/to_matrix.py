@@ -27,7 +27,16 @@ from dm_bridge.errors import (
     UserError,
     may_pass,
 )
-from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId, digest_id, message_id
+from dm_bridge.ids import (
+    ChatId,
+    EventId,
+    PortalKey,
+    RemoteId,
+    RoomId,
+    UserId,
+    digest_id,
+    message_id,
+)
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import code, in_parts, notice, plain, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -46,6 +55,7 @@ NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched 
 REASONS_TO_REFUSE = (
     3  # that a homeserver may have at once, as the user left, say, and replaced the room
 )
+TURN = 0.5  # seconds until a chat looks again whether an earlier move is done
 EVENTS_OF_A_ROOM = 12  # that come with a new room, besides its messages
 
 
@@ -127,12 +137,15 @@ class ToMatrix:
         try:
             event = row.event
             if isinstance(event, ContactMoved):
+                await self._in_turn(row, {row.key.chat, event.new_chat})
                 return None, await self._contact_moved(row, event)
             if isinstance(event, RemoteFailure) and not await self._sent(row.key, event):
                 return portal, InboxOutcome(
                     row.id, "dropped", reason="it is about no message of ours"
                 )
             if portal is None:
+                if await self._portal_store.get(row.key) is None:
+                    await self._in_turn(row, {row.key.chat})
                 portal = await self._open(row.key, row.event)
             if portal is None:
                 return None, InboxOutcome(
@@ -154,6 +167,15 @@ class ToMatrix:
         except Exception as error:
             log.exception("a message could not be shown in Matrix for a reason of our own")
             return portal, await self._park(portal, row, repr(error))
+
+    async def _in_turn(self, row: InboxRow, chats: set[ChatId]) -> None:
+        """Raise `NetworkError` while an earlier move of a contact from or to one of ``chats`` waits in its lane.
+
+        Whose chat becomes which, and which gets a room of its own, depends on what was before.
+        """
+        for move in await self._inbox.moves_before(row.key, row.id):
+            if move.chat != row.key.chat and not chats.isdisjoint({move.chat, move.new_chat}):
+                raise NetworkError("The earlier move of a contact comes first.", retry_after=TURN)
 
     async def _park(self, portal: OpenPortal | None, row: InboxRow, reason: str) -> InboxOutcome:
         """Put a message aside that nothing can be done about, and tell the user so."""

@@ -23,9 +23,10 @@ from dm_bridge.errors import BridgeError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from dm_bridge.cli.stages import Stage
     from dm_bridge.testing.stack import Stack
 
-NETWORKS = ("xmpp",)
+NETWORKS = ("xmpp", "irc")
 
 
 @click.command(
@@ -49,9 +50,9 @@ NETWORKS = ("xmpp",)
 )
 @click.pass_context
 def demo(context: click.Context, check: bool, network: str, directory: Path | None) -> None:
-    """Bridge a private chat between a real homeserver and a real XMPP server, here and now.
+    """Bridge a private chat between a real homeserver and a real XMPP or IRC server, here and now.
 
-    Starts PostgreSQL, Synapse, Prosody and the bridge on free loopback ports, logs a user in through
+    Starts PostgreSQL, Synapse, Prosody (or ngIRCd) and the bridge on free loopback ports, logs a user in through
     the bot, lets a contact write, and shows what happened. Then it stays up, for you to try with
     any client; Ctrl-C ends everything.
 
@@ -101,38 +102,40 @@ def versions() -> dict[str, str]:
 
 async def _show(console: Console, place: Path, outcome: dict[str, Any], *, stay: bool) -> None:
     from dm_bridge.cli.scenario import run_scenario
-    from dm_bridge.testing.xmpp_client import quiet_slixmpp
+    from dm_bridge.cli.stages import STAGES
 
-    quiet_slixmpp()
-    async with _servers(console, place, outcome) as stack:
+    stage = STAGES[outcome["network"]]()
+    async with _servers(console, place, stage, outcome) as stack:
         try:
-            await run_scenario(console, stack, outcome)
+            await run_scenario(console, stack, stage, outcome)
         except (BridgeError, TimeoutError, OSError):
             console.print("[dim]The end of the bridge's log:[/]")
             console.print(_plain(stack.bridge.log_tail(20)))
             raise
         outcome["ok"] = True
         if stay:
-            await _stay(console, stack, place)
+            await _stay(console, stack, stage, place)
 
 
 @contextlib.asynccontextmanager
-async def _servers(console: Console, place: Path, outcome: dict[str, Any]) -> AsyncIterator[Stack]:
+async def _servers(
+    console: Console, place: Path, stage: Stage, outcome: dict[str, Any]
+) -> AsyncIterator[Stack]:
     from dm_bridge.cli.scenario import done
-    from dm_bridge.testing.prosody import Prosody
     from dm_bridge.testing.stack import Stack
     from dm_bridge.testing.synapse import Synapse
 
     Synapse.version()  # says so when there is none, before anything is started
-    with console.status("Starting Prosody, an XMPP server"):
-        prosody = await Prosody.start(place / "prosody")
+    with console.status(f"Starting {stage.program}, a server of {stage.title}"):
+        await stage.start(place)
+    server = stage.server
     try:
-        outcome["versions"]["prosody"] = await prosody.version()
-        done(console, f"Prosody {outcome['versions']['prosody']} on {prosody.host}:{prosody.port}")
+        found = outcome["versions"]
+        version = found[stage.program.lower()] = await server.version()
+        done(console, f"{stage.program} {version} on {server.host}:{server.port}")
         with console.status("Starting Synapse, PostgreSQL and the bridge"):
-            stack = await Stack.start(place, prosody=prosody)
+            stack = await Stack.start(place, prosody=stage.prosody, config=stage.config())
         try:
-            found = outcome["versions"]
             done(console, f"Synapse {found['synapse']} on {stack.synapse.url}")
             done(
                 console,
@@ -144,22 +147,22 @@ async def _servers(console: Console, place: Path, outcome: dict[str, Any]) -> As
             with console.status("Stopping"):
                 await stack.stop()
     finally:
-        await prosody.stop()
+        await server.stop()
 
 
-async def _stay(console: Console, stack: Stack, place: Path) -> None:
-    from dm_bridge.cli.scenario import ALICE, JULIET, PASSWORD, ROMEO
+async def _stay(console: Console, stack: Stack, stage: Stage, place: Path) -> None:
+    from dm_bridge.cli.stages import ALICE, PASSWORD
 
-    domain, server = stack.prosody.domain, stack.prosody
     rows = {
         "Matrix": f"homeserver {stack.synapse.url}, user @{ALICE}:{stack.synapse.domain}",
-        "XMPP": f"server {server.host} port {server.port} without encryption, "
-        f"users {JULIET}@{domain} and {ROMEO}@{domain}",
-        "Password": f"{PASSWORD} (for all of them)",
+        stage.title: stage.addresses(),
+        "Password": f"{PASSWORD} (wherever there is one)",
         "Bot": f"{stack.bot}, write help to it",
         "Files": f"{place}, with the logs and the configuration",
     }
-    console.print("\n[bold]Now try it yourself,[/] with any Matrix client and any XMPP client:\n")
+    console.print(
+        f"\n[bold]Now try it yourself,[/] with any Matrix client and any {stage.title} client:\n"
+    )
     for label, text in rows.items():
         console.print(f"  [bold]{label:9}[/] {_plain(text)}")
     console.print("\nCtrl-C stops everything.")
@@ -168,7 +171,7 @@ async def _stay(console: Console, stack: Stack, place: Path) -> None:
         for name, runs, log in (
             ("The bridge", stack.bridge.running, stack.bridge.log),
             ("Synapse", stack.synapse.running, stack.synapse.log),
-            ("Prosody", stack.prosody.running, stack.prosody.log),
+            (stage.program, stage.server.running, stage.server.log),
         ):
             if not runs:
                 raise BridgeError(f"{name} has ended by itself. The end of its log:\n{_tail(log)}")

@@ -76,6 +76,12 @@ networks:
     #    host: xmpp.example.org
     #    port: 5222
     #    tls: starttls
+  # The IRC networks that users may log in to, by the names that you give them.
+  #irc:
+  #  servers:
+  #    example:
+  #      host: irc.example.org
+  #      port: 6697
 
 direct:
   # Accept the invitations to new chats for the user.

@@ -14,69 +14,50 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
+from dm_bridge.cli.stages import ALICE, PASSWORD, PATIENCE, Contact, Stage
 from dm_bridge.errors import BridgeError
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.stack import Stack
-from dm_bridge.testing.xmpp_client import XmppUser
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-ALICE, ROMEO, JULIET = "alice", "romeo", "juliet"
-PASSWORD = "wherefore-art-thou"  # noqa: S105 - for servers that live on loopback, for minutes
 FIRST_WORDS = "O Romeo, Romeo! wherefore art thou Romeo?"
 ANSWER = "Shall I hear more, or shall I speak at this?"
 ROUNDS = 10
-_PATIENCE = 30.0
 
 
-async def run_scenario(console: Console, stack: Stack, outcome: dict[str, Any]) -> None:
+async def run_scenario(
+    console: Console, stack: Stack, stage: Stage, outcome: dict[str, Any]
+) -> None:
     """Log in, chat both ways, and put what was seen into ``outcome``.
 
     Raises `BridgeError` or TimeoutError at the first thing that is not as it should be.
     """
-    async with (
-        stack.matrix_user(ALICE, PASSWORD) as alice,
-        stack.xmpp_user(JULIET, PASSWORD, nickname="Juliet Capulet") as juliet,
-    ):
-        romeo = await stack.prosody.add_user(ROMEO, PASSWORD)
-        await _log_in(console, stack, alice, romeo)
+    async with stack.matrix_user(ALICE, PASSWORD) as alice, stage.contact(stack) as juliet:
+        with console.status("Logging in through the bot"):
+            *steps, said = await stage.log_in(stack, alice)
+        for number, step in enumerate(steps):
+            done(console, step)
+            if not number:
+                _said(console, stack.bot, said)
         before = await alice.m_direct()
-        room, ghost = await _first_message(console, alice, juliet, romeo, outcome)
+        room, ghost = await _first_message(console, alice, juliet, stage.user, outcome)
         await _compare_m_direct(console, alice, before, room, ghost, outcome)
-        await _talk(console, alice, juliet, romeo, room, outcome)
-
-
-async def _log_in(console: Console, stack: Stack, alice: MatrixUser, romeo: str) -> None:
-    with console.status("Logging in through the bot"):
-        room = await stack.open_bot_chat(alice)
-        talk = await stack.log_in(alice, room, romeo, PASSWORD)
-        await alice.wait_for(
-            lambda seen: (
-                seen.type == "m.room.redaction"
-                and talk.password_event in (seen.event.get("redacts"), seen.content.get("redacts"))
-            ),
-            timeout=_PATIENCE,
-        )
-        hidden = await alice.event(room, talk.password_event)
-    if "body" in hidden["content"]:
-        raise BridgeError("The message with the password is still readable.")
-    done(console, f"{alice.user_id} wrote `login xmpp`, {romeo} and the password to {stack.bot}")
-    _said(console, stack.bot, talk.said[-1])
-    done(console, "the message with the password has been removed from the chat")
+        await _talk(console, alice, juliet, stage, room, outcome)
 
 
 async def _first_message(
     console: Console,
     alice: MatrixUser,
-    juliet: XmppUser,
+    juliet: Contact,
     romeo: str,
     outcome: dict[str, Any],
 ) -> tuple[str, str]:
-    with console.status(f"{juliet.bare_jid} writes to {romeo}"):
+    with console.status(f"{juliet.address} writes to {romeo}"):
         sent = time.monotonic()
-        juliet.send(romeo, FIRST_WORDS)
-        seen = await alice.wait_for_text(FIRST_WORDS, timeout=_PATIENCE)
+        juliet.say(FIRST_WORDS)
+        seen = await alice.wait_for_text(FIRST_WORDS, timeout=PATIENCE)
         took = _milliseconds(seen.at - sent)
         room, ghost = seen.room_id, seen.sender
         invite = await _invite(alice, room)
@@ -93,7 +74,7 @@ async def _first_message(
         raise BridgeError(f"The invite to {room} did not carry is_direct: true.")
     if invite.get("sender") != ghost:
         raise BridgeError(f"{invite.get('sender')} sent the invite, and not the ghost {ghost}.")
-    _said(console, juliet.bare_jid, FIRST_WORDS)
+    _said(console, juliet.address, FIRST_WORDS)
     done(console, f"room {room}, made by {ghost} ({name.get('displayname')}), in {took:.0f} ms")
     done(console, f"the invite to {alice.user_id} carries is_direct: true")
     return room, ghost
@@ -126,7 +107,7 @@ async def _compare_m_direct(
     outcome: dict[str, Any],
 ) -> None:
     with console.status("Waiting for m.direct"):
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + PATIENCE
         after = await alice.m_direct()
         while room not in (after or {}).get(ghost, []):
             if time.monotonic() > deadline:
@@ -145,31 +126,30 @@ async def _compare_m_direct(
 async def _talk(
     console: Console,
     alice: MatrixUser,
-    juliet: XmppUser,
-    romeo: str,
+    juliet: Contact,
+    stage: Stage,
     room: str,
     outcome: dict[str, Any],
 ) -> None:
     with console.status("Talking both ways"):
         await alice.send_text(room, ANSWER)
-        received = await juliet.wait_for_text(ANSWER, timeout=_PATIENCE)
-        if received.sender.partition("/")[0] != romeo:
-            raise BridgeError(f"{alice.user_id}'s answer came from {received.sender}.")
+        _, sender = await juliet.hear(ANSWER)
+        if sender != stage.user:
+            raise BridgeError(f"{alice.user_id}'s answer came from {sender}.")
         to_matrix, to_remote = [], []
         for number in range(ROUNDS):
-            text = f"ping {number} from {juliet.bare_jid}"
+            text = f"ping {number} from {juliet.address}"
             sent = time.monotonic()
-            juliet.send(romeo, text)
-            seen = await alice.wait_for_text(text, timeout=_PATIENCE)
+            juliet.say(text)
+            seen = await alice.wait_for_text(text, timeout=PATIENCE)
             to_matrix.append(_milliseconds(seen.at - sent))
             if seen.room_id != room:
                 raise BridgeError(f"A later message came to {seen.room_id} and not to {room}.")
             text = f"pong {number} from {alice.user_id}"
             sent = time.monotonic()
             await alice.send_text(room, text)
-            to_remote.append(
-                _milliseconds((await juliet.wait_for_text(text, timeout=_PATIENCE)).at - sent)
-            )
+            arrived, _ = await juliet.hear(text)
+            to_remote.append(_milliseconds(arrived - sent))
     _said(console, alice.user_id, ANSWER)
     latency = {
         "remote_to_matrix": round(statistics.median(to_matrix), 1),
@@ -177,8 +157,8 @@ async def _talk(
     }
     outcome |= {"latency_ms": latency, "rounds": ROUNDS}
     for label, key in (
-        ("XMPP to Matrix", "remote_to_matrix"),
-        ("Matrix to XMPP", "matrix_to_remote"),
+        (f"{stage.title} to Matrix", "remote_to_matrix"),
+        (f"Matrix to {stage.title}", "matrix_to_remote"),
     ):
         done(console, f"{label}: {latency[key]:.0f} ms (median of {ROUNDS}, client to client)")
 

@@ -166,6 +166,24 @@ class InboxStore:
             )
         return [PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows]
 
+    async def moves_before(self, key: PortalKey, id_: RemoteId) -> list[ContactMoved]:
+        """The moves of contacts of the same login that came before the event ``id_``, and still wait."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT event FROM inbox
+                WHERE login_id = $1 AND state = 'waiting' AND starts_with(remote_id, 'moved:')
+                    AND seq < (
+                        SELECT seq FROM inbox WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3
+                    )
+                ORDER BY seq
+                """,
+                key.login,
+                key.chat,
+                id_,
+            )
+        return _moves(row["event"] for row in rows)
+
     def finish(self, key: PortalKey, outcomes: Sequence[InboxOutcome]) -> Awaitable[None]:
         """Record what became of rows of one chat, all of them or none; together with others' (`Groups`)."""
         return self._outcomes.add((key, outcomes))
@@ -286,6 +304,10 @@ async def forget_failures(connection: Connection, sent: Iterable[asyncpg.Record]
         [row["chat_id"] for row in rows],
         [failure_row_id(row["remote_id"]) for row in rows],
     )
+
+
+def _moves(raw: Iterable[bytes]) -> list[ContactMoved]:
+    return [event for event in map(_decode, raw) if isinstance(event, ContactMoved)]
 
 
 _KINDS = {RemoteMessage: "message", RemoteFailure: "failure", ContactMoved: "moved"}

@@ -187,19 +187,26 @@ class LoginTalk:
 
 
 class Stack:
-    """A bridge, its homeserver and its XMPP server. Made by `start`; ended by `stop`."""
+    """A bridge, its homeserver, and its XMPP server if it has one. Made by `start`; ended by `stop`."""
 
-    def __init__(self, bridge: Bridge, synapse: Synapse, prosody: Prosody) -> None:
+    def __init__(self, bridge: Bridge, synapse: Synapse, prosody: Prosody | None) -> None:
         self.bridge = bridge
         self.synapse = synapse
-        self.prosody = prosody
+        self._prosody = prosody
+
+    @property
+    def prosody(self) -> Prosody:
+        """The XMPP server. Raises RuntimeError when there is none."""
+        if self._prosody is None:
+            raise RuntimeError("this stack has no XMPP server")
+        return self._prosody
 
     @classmethod
     async def start(
         cls,
         directory: Path,
         *,
-        prosody: Prosody,
+        prosody: Prosody | None,
         domain: str = "demo.localhost",
         room_version: str = "12",
         config: Mapping[str, Any] | None = None,
@@ -208,9 +215,10 @@ class Stack:
     ) -> Stack:
         """Set up a bridge for ``prosody``, which stays the caller's, and start it on a new Synapse.
 
-        ``config`` is merged into the bridge's configuration file. ``synapse_config``, given the configured
-        bridge, makes what replaces top-level keys of ``homeserver.yaml``. Everything lies in
-        ``directory``. Raises `AdminError`, and leaves nothing running then.
+        Without ``prosody``, ``config`` says which network there is instead. It is merged into the bridge's
+        configuration file. ``synapse_config``, given the configured bridge, makes what replaces top-level keys
+        of ``homeserver.yaml``. Everything lies in ``directory``. Raises `AdminError`,
+        and leaves nothing running then.
         """
         bridge = Bridge(directory, config_path=directory / "config.yaml", environment=environment)
         homeserver_port = free_port()
@@ -338,12 +346,15 @@ def _postgres_process(pid_file: Path) -> int | None:
         return None
 
 
-def _loopback_config(bridge: Bridge, domain: str, prosody: Prosody) -> Config:
-    server = {"host": prosody.host, "port": prosody.port, "tls": prosody.tls}
+def _loopback_config(bridge: Bridge, domain: str, prosody: Prosody | None) -> Config:
+    xmpp: Config = {"enabled": prosody is not None}
+    if prosody is not None:
+        server = {"host": prosody.host, "port": prosody.port, "tls": prosody.tls}
+        xmpp["servers"] = {prosody.domain: server}
     return {
         "appservice": {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url},
         "permissions": {domain: "user"},
-        "networks": {"xmpp": {"enabled": True, "servers": {prosody.domain: server}}},
+        "networks": {"xmpp": xmpp},
     }
 
 

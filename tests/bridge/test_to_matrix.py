@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ import pytest_asyncio
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.to_matrix import EVENTS_OF_A_ROOM, ToMatrix, plausible_time
-from dm_bridge.errors import HomeserverError
+from dm_bridge.errors import HomeserverError, NetworkError
 from dm_bridge.ids import (
     ChatId,
     ContactId,
@@ -129,6 +130,58 @@ async def test_after_a_contact_moved_the_chat_goes_on_in_the_same_room(carrier: 
     senders = [(event["content"]["body"], event["sender"]) for event in said]
     assert senders == [("before", GHOST), ("after", NAMESPACE.user_id(world.network.name, MANTUA))]
     assert await carrier.inbox.delivered(key, RemoteId("id-1")) is not None
+
+
+def move(old: str, new: str) -> ContactMoved:
+    chats = ChatId(old), ChatId(new)
+    return ContactMoved(
+        chats[0], RemoteId(f"{old}>{new}"), ContactId(old), ContactId(new), chats[1]
+    )
+
+
+async def test_moves_are_made_in_the_order_in_which_they_were_whichever_chat_is_first(
+    carrier: Carrier,
+) -> None:
+    world = carrier.world
+    ends = ["a@x.example", "b@x.example"]
+    for contact in ends:
+        await know_ghost(world, ContactId(contact))
+    chain = [ROMEO, *ends]
+    keys = [replace(world.key, chat=ChatId(chat)) for chat in chain]
+    for old, new in itertools.pairwise(chain):
+        await carrier.inbox.add([(world.login.id, move(old, new))])
+    await carrier.inbox.add([(world.login.id, message(2, ContactId(ends[1]), body="after"))])
+    for key in reversed(keys[1:]):
+        with pytest.raises(NetworkError, match="earlier move") as caught:
+            await carrier.lane.drain(key)
+        assert caught.value.retry_after is not None
+    for key in keys:
+        await carrier.lane.drain(key)
+    row = await world.row(keys[-1])
+    assert (row.room, row.contact) == (ROOM, ends[1])
+    assert world.rooms.bodies(ROOM)[-1] == "after"
+
+
+async def test_two_contacts_who_swap_addresses_swap_chats(carrier: Carrier) -> None:
+    world = carrier.world
+    other = RoomId("!other")
+    ghost = NAMESPACE.user_id(world.network.name, MANTUA)
+    world.rooms.create(other, ghost)
+    there = replace(world.key, chat=ChatId(MANTUA))
+    await world.store.reserve(there, MANTUA, ghost)
+    await world.store.set_open(there, other, Membership.JOIN)
+    between = "between@x.example"
+    await know_ghost(world, ContactId(between))
+    await know_ghost(world, ROMEO)
+    for old, new in ((ROMEO, between), (MANTUA, ROMEO), (between, MANTUA)):
+        await carrier.inbox.add([(world.login.id, move(old, new))])
+    middle = replace(world.key, chat=ChatId(between))
+    for key in (there, middle):
+        with pytest.raises(NetworkError, match="earlier move"):
+            await carrier.lane.drain(key)
+    for key in (world.key, there, middle):
+        await carrier.lane.drain(key)
+    assert [(await world.row(key)).room for key in (world.key, there)] == [other, ROOM]
 
 
 async def test_a_contact_who_moves_to_where_a_chat_is_already_is_reported_and_no_more(

@@ -78,21 +78,25 @@ def leftovers(directory: Path) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("network", "server", "name"),
+    [("xmpp", "prosody", "Juliet Capulet"), ("irc", "ngircd", "Juliet")],
+)
 async def test_the_check_ends_with_one_line_of_json_that_tells_what_was_seen(
-    workplace: Path,
+    workplace: Path, network: str, server: str, name: str
 ) -> None:
-    async with running(workplace, "--check") as process:
+    async with running(workplace, "--check", "--network", network) as process:
         output, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     seen = json.loads(output.decode().splitlines()[-1])
     assert seen["ok"] is True
     assert seen["invite_is_direct"] is True
-    assert seen["ghost_name"] == "Juliet Capulet"
+    assert seen["ghost_name"] == name
     assert seen["m_direct"][seen["ghost"]] == [seen["room_id"]]
     assert seen["m_direct"].items() >= seen["m_direct_before"].items()
     assert seen["ghost"] not in seen["m_direct_before"]
     assert set(seen["latency_ms"]) == {"remote_to_matrix", "matrix_to_remote"}
-    assert set(seen["versions"]) == {"dm_bridge", "python", "synapse", "prosody", "postgresql"}
+    assert set(seen["versions"]) == {"dm_bridge", "python", "synapse", server, "postgresql"}
     assert leftovers(workplace) == []
     assert files(workplace) == []
 

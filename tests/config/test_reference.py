@@ -17,11 +17,12 @@ PAGE = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
 ROW = re.compile(r"^\| `([a-z_.]+)` \| (.*?) \| .* \| `([A-Z_]+)` \|$", re.MULTILINE)
 OURS = dict(shape.dotted_keys(Config))
 XMPP = dict(shape.dotted_keys(load_connector("xmpp").config_model, "networks.xmpp."))
+IRC = dict(shape.dotted_keys(load_connector("irc").config_model, "networks.irc."))
 
 
 def test_the_page_has_a_row_for_every_key_and_no_other() -> None:
     rows = [key for key, _, _ in ROW.findall(PAGE)]
-    assert sorted(rows) == sorted([*OURS, *XMPP])
+    assert sorted(rows) == sorted([*OURS, *XMPP, *IRC])
 
 
 def test_every_row_names_its_variable() -> None:
@@ -31,7 +32,7 @@ def test_every_row_names_its_variable() -> None:
 
 @pytest.mark.parametrize(("key", "default"), [(key, what) for key, what, _ in ROW.findall(PAGE)])
 def test_every_row_tells_the_default(key: str, default: str) -> None:
-    field = (OURS | XMPP)[key]
+    field = (OURS | XMPP | IRC)[key]
     if field.is_required():
         assert "," not in default
         return
@@ -47,12 +48,15 @@ def test_every_row_tells_the_default(key: str, default: str) -> None:
         assert default.endswith(f"`{shown}`")
 
 
-def test_the_keys_of_an_xmpp_server_are_all_there() -> None:
-    model = shape.model_of(shape.values_of(XMPP["networks.xmpp.servers"].annotation))
-    assert model is not None
-    assert issubclass(model, BaseModel)
+def test_the_keys_of_servers_are_all_there() -> None:
+    keys: list[str] = []
+    for servers in (XMPP["networks.xmpp.servers"], IRC["networks.irc.servers"]):
+        model = shape.model_of(shape.values_of(servers.annotation))
+        assert model is not None
+        assert issubclass(model, BaseModel)
+        keys += model.model_fields
     rows = re.findall(r"^\| `([a-z_]+)` \| [^|]* \| [^|]* \|$", PAGE, re.MULTILINE)
-    assert rows == list(model.model_fields)
+    assert rows == keys
 
 
 def test_the_variables_of_secrets_are_known() -> None:

@@ -176,6 +176,13 @@ async def test_where_something_waits_is_found_without_reading_history(full: Data
     assert indexes(found) == {"outbox_waiting"}
 
 
+async def test_moves_that_wait_are_found_without_reading_history(full: Database) -> None:
+    found = await plan(
+        full, lambda database: InboxStore(database).moves_before(KEY, RemoteId("id1"))
+    )
+    assert indexes(found) == {"inbox_waiting", "inbox_pkey"}
+
+
 async def test_what_became_of_a_message_is_found_through_an_index(full: Database) -> None:
     found = await plan(full, lambda database: InboxStore(database).delivered(KEY, RemoteId("id1")))
     assert indexes(found) == {"inbox_pkey"}

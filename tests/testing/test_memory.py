@@ -25,7 +25,7 @@ from dm_bridge.ids import (
     RoomId,
     UserId,
 )
-from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
@@ -205,6 +205,10 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
     events: list[RemoteEvent] = [message]
     if draw.random() < 0.5:
         events.append(RemoteFailure(chat, RemoteId(f"sent{number}"), "no"))
+    if number % 3 == 0:
+        there = CHATS[number // 3 % len(CHATS)]
+        old, new = ContactId(chat), ContactId(there)
+        events.append(ContactMoved(chat, RemoteId(f"move{number}"), old, new, there))
     before, position = draw.choice((None, "1", "2")), draw.choice(("1", "2", "3"))
     state = draw.choice(("delivered", "dropped", "parked"))
     outcomes = [InboxOutcome(remote, state, draw.choice((None, EventId("$e"))), "why\0not")]
@@ -222,6 +226,7 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
         ("add_at", lambda s: s.inbox.add_at(s.logins[login], events, before, position)),
         ("position", lambda s: s.store.position(s.logins[login])),
         ("waiting", lambda s: s.inbox.waiting(s.key(login, chat), 5)),
+        ("moves_before", lambda s: s.inbox.moves_before(s.key(login, chat), remote)),
         ("chats_waiting", lambda s: unordered(s.inbox.chats_waiting(owners))),
         ("finish", lambda s: s.inbox.finish(s.key(login, chat), outcomes)),
         ("delivered", lambda s: s.inbox.delivered(s.key(login, chat), remote)),

@@ -6,28 +6,17 @@ when the configuration says so for that domain.
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from slixmpp import JID, InvalidJID
 
+from dm_bridge.connectors.loopback import is_loopback
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 
 Tls = Literal["starttls", "direct", "none"]
 Seconds = Annotated[float, Field(gt=0, le=86_400)]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether ``host`` names this machine: ``localhost``, 127.0.0.0/8 or ``::1``."""
-    bare = host.strip("[]").rstrip(".").lower()
-    if bare == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(bare).is_loopback
-    except ValueError:
-        return False
 
 
 class ServerConfig(BaseModel):

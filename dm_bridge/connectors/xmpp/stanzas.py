@@ -33,8 +33,7 @@ from slixmpp import JID, InvalidJID
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.bounces import failure_reason
 from dm_bridge.connectors.xmpp.encryption import unreadable
-from dm_bridge.connectors.xmpp.markup import from_html
-from dm_bridge.connectors.xmpp.styling import to_html
+from dm_bridge.connectors.xmpp.styling import from_html, to_html
 from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
 from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
 

@@ -1,4 +1,4 @@
-"""Message Styling (XEP-0393 1.1.1): from an XMPP body to HTML.
+"""Message Styling (XEP-0393 1.1.1): from an XMPP body to HTML, and back.
 
 The rule that must never break: every character of the body reaches the HTML escaped, and none is
 lost but the directives that became formatting.
@@ -11,12 +11,24 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from dm_bridge.connectors import markup
+
 MAX_QUOTE_DEPTH = 16
 """Quotes nested deeper stay text, ``>`` included."""
 
 _FENCE = "```"
 _LANGUAGE = re.compile(r"[A-Za-z0-9+#_.-]{1,32}\Z")
 _TAGS = {"*": "strong", "_": "em", "~": "del", "`": "code"}
+_NOTATION = markup.Notation(
+    marks={
+        **dict.fromkeys(("b", "strong"), "*"),
+        **dict.fromkeys(("i", "em"), "_"),
+        **dict.fromkeys(("s", "del", "strike"), "~"),
+        **dict.fromkeys(("code", "tt", "kbd"), "`"),
+    },
+    heading="*",
+    fence=_FENCE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +36,11 @@ class _Block:
     html: str
     plain: bool
     styled: bool
+
+
+def from_html(text: str) -> str:
+    """HTML as a body with directives; empty when nothing of it can be read."""
+    return markup.from_html(text, _NOTATION)
 
 
 def to_html(body: str) -> str | None:

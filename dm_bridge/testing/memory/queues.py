@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 
 from dm_bridge.ids import EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
-from dm_bridge.network.events import RemoteEvent, RemoteMessage
+from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteMessage
 from dm_bridge.store import inbox as real_inbox
 from dm_bridge.store import outbox as real_outbox
 from dm_bridge.store.database import Database
@@ -94,6 +94,21 @@ class MemoryInboxStore(InboxStore):
                 if any(row.state == "waiting" for row in rows.values())
                 and (owners is None or tables.logins[key.login].owner in owners)
             ]
+
+        return await self._memory.run(work)
+
+    async def moves_before(self, key: PortalKey, id_: RemoteId) -> list[ContactMoved]:
+        def work() -> list[ContactMoved]:
+            inbox = self._memory.tables.inbox
+            limit = inbox[key][id_].seq if id_ in inbox.get(key, {}) else 0
+            rows = [
+                (row.seq, row.event)
+                for other, chat_rows in inbox.items()
+                for remote, row in chat_rows.items()
+                if other.login == key.login and row.state == "waiting" and row.seq < limit
+                if remote.startswith("moved:")
+            ]
+            return real_inbox._moves(event for _, event in sorted(rows))
 
         return await self._memory.run(work)
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_bridge.connectors.xmpp.markup import from_html
-from dm_bridge.connectors.xmpp.styling import to_html
+from dm_bridge.connectors.xmpp.styling import from_html, to_html
 
 
 @pytest.mark.parametrize(

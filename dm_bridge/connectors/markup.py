@@ -1,4 +1,4 @@
-"""Message Styling (XEP-0393 1.1.1): from Matrix HTML to an XMPP body.
+"""From Matrix HTML to text, with the marks that a network's notation has for what is formatted.
 
 The rule that must never break: any input ends in text, in time proportional to its length; tags it
 does not know leave their text behind.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 MAX_DEPTH = 100
@@ -22,12 +23,6 @@ _TAG = re.compile(
     r"""<(/?)([A-Za-z][A-Za-z0-9-]{0,31})((?:[^<>"']|"[^"]{0,4000}"|'[^']{0,4000}')*+)>"""
 )
 _ATTRIBUTE = re.compile(r"""([A-Za-z-]{1,32})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
-_MARKERS = {
-    **dict.fromkeys(("b", "strong"), "*"),
-    **dict.fromkeys(("i", "em"), "_"),
-    **dict.fromkeys(("s", "del", "strike"), "~"),
-    **dict.fromkeys(("code", "tt", "kbd"), "`"),
-}
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
 _LISTS = {"ul", "ol"}
 _INDENTED = {"blockquote", "li"}
@@ -39,17 +34,33 @@ _GAPS = {
     **dict.fromkeys((*_HEADINGS, *_LISTS), 1),
 }
 _DROPPED = {"mx-reply", "script", "style", "head", "template", "title"}
+_COLOUR = re.compile(r"#([0-9A-Fa-f]{6})\Z")
 _LANGUAGE = re.compile(r"language-([A-Za-z0-9+#_.-]{1,32})\Z")
 
 
-def from_html(markup: str) -> str:
-    """``markup`` as text with Message Styling directives; empty when nothing of it can be read.
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How a network writes what is formatted.
+
+    ``marks``: by tag, what is put before and after each line of it. ``heading``: the same for headings.
+    ``fence``: the line before and after code; None: each line of it is marked like ``code``.
+    ``coloured``: given ``rrggbb`` and a line, the line in that colour.
+    """
+
+    marks: Mapping[str, str]
+    heading: str
+    fence: str | None = None
+    coloured: Callable[[str, str], str] | None = None
+
+
+def from_html(markup: str, notation: Notation) -> str:
+    """``markup`` as text in ``notation``; empty when nothing of it can be read.
 
     The standard library's HTML parser is not used: it raises on some malformed declarations, and
     takes quadratic time on others.
     """
     markup = _without_comments(markup[:MAX_CHARACTERS])
-    converter = _Converter()
+    converter = _Converter(notation)
     position = 0
     for tag in _TAG.finditer(markup):
         converter.data(html.unescape(markup[position : tag.start()]))
@@ -138,7 +149,8 @@ def _trailing_breaks(text: str, limit: int) -> int:
 
 
 class _Converter:
-    def __init__(self) -> None:
+    def __init__(self, notation: Notation) -> None:
+        self._notation = notation
         self._stack = [_Element("")]
         self._preformatted = 0
 
@@ -186,14 +198,16 @@ class _Converter:
         tag, text = element.tag, element.text()
         if tag in _DROPPED:
             return tag
-        if tag in _MARKERS and not self._preformatted:
+        if tag in self._notation.marks and not self._preformatted:
             self._add_inline(parent, self._marked(tag, text))
         elif tag in _HEADINGS:
-            parent.add_block(_wrapped(text.strip(), "*"), 1)
+            parent.add_block(_wrapped(text.strip(), self._notation.heading), 1)
         elif tag == "a":
             self._add_inline(parent, _link(text, element.attributes.get("href")))
+        elif tag in ("font", "span"):
+            self._add_inline(parent, self._coloured(element, text))
         elif tag == "pre":
-            parent.add_block(_fenced(element, text), 1)
+            parent.add_block(self._code(element, text), 1)
         elif tag == "code" and parent.tag == "pre":
             parent.attributes.setdefault("class", element.attributes.get("class", ""))
             parent.add_raw(text)
@@ -215,10 +229,25 @@ class _Converter:
             parent.add(text)
 
     def _marked(self, tag: str, text: str) -> str:
-        marker = _MARKERS[tag]
-        active = {_MARKERS.get(element.tag) for element in self._stack}
-        active |= {"*"} if any(element.tag in _HEADINGS for element in self._stack) else set()
-        return text if marker in active or "`" in active else _wrapped(text, marker)
+        marks, heading = self._notation.marks, self._notation.heading
+        marker = marks[tag]
+        active = {marks.get(element.tag) for element in self._stack}
+        active |= {heading} if any(element.tag in _HEADINGS for element in self._stack) else set()
+        return text if marker in active or marks["code"] in active else _wrapped(text, marker)
+
+    def _code(self, element: _Element, text: str) -> str:
+        fence, content = self._notation.fence, text.strip("\n")
+        if fence is None:
+            return _wrapped(content, self._notation.marks["code"])
+        match = _LANGUAGE.match(element.attributes.get("class", ""))
+        return f"{fence}{match[1] if match else ''}\n{content}\n{fence}"
+
+    def _coloured(self, element: _Element, text: str) -> str:
+        colour = _COLOUR.match(element.attributes.get("data-mx-color", ""))
+        paint = self._notation.coloured
+        if colour is None or paint is None or self._preformatted:
+            return text
+        return "\n".join(paint(colour[1], line) if line else line for line in text.split("\n"))
 
 
 def _wrapped(text: str, marker: str) -> str:
@@ -242,12 +271,6 @@ def _link(text: str, href: str | None) -> str:
         return href
     shown = href.removeprefix("mailto:")
     return text if label in (href, shown) else f"{text} ({href})"
-
-
-def _fenced(element: _Element, text: str) -> str:
-    match = _LANGUAGE.match(element.attributes.get("class", ""))
-    content = text.strip("\n")
-    return f"```{match[1] if match else ''}\n{content}\n```"
 
 
 def _quoted(line: str) -> str:

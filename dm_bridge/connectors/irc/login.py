@@ -1,0 +1,150 @@
+"""Logging in to an IRC network: which one, with which nick, and how to prove who it is.
+
+The rule that must never break: a password is shown to nobody but the server that the user chose, and there
+only in the way that they chose.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dm_bridge.connectors.irc.addresses import contact_id, is_nick
+from dm_bridge.connectors.irc.client import Client
+from dm_bridge.connectors.irc.config import IrcConfig, Method
+from dm_bridge.connectors.irc.credentials import Credentials, identify
+from dm_bridge.connectors.irc.lines import Line, UnsendableError
+from dm_bridge.connectors.irc.position import Position
+from dm_bridge.connectors.irc.registration import Identity
+from dm_bridge.connectors.irc.transport import Route, load_certificate, tls_context
+from dm_bridge.errors import UserError
+from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
+
+_MEANING: dict[Method, str] = {
+    "none": "nothing to prove",
+    "sasl": "account and password (SASL)",
+    "nickserv": "a password for NickServ",
+    "server": "a server password, as bouncers and closed servers want",
+    "certificate": "a client certificate (SASL EXTERNAL)",
+}
+_SECRETS: dict[Method, tuple[LoginField, ...]] = {
+    "none": (),
+    "sasl": (
+        LoginField("account", "account name"),
+        LoginField("password", "password of the account", FieldKind.SECRET),
+    ),
+    "nickserv": (LoginField("password", "password for NickServ", FieldKind.SECRET),),
+    "server": (
+        LoginField(
+            "password", "server password (for ZNC: user/network:password)", FieldKind.SECRET
+        ),
+    ),
+    "certificate": (
+        LoginField(
+            "certificate", "client certificate and its private key, in PEM", FieldKind.SECRET
+        ),
+    ),
+}
+
+
+class IrcLogin:
+    """See `dm_bridge.network.login.LoginProcess`: network and nick, how to log in, and what that takes."""
+
+    def __init__(self, config: IrcConfig, routes: Mapping[str, Route]) -> None:
+        self._config = config
+        self._routes = routes
+        self._client: Client | None = None
+        self._name = next(iter(routes)) if len(routes) == 1 else ""
+        self._nick = ""
+        self._method: Method | None = None
+
+    def start(self) -> AskStep:
+        fields = [LoginField("nick", "nick")]
+        if not self._name:
+            names = ", ".join(sorted(self._routes))
+            fields.insert(0, LoginField("network", f"IRC network ({names})"))
+        return AskStep(tuple(fields), "Log in with the nick that you use on IRC.")
+
+    def check(self, field: str, value: str) -> None:
+        """See `LoginProcess.check`; the error never quotes ``value``."""
+        match field:
+            case "network":
+                if value.lower() not in self._routes:
+                    names = ", ".join(sorted(self._routes))
+                    raise UserError(f"There is no such IRC network here. Choose one of: {names}.")
+            case "nick":
+                if not is_nick(value) or value.startswith("*"):
+                    raise UserError("This cannot be a nick. A nick looks like romeo or romeo_.")
+            case "method":
+                if value.lower() not in self._route.server.methods:
+                    raise UserError(f"Choose one of: {', '.join(self._route.server.methods)}.")
+            case "certificate":
+                load_certificate(tls_context(self._route.server), value)
+            case "account" | "password":
+                _check_sendable(value)
+
+    @property
+    def _route(self) -> Route:
+        return self._routes[self._name]
+
+    async def submit(self, values: Mapping[str, str]) -> LoginStep:
+        """Take the answers; the last ones are tried at the server, within ``connect_timeout`` and some seconds."""
+        for field, value in values.items():
+            self.check(field, value)
+        if self._method is None:
+            return await self._choose(values)
+        return await self._try(self._method, values)
+
+    async def _choose(self, values: Mapping[str, str]) -> LoginStep:
+        if not self._nick:
+            self._name = values.get("network", self._name).lower()
+            self._nick = values.get("nick", "")
+        methods = self._route.server.methods
+        if "method" not in values and len(methods) > 1:
+            meanings = "; ".join(f"{method}: {_MEANING[method]}" for method in methods)
+            return AskStep(
+                (LoginField("method", f"way to log in: {', '.join(methods)}"),),
+                f"How do you log in there? {meanings}.",
+            )
+        chosen = values.get("method", methods[0]).lower()
+        method = next(one for one in methods if one == chosen)
+        self._method = method
+        if fields := _SECRETS[method]:
+            return AskStep(fields)
+        return await self._try(method, {})
+
+    async def _try(self, method: Method, values: Mapping[str, str]) -> LoginStep:
+        """Log in and out again. The nick may be another one's, or this login's own, at the moment."""
+        identity = Identity(
+            self._nick, method, values.get("account", ""), values.get("password", "")
+        )
+        credentials = Credentials(self._name, identity, values.get("certificate", ""))
+        client = self._client = Client(self._route, identity, certificate=credentials.certificate)
+        try:
+            await client.open(self._config.connect_timeout)
+            await identify(client, credentials, self._config.send_timeout)
+        finally:
+            await client.close()
+            self._client = None
+        mapping = client.features.casemapping
+        remote = contact_id(mapping.fold(self._nick), self._name)
+        return LoginDone(
+            remote=remote,
+            name=f"{self._nick}@{self._name}",
+            credentials=replace(credentials, casemapping=mapping).store(),
+            position=Position.text({}, time.time()),
+        )
+
+    async def cancel(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+
+
+def _check_sendable(value: str) -> None:
+    try:
+        Line("PASS", (value,)).encode()
+    except UnsendableError:
+        raise UserError("This is too long, or holds a line break. Please send it again.") from None
+    if not value:
+        raise UserError("This is empty. Please send it again.")

@@ -1,0 +1,70 @@
+"""IRC as a network: the servers that the configuration names.
+
+The rule that must never break: nothing here talks to a server; only logins and sessions do.
+"""
+
+from __future__ import annotations
+
+from dm_bridge.connectors.irc.addresses import parse, parts, uri
+from dm_bridge.connectors.irc.casemap import CaseMapping
+from dm_bridge.connectors.irc.config import IrcConfig
+from dm_bridge.connectors.irc.credentials import Credentials
+from dm_bridge.connectors.irc.login import IrcLogin
+from dm_bridge.connectors.irc.session import IrcSession
+from dm_bridge.connectors.irc.transport import Route, make_route
+from dm_bridge.errors import NetworkError
+from dm_bridge.ids import ChatId, ContactId, NetworkName
+from dm_bridge.network.api import EventSink, Login
+
+NAME = NetworkName("irc")
+TITLE = "IRC"
+
+
+class IrcNetwork:
+    """See `dm_bridge.network.api.Network`."""
+
+    name = NAME
+    title = TITLE
+
+    def __init__(self, config: IrcConfig) -> None:
+        self._config = config
+        self._routes: dict[str, Route] = {}
+        self._mappings = dict.fromkeys(config.servers, CaseMapping.RFC1459)
+
+    async def start(self) -> None:
+        """Raises `ConfigError` when an authority file of the configuration cannot be used."""
+        self._routes = {
+            name: make_route(name, server) for name, server in self._config.servers.items()
+        }
+
+    async def stop(self) -> None:
+        return
+
+    def start_login(self) -> IrcLogin:
+        return IrcLogin(self._config, self._routes)
+
+    def open_session(self, login: Login, sink: EventSink) -> IrcSession:
+        credentials = Credentials.parse(login.credentials)
+        name = credentials.network
+        route = self._routes.get(name)
+        if route is None:
+            raise NetworkError(
+                f"The IRC network {name} is not in the configuration of the bridge any more; tell its admin.",
+                retry_after=3600.0,
+            )
+
+        def learned(mapping: CaseMapping) -> None:
+            self._mappings[name] = mapping
+
+        learned(credentials.casemapping)
+        return IrcSession(login, credentials, route, self._config, sink, learned)
+
+    def parse_contact(self, text: str) -> ContactId:
+        return parse(text, self._mappings)
+
+    def contact_of(self, chat: ChatId) -> ContactId:
+        return ContactId(chat)
+
+    def contact_uri(self, contact: ContactId) -> str:
+        server = self._config.servers.get(parts(contact)[2])
+        return uri(contact, server.host if server is not None else parts(contact)[2])

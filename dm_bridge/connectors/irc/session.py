@@ -1,0 +1,320 @@
+"""The session of one login: keeps a connection, and carries messages both ways.
+
+The rule that must never break: a refused login ends all attempts until somebody logs in again, and every other
+failure leads to another attempt, after a pause that grows and is never the same for all logins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+
+from dm_bridge.connectors.irc.addresses import parts
+from dm_bridge.connectors.irc.casemap import CaseMapping
+from dm_bridge.connectors.irc.client import Client
+from dm_bridge.connectors.irc.config import IrcConfig
+from dm_bridge.connectors.irc.credentials import Credentials, identify
+from dm_bridge.connectors.irc.incoming import Here, Incoming
+from dm_bridge.connectors.irc.intake import Intake
+from dm_bridge.connectors.irc.lines import Line
+from dm_bridge.connectors.irc.people import People
+from dm_bridge.connectors.irc.position import Position
+from dm_bridge.connectors.irc.presence import Presence
+from dm_bridge.connectors.irc.sending import Sending
+from dm_bridge.connectors.irc.transport import Route
+from dm_bridge.errors import CredentialsError, NetworkError, UserError
+from dm_bridge.ids import ChatId, ContactId, RemoteId
+from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
+from dm_bridge.network.events import SessionState, SessionStatus
+
+_log = structlog.get_logger(__name__)
+
+STABLE_SECONDS = 60.0
+"""A connection that lasted this long makes the next pause short again."""
+_DRAIN_SECONDS = 1.5
+_REMEMBERED = 1000
+_MAX_ANSWERS = 10
+
+
+class IrcSession:
+    """See `dm_bridge.network.api.Session`. ``learned``: told of the server's case mapping."""
+
+    def __init__(
+        self,
+        login: Login,
+        credentials: Credentials,
+        route: Route,
+        config: IrcConfig,
+        sink: EventSink,
+        learned: Callable[[CaseMapping], None],
+    ) -> None:
+        self._login = login
+        self._credentials = credentials
+        self._route = route
+        self._config = config
+        self._sink = sink
+        self._learned = learned
+        self._log = _log.bind(login=login.id)
+        position = Position.parse(login.position)
+        trusting = route.server.trust_nicks
+        self._people = People(position.people, trusting=trusting)
+        self._intake = Intake(sink, login.id, self._on_pressure)
+        self._incoming = Incoming(
+            route.name,
+            login.remote,
+            self._people,
+            self._intake,
+            self._answer,
+            time.time,
+            version("dm-bridge"),
+            position.time,
+        )
+        self._sending = Sending(
+            route.name,
+            self._people,
+            self._incoming,
+            config.send_timeout,
+            trusting=trusting,
+            changed=self._people_changed,
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._client: Client | None = None
+        self._presence: Presence | None = None
+        self._live = asyncio.Event()
+        self._refusal: CredentialsError | None = None
+        self._reported: SessionState | None = None
+        self._stop = asyncio.Event()
+        self._sent: OrderedDict[RemoteId, None] = OrderedDict()
+        self._revision = -1
+
+    # -- connecting
+
+    async def connect(self) -> None:
+        if self._tasks or self._stop.is_set():
+            return
+        self._report(SessionStatus.CONNECTING)
+        self._spawn(self._intake.run())
+        self._spawn(self._run())
+
+    async def disconnect(self) -> None:
+        self._stop.set()
+        self._live.clear()
+        tasks, client = set(self._tasks), self._client
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                await self._intake.drained()
+        if client is not None:
+            await client.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._client = None
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self) -> None:
+        attempt = 0
+        loop = asyncio.get_running_loop()
+        while not self._stop.is_set():
+            live_since: float | None = None
+            error: Exception | None = None
+            client = self._client = self._new_client()
+            try:
+                await client.open(self._config.connect_timeout)
+                await self._begin(client)
+                live_since = loop.time()
+                self._live.set()
+                self._report(SessionStatus.CONNECTED, self._nick_note(client))
+                await self._serve(client)
+                error = client.failure
+            except (CredentialsError, UserError) as refused:
+                self._refusal = CredentialsError(str(refused))
+                self._report(SessionStatus.BAD_CREDENTIALS, str(refused))
+                return
+            except NetworkError as failed:
+                error = client.failure or failed
+            except Exception as bug:
+                self._log.exception("the session failed unexpectedly")
+                error = bug
+            finally:
+                self._live.clear()
+                self._presence = None
+                self._people.all_left()
+                await client.close()
+            if self._stop.is_set():
+                return
+            if live_since is not None and loop.time() - live_since >= STABLE_SECONDS:
+                attempt = 0
+            self._report_failure(error)
+            await asyncio.sleep(self._pause(attempt, error))
+            attempt += 1
+
+    def _new_client(self) -> Client:
+        return Client(
+            self._route,
+            self._credentials.identity,
+            self._on_line,
+            certificate=self._credentials.certificate,
+        )
+
+    async def _begin(self, client: Client) -> None:
+        """Set up a new connection: NickServ, channels, who is there, what was missed."""
+        self._learned(client.features.casemapping)
+        await identify(client, self._credentials, self._config.send_timeout)
+        for channel in self._route.server.channels:
+            await client.send(Line("JOIN", (channel,)))
+        self._presence = Presence(
+            client,
+            self._people,
+            self._incoming,
+            self._credentials.identity.nick,
+            self._config.presence_interval,
+        )
+        keeps = "znc.in/playback" in client.features.caps
+        since = self._incoming.time
+        self._incoming.begin(keeps_time=keeps)
+        if keeps and since is not None:
+            await client.send(Line("PRIVMSG", ("*playback", f"PLAY * {since + 0.001:.3f}")))
+        if self._intake.pressed:
+            client.pause(True)
+
+    async def _serve(self, client: Client) -> None:
+        """Wait for the end of the connection; end it when the server no longer answers."""
+        assert self._presence is not None
+        watching = asyncio.create_task(self._watch_people(client, self._presence))
+        interval = self._config.ping_interval
+        try:
+            while not client.closed.is_set():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(interval):
+                        await client.closed.wait()
+                        return
+                quiet = asyncio.get_running_loop().time() - client.last_received
+                if quiet >= interval and not self._intake.pressed:
+                    await client.ping(self._config.ping_timeout)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch_people(self, client: Client, presence: Presence) -> None:
+        try:
+            await presence.run()
+        except NetworkError as error:
+            client.fail(error)
+        except Exception:
+            self._log.exception("people could not be watched")
+
+    def _pause(self, attempt: int, error: Exception | None) -> float:
+        config = self._config
+        limit = min(config.retry_max, config.retry_min * 2 ** min(attempt, 20))
+        pause = random.uniform(0, limit)  # noqa: S311 - full jitter
+        least = error.retry_after if isinstance(error, NetworkError) else None
+        if least is not None and least > 30:  # the server asked to be left alone
+            pause += min(least, config.retry_max)
+        return pause
+
+    def _nick_note(self, client: Client) -> str:
+        wanted = self._credentials.identity.nick
+        fold = client.features.casemapping.fold
+        if fold(client.nick) == fold(wanted):
+            return ""
+        return f"Somebody else has the nick {wanted}; you are {client.nick} until it is free."
+
+    def _report_failure(self, error: Exception | None) -> None:
+        if error is None or isinstance(error, NetworkError):
+            reason = "" if error is None else str(error)
+            self._log.info("the connection ended", reason=reason)
+            self._report(SessionStatus.TRANSIENT_DISCONNECT, reason)
+        else:
+            self._report(
+                SessionStatus.UNKNOWN_ERROR,
+                f"The connection to {self._route.name} failed for a reason that this bridge does not expect; it"
+                " keeps trying. The log of the bridge has the details.",
+            )
+
+    def _report(self, status: SessionStatus, reason: str = "") -> None:
+        state = SessionState(status, reason)
+        if state != self._reported and not self._stop.is_set():
+            self._reported = state
+            self._sink.report(state)
+
+    # -- what arrives
+
+    def _on_line(self, line: Line) -> None:
+        client = self._client
+        if client is None:
+            return
+        here = Here(client.nick, client.features)
+        try:
+            if self._presence is None or not self._presence.take(line, here):
+                self._incoming.take(line, here)
+        except Exception:
+            self._log.exception("a line could not be understood", command=line.command)
+        self._people_changed()
+        if line.command == "NICK" and self._live.is_set():
+            self._report(SessionStatus.CONNECTED, self._nick_note(client))
+
+    def _people_changed(self) -> None:
+        if self._presence is not None and self._revision != self._people.revision:
+            self._revision = self._people.revision
+            self._presence.changed()
+
+    def _answer(self, line: Line) -> None:
+        """Send a line some time: an answer to a question of somebody's client."""
+        client = self._client
+        if client is not None and len(self._tasks) < _MAX_ANSWERS:
+            self._spawn(self._send_answer(client, line))
+
+    async def _send_answer(self, client: Client, line: Line) -> None:
+        with contextlib.suppress(NetworkError, ValueError):
+            await client.send(line)
+
+    def _on_pressure(self, pressed: bool) -> None:
+        self._log.info("reading from the server pauses" if pressed else "reading goes on")
+        if self._client is not None:
+            self._client.pause(pressed)
+
+    # -- what the bridge asks for
+
+    async def contact(self, contact: ContactId) -> Contact:
+        return Contact(contact, name=self._incoming.name(parts(contact)[0]))
+
+    def chat_with(self, contact: ContactId) -> ChatId:
+        return ChatId(contact)
+
+    async def send(self, message: OutgoingMessage) -> RemoteId:
+        """See `Session.send`. Several chats send at once; within a chat the caller awaits each."""
+        if message.id in self._sent:
+            return message.id
+        client = await self._ready_client()
+        await self._sending.send(client, message)
+        self._sent[message.id] = None
+        if len(self._sent) > _REMEMBERED:
+            self._sent.popitem(last=False)
+        self._incoming.moved([])
+        return message.id
+
+    async def _ready_client(self) -> Client:
+        if self._refusal is not None:
+            raise CredentialsError(str(self._refusal))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._config.send_wait):
+                await self._live.wait()
+        client = self._client
+        if client is None or not self._live.is_set() or client.closed.is_set():
+            raise NetworkError(
+                f"You are not connected to {self._route.name} at the moment.",
+                retry_after=self._config.send_wait,
+            )
+        return client

@@ -1,0 +1,132 @@
+"""What the starters of IRC servers share: a process, an address, and when it takes clients.
+
+The rule that must never break: they listen on 127.0.0.1 only and talk to no other server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import ssl
+from pathlib import Path
+from typing import Literal
+
+from dm_bridge.errors import AdminError
+from dm_bridge.testing.certificates import CertificateFiles, write_certificate
+from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
+
+Tls = Literal["none", "direct"]
+PLACES = "/usr/sbin:/usr/bin:/usr/local/bin"
+
+
+class IrcServer:
+    """A running server. ``name``: what people call the program; ``domain``: what the server calls itself."""
+
+    name = ""
+
+    def __init__(self, directory: Path, tls: Tls, command: list[str], log: Path) -> None:
+        self.host = LOOPBACK if tls == "none" else "localhost"
+        self.port = free_port()
+        self.tls: Tls = tls
+        self.domain = "irc.localhost"
+        self.directory = directory
+        self._certificate: CertificateFiles | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+        if tls != "none":
+            self._certificate = write_certificate(directory, ["localhost"])
+        self._process = ManagedProcess(self.name, command, log=log, directory=directory)
+
+    @property
+    def ca_file(self) -> Path | None:
+        """The authority to trust, with TLS."""
+        return None if self._certificate is None else self._certificate.authority
+
+    @property
+    def certificate(self) -> CertificateFiles:
+        """The server's files. Raises RuntimeError without TLS."""
+        if self._certificate is None:
+            raise RuntimeError(f"{self.name} runs without TLS")
+        return self._certificate
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the server lives."""
+        return self._process.running
+
+    @property
+    def log(self) -> Path:
+        """The server's log."""
+        return self._process.log
+
+    async def start_process(self) -> None:
+        """Start; returns when clients can connect. Raises `AdminError`."""
+        await self._process.start(self._takes_clients, timeout=20)
+
+    async def stop(self) -> None:
+        """Stop in order."""
+        await self._process.stop()
+
+    async def kill(self) -> None:
+        """End at once, as a crash would."""
+        await self._process.kill()
+
+    async def restart(self) -> None:
+        """Stop if running, and start again, on the same port."""
+        await self._process.stop()
+        await self.start_process()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal: SIGSTOP makes the server hang without closing anything."""
+        self._process.signal(number)
+
+    async def _takes_clients(self) -> bool:
+        context = None
+        if self.tls != "none":
+            context = ssl.create_default_context(cafile=self.ca_file)
+        reader, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
+        try:
+            writer.write(b"CAP LS 302\r\nQUIT\r\n")
+            return bool(await reader.readuntil(b"\n"))
+        except asyncio.IncompleteReadError:
+            return False
+        finally:
+            writer.close()
+
+
+def find(program: str, package: str) -> str:
+    """Where a program is. Raises `AdminError` with what to install."""
+    path = shutil.which(program) or shutil.which(program, path=PLACES)
+    if path is None:
+        raise AdminError(f"{program} is not installed. Install it: apt-get install {package}")
+    return path
+
+
+async def output_of(*command: str) -> str:
+    """What a command prints."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    async with asyncio.timeout(10):
+        output, _ = await process.communicate()
+    return output.decode(errors="replace")
+
+
+async def version_of(program: str, flag: str = "--version") -> str:
+    """The version that a program names first, such as ``26.1``."""
+    match = re.search(r"\d+(?:\.\d+)+", await output_of(program, flag))
+    return match[0] if match else "unknown"
+
+
+def as_root() -> bool:
+    return os.geteuid() == 0

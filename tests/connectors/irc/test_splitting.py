@@ -1,0 +1,59 @@
+"""A message is split where people would split it, and loses nothing."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dm_bridge.connectors.irc.splitting import split
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "pieces"),
+    [
+        ("one two three", 7, ["one two", "three"]),
+        ("one two three", 8, ["one two", "three"]),
+        ("one\n\ntwo\r\nthree", 99, ["one", "two", "three"]),
+        ("a\u2028b\x0bc\u0085d", 99, ["a", "b", "c", "d"]),
+        ("abcdefgh", 4, ["abcd", "efgh"]),
+        ("ab cdefgh", 4, ["ab", "cdef", "gh"]),
+        ("äöüß", 4, ["äö", "üß"]),
+        ("€€€", 8, ["€€", "€"]),
+        ("  indented", 99, ["  indented"]),
+        ("a\0b", 9, ["ab"]),
+        ("", 9, []),
+        ("     ", 4, []),
+        ("          x", 4, ["x"]),
+        ("aaae\u0301", 5, ["aaa", "e\u0301"]),
+        ("aaa\U0001f468\u200d\U0001f469", 12, ["aaa", "\U0001f468\u200d\U0001f469"]),
+        ("a\ud800b", 9, ["a?b"]),
+    ],
+)
+def test_text_is_split(text: str, limit: int, pieces: list[str]) -> None:
+    assert split(text, limit) == pieces
+
+
+@given(st.text(max_size=300), st.integers(4, 40))
+def test_nothing_is_lost_but_breaks_and_blanks(text: str, limit: int) -> None:
+    pieces = split(text, limit)
+    assert all(0 < len(piece.encode()) <= limit for piece in pieces)
+    assert not any(char in piece for piece in pieces for char in "\r\n\0")
+
+    def without(value: str) -> str:
+        return "".join(
+            char for char in value if char not in " \0\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+        )
+
+    assert without("".join(pieces)) == without(text.encode("utf-8", "replace").decode())
+
+
+@given(st.lists(st.text("abcäö€\U0001f600", min_size=1, max_size=3), max_size=40))
+def test_words_that_fit_stay_whole(words: list[str]) -> None:
+    pieces = split(" ".join(words), 12)
+    assert " ".join(pieces).split() == words
+
+
+def test_the_limit_leaves_room_for_a_character() -> None:
+    with pytest.raises(ValueError, match="no room"):
+        split("x", 3)
