@@ -15,7 +15,7 @@ from dm_bridge.connectors.irc.failures import REFUSALS
 from dm_bridge.connectors.irc.lines import Line
 from dm_bridge.connectors.irc.registration import Identity
 from dm_bridge.connectors.irc.styling import strip
-from dm_bridge.errors import CredentialsError
+from dm_bridge.errors import CredentialsError, NetworkError
 
 NICKSERV = "NickServ"
 _WRONG = ("invalid password", "incorrect password", "wrong password", "password incorrect", "isn't registered",
@@ -61,11 +61,15 @@ class Credentials:
         }
 
 
+class ServicesAway(NetworkError):
+    """There is no NickServ; the connection itself is well."""
+
+
 async def identify(client: Client, credentials: Credentials, timeout: float) -> None:
     """Tell NickServ the password, if that is how the user logs in.
 
-    Raises `CredentialsError` when it says at once that the password is wrong or that it is not there; services
-    answer in words, and later, so silence means nothing.
+    Raises `ServicesAway` when it is not there, `CredentialsError` when it says at once that the password is wrong;
+    services answer in words, and later, so silence means nothing.
     """
     identity = credentials.identity
     if identity.method != "nickserv":
@@ -86,7 +90,7 @@ async def identify(client: Client, credentials: Credentials, timeout: float) -> 
     answers = await client.exchange(Line("PRIVMSG", (NICKSERV, words)), timeout, is_answer)
     for line in answers:
         if line.command in REFUSALS:
-            raise CredentialsError(f"{credentials.network} has no NickServ at the moment.")
+            raise ServicesAway(f"{credentials.network} has no NickServ at the moment.")
         if any(words in strip(line.param(1)).lower() for words in _WRONG):
             raise CredentialsError(
                 f"NickServ of {credentials.network} does not accept the password of this nick."

@@ -144,7 +144,8 @@ def unreachable(network: str, address: str, error: BaseException) -> NetworkErro
         return _temporary(f"The server of {network} ({address}) cannot be found.")
     if isinstance(error, ConnectionRefusedError):
         return _temporary(f"No server answers for {network} at {address}.")
-    return _temporary(f"{network} ({address}) cannot be reached.")
+    detail = error.strerror if isinstance(error, OSError) and error.strerror else ""
+    return _temporary(f"{network} ({address}) cannot be reached{f': {detail}' if detail else ''}.")
 
 
 def not_pinned(network: str, address: str) -> NetworkError:

@@ -85,7 +85,8 @@ class Presence:
             await self._client.send(Line("NICK", (self._wanted,)))
         people = [nick for nick in self._people.nicks() if not nick.startswith("*")]
         wanted = {self._fold} if self._misses_nick else set()
-        wanted |= set(people[-self._limit + len(wanted) :])
+        room = self._limit - len(wanted)
+        wanted |= set(people[-room:] if room else [])
         for sign, nicks in (("-", self._watched - wanted), ("+", wanted - self._watched)):
             for text in _packed(nicks, ","):
                 await self._client.send(Line("MONITOR", (sign, text)))

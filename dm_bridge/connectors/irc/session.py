@@ -21,7 +21,7 @@ from dm_bridge.connectors.irc.addresses import parts
 from dm_bridge.connectors.irc.casemap import CaseMapping
 from dm_bridge.connectors.irc.client import Client
 from dm_bridge.connectors.irc.config import IrcConfig
-from dm_bridge.connectors.irc.credentials import Credentials, identify
+from dm_bridge.connectors.irc.credentials import Credentials, ServicesAway, identify
 from dm_bridge.connectors.irc.incoming import Here, Incoming
 from dm_bridge.connectors.irc.intake import Intake
 from dm_bridge.connectors.irc.lines import Line
@@ -171,7 +171,10 @@ class IrcSession:
     async def _begin(self, client: Client) -> None:
         """Set up a new connection: NickServ, channels, who is there, what was missed."""
         self._learned(client.features.casemapping)
-        await identify(client, self._credentials, self._config.send_timeout)
+        try:
+            await identify(client, self._credentials, self._config.send_timeout)
+        except ServicesAway as away:  # as after a netsplit: the chats go on without the account
+            self._log.warning("the nick was not identified", reason=str(away))
         for channel in self._route.server.channels:
             await client.send(Line("JOIN", (channel,)))
         self._presence = Presence(

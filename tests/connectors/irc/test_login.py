@@ -112,8 +112,11 @@ async def test_a_password_that_would_be_two_lines_is_refused(ngircd: NgIrcd) -> 
 async def test_nickserv_is_told_the_password_and_believed(ngircd: NgIrcd) -> None:
     network = await network_for(ngircd, methods=["nickserv"])
     answers = ({"nick": "romeo34"}, {"password": "balcony"})
-    with pytest.raises(CredentialsError, match="has no NickServ"):
+    with pytest.raises(NetworkError, match="has no NickServ"):
         await walk(network.start_login(), *answers)
+    credentials = {"method": "nickserv", "password": "balcony"}
+    async with running(network, "romeo37", credentials=credentials) as (_, sink):
+        assert sink.states[-1].status is SessionStatus.CONNECTED
     async with user(ngircd, "NickServ") as service:
         await walk(network.start_login(), *answers)
         await service.wait_for_text("IDENTIFY balcony")
