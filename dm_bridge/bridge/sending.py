@@ -80,7 +80,10 @@ class Sending:
             row = await self._deliveries.undelivered(row, portal, told, certain=certain)
             await self.failed(row, portal, "failed" if certain else "uncertain", refusal)
             return None
-        message = OutgoingMessage(portal.key.chat, message_id(row.id), text, row.attempted_at)
+        insisted = row.attempted_at is not None and row.attempted_at < row.received_at  # put back
+        message = OutgoingMessage(
+            portal.key.chat, message_id(row.id), text, row.attempted_at, insisted
+        )
         if row.attempted_at is None:
             await self._outbox.attempt(row)
         await settle()

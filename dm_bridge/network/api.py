@@ -106,12 +106,14 @@ class OutgoingMessage:
     every process. Use it as the network's own id for deduplication where there is one.
     ``attempted``: when an earlier attempt began whose end is not known, perhaps in another process, in
     seconds since the epoch; None when the network surely does not have the message.
+    ``insisted``: whether the user knows that it may have arrived, and has asked to have it sent again since.
     """
 
     chat: ChatId
     id: RemoteId
     content: Text
     attempted: float | None = None
+    insisted: bool = False
 
 
 class EventSink(Protocol):

@@ -260,6 +260,18 @@ async def test_a_later_attempt_without_effect_says_nothing_about_the_first(
     assert third == second
 
 
+async def test_who_has_a_message_tried_again_that_may_have_arrived_insists(
+    carrier: Carrier,
+) -> None:
+    gone = NetworkError("The connection was lost.", certain=False)
+    carrier.session.fails = [gone]
+    await carrier.lane.drain(ROOM)
+    assert (await carrier.row())["state"] == "uncertain"
+    await carrier.put_back()
+    await carrier.attempt(DROPPED, None)
+    assert [message.insisted for message in carrier.session.seen] == [False, True, True]
+
+
 async def test_a_process_that_died_while_sending_counts_as_an_attempt(carrier: Carrier) -> None:
     class KilledError(BaseException):
         pass

@@ -1,7 +1,7 @@
 """Sending a message: to the right person, in lines that fit, each of them confirmed.
 
-The rule that must never break: what is not certain is never sent again by itself; and nothing is sent to a nick
-whose holder is not known to be the one of the chat.
+The rule that must never break: what is not certain is sent again only when the user insists; and nothing is sent
+to a nick whose holder is not known to be the one of the chat.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Sending:
             raise failures.former(nick, self._network)
         if self._incoming.just_left(nick):
             raise failures.just_left(self._incoming.name(nick))
-        if message.attempted is not None:
+        if message.attempted is not None and not message.insisted:
             raise failures.interrupted(self._network)
         lines = pieces(message.content, client.features.room_for_text(client.nick, nick))
         await self._verify(client, nick)

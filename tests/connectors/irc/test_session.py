@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import signal
 import time
 from pathlib import Path
@@ -209,9 +210,10 @@ async def test_a_message_whose_earlier_attempt_was_interrupted_is_not_sent_again
             await session.send(message("juliet11", "twice?", attempted=time.time() - 5))
         assert not caught.value.certain
         assert caught.value.retry_after is None
-        await session.send(message("juliet11", "end"))
-        await juliet.wait_for_text("end")
-        assert juliet.texts("romeo11") == ["end"]
+        wanted = message("juliet11", "all the same", attempted=time.time() - 5)
+        await session.send(dataclasses.replace(wanted, insisted=True))
+        await juliet.wait_for_text("all the same")
+        assert juliet.texts("romeo11") == ["all the same"]
 
 
 async def test_a_long_message_does_not_hold_up_others(ngircd: NgIrcd) -> None:
