@@ -6,8 +6,16 @@ A package that brings a connector writes an `Adapter`, and one test class::
         adapter = MyAdapter
 """
 
-from dm_bridge.testing.conformance.adapter import Account, Adapter, Heard, Line, Person, ProxyLine
-from dm_bridge.testing.conformance.case import Case, Failed, NotOffered, require
+from dm_bridge.testing.conformance.adapter import (
+    Account,
+    Adapter,
+    Heard,
+    Line,
+    NotOffered,
+    Person,
+    ProxyLine,
+)
+from dm_bridge.testing.conformance.case import Case, Failed, require
 from dm_bridge.testing.conformance.suite import CHECKS, Check, Conformance, Kit
 
 __all__ = [

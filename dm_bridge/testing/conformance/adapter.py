@@ -19,12 +19,17 @@ from dm_bridge.network.api import Connector
 from dm_bridge.testing.fault_proxy import FaultProxy
 
 
+class NotOffered(Exception):
+    """A network or its connector has nothing that a check could be about; the text says what is missing."""
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """An account on the network, with which the bridge logs in.
 
     ``address``: what contacts write to. ``answers``: what its user answers to the steps of the login, one mapping
-    of field to value for each step. ``wrong``: the same for a user who has the password wrong.
+    of field to value for each step. ``wrong``: the same for a user who has the password wrong; empty where there
+    is none.
     """
 
     address: str
@@ -128,6 +133,8 @@ class ProxyLine:
 class Adapter(ABC):
     """How the kit reaches one network. Made once for all checks, in the order of its methods here.
 
+    What a network has not, an adapter answers with `NotOffered`; the check is then skipped, with its text.
+
     ``connector``: what is checked.
     ``strange``: names that `person` is also asked for: as hostile as the network lets its addresses be, with
     percent signs, slashes, colons, blanks, capitals, emoji, and very long.
@@ -182,8 +189,8 @@ class Adapter(ABC):
 
     async def device(self, account: Account) -> Person:
         """The account's owner, connected with another client. For `Capabilities.own_messages`."""
-        raise NotImplementedError
+        raise NotOffered("the adapter knows no other devices")
 
     async def move(self, person: Person) -> None:
         """Let a person take another address; ``person.address`` is then the new one. For `Capabilities.moves`."""
-        raise NotImplementedError
+        raise NotOffered("the adapter knows nobody who moves")

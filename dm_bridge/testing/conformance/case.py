@@ -28,7 +28,7 @@ from dm_bridge.network.api import (
 )
 from dm_bridge.network.events import SessionStatus, Text
 from dm_bridge.network.login import AskStep, LoginDone
-from dm_bridge.testing.conformance.adapter import Account, Adapter, Line, Person
+from dm_bridge.testing.conformance.adapter import Account, Adapter, Line, NotOffered, Person
 from dm_bridge.testing.conformance.sinks import Inbox, Sink
 
 CLOSE_SECONDS = 5.0
@@ -39,10 +39,6 @@ _TURN = 0.005
 
 class Failed(AssertionError):
     """The connector does not do what it promises; the text says what its author has to change."""
-
-
-class NotOffered(Exception):
-    """The connector does not declare what a check is about."""
 
 
 def require(condition: object, sentence: str) -> None:

@@ -9,7 +9,8 @@ import asyncio
 import copy
 
 from dm_bridge.network.events import SessionStatus
-from dm_bridge.testing.conformance.case import Case, Failed, Live, NotOffered, require
+from dm_bridge.testing.conformance.adapter import NotOffered
+from dm_bridge.testing.conformance.case import Case, Failed, Live, require
 from dm_bridge.testing.conformance.sinks import Inbox
 
 

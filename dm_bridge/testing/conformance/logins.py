@@ -10,6 +10,7 @@ import contextlib
 
 from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone
+from dm_bridge.testing.conformance.adapter import NotOffered
 from dm_bridge.testing.conformance.case import Case, Failed, require
 
 CANCEL = "`LoginProcess.cancel` returns, within five seconds, and never raises."
@@ -43,12 +44,13 @@ async def fields_are_asked_for_as_what_they_are(case: Case) -> None:
     """Ask for a password as `FieldKind.SECRET`; every field has a label, and a name of its own."""
     account = await case.account()
     step = case.network.start_login().start()
+    wrong_ones = account.wrong[0] if account.wrong else account.answers[0]
     require(step.fields, "The first step asks for something.")
     names = [field.name for field in step.fields]
     require(len(set(names)) == len(names), f"Two fields have one name: {names}")
     for field in step.fields:
         require(field.label.strip(), f"The field {field.name!r} has no label.")
-        right, wrong = account.answers[0].get(field.name), account.wrong[0].get(field.name)
+        right, wrong = account.answers[0].get(field.name), wrong_ones.get(field.name)
         if right != wrong:
             require(
                 field.kind is FieldKind.SECRET,
@@ -59,6 +61,8 @@ async def fields_are_asked_for_as_what_they_are(case: Case) -> None:
 async def a_wrong_password_is_refused_with_a_sentence(case: Case) -> None:
     """Raise `CredentialsError` when the network refuses what the user typed, without showing it."""
     account = await case.account()
+    if not account.wrong:
+        raise NotOffered("there is no password")
     try:
         await case.answer(account.wrong)
     except CredentialsError as error:

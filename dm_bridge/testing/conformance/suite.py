@@ -28,8 +28,8 @@ from dm_bridge.testing.conformance import (
     outgoing,
     texts,
 )
-from dm_bridge.testing.conformance.adapter import Adapter, Line, ProxyLine
-from dm_bridge.testing.conformance.case import Case, Failed, NotOffered, network_of
+from dm_bridge.testing.conformance.adapter import Adapter, Line, NotOffered, ProxyLine
+from dm_bridge.testing.conformance.case import Case, Failed, network_of
 from dm_bridge.testing.fault_proxy import FaultProxy
 
 Check = Callable[[Case], Awaitable[None]]

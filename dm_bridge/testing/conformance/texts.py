@@ -10,8 +10,8 @@ import time
 
 from dm_bridge.errors import NetworkError
 from dm_bridge.network.events import SessionStatus, Text
-from dm_bridge.testing.conformance.adapter import Person
-from dm_bridge.testing.conformance.case import Case, Live, NotOffered, require
+from dm_bridge.testing.conformance.adapter import NotOffered, Person
+from dm_bridge.testing.conformance.case import Case, Live, require
 
 SHORT = (
     "hello",
@@ -19,7 +19,7 @@ SHORT = (
     "👋🏽 👨‍👩‍👧‍👦 🏳️‍🌈 🇺🇳",
     "a <b>tag</b> & an &amp; entity, 'quotes' \"and\" more",
     ": a colon, / a slash, ! a mark, \\ a backslash, % a percent sign",
-    "zero\u200bwidth, bidi \u202eoverride\u202c, line\u2028separator, \ufffd",
+    "zero\u200bwidth, bidi \u202eoverride\u202c, no\u00a0break, \ufffd",
 )
 LINES = "first line\nsecond line\n\nafter an empty line\n    indented"
 HOSTILE = (
@@ -28,6 +28,7 @@ HOSTILE = (
     "before\r\nafter",
     "before\rafter",
     "before\x85after",
+    "before\u2028after\u2029",
     "before\ud800after",
     "before\uffff\U0010ffffafter",
     "before</body></message><message><body>after",
