@@ -99,7 +99,9 @@ class Lanes(Generic[K]):
         """Whether ``drain(key)`` is to return after the piece of work that it is about."""
         if self.stopping or key in self._leaving:
             return True
-        if (self._queue or self._held) and asyncio.get_running_loop().time() - self._began.get(key, 0.0) > TURN:
+        if (self._queue or self._held) and asyncio.get_running_loop().time() - self._began.get(
+            key, 0.0
+        ) > TURN:
             self._woken.add(key)  # it goes on when the others had their turn
             return True
         return False
