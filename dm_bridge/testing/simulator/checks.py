@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID
-from dm_bridge.ids import ChatId, EventId, PortalKey, RoomId
+from dm_bridge.ids import ChatId, EventId, PortalKey, RoomId, UserId
 from dm_bridge.matrix.rooms import MARKER
 from dm_bridge.network.api import OutgoingMessage
+from dm_bridge.store.logins import LoginState
 from dm_bridge.store.portals import Membership, PortalState
 from dm_bridge.testing.fake_homeserver import DirectWrite
 from dm_bridge.testing.fake_network import POISON, Account, Stanza
@@ -64,6 +65,7 @@ class Checks:
         self._marked: dict[str, list[Room]] = defaultdict(list)
         self.delays: dict[tuple[str, str], float] = defaultdict(float)
         """Seconds that a message took at most, by account and contact."""
+        self._had_by_several: set[UserId] = set()
         self._people = {person.id: person for person in world.people}
         world.server.on_store.append(self._stored)
         world.server.on_take.append(self._took)
@@ -82,6 +84,7 @@ class Checks:
         self._stanzas[stanza.body] = stanza
 
     def _happened(self, room: Room, event: Event) -> None:
+        self._had_by_one()
         say = self._world.dice.say
         content = event.content
         key = "" if event.state_key is None else f" [{event.state_key}]"
@@ -120,6 +123,7 @@ class Checks:
         raise AssertionError(f"nobody has a chat {stanza.chat}")
 
     def _took(self, account: Account, message: OutgoingMessage) -> None:
+        self._had_by_one()
         body = message.content.body
         self._world.dice.say(f"network: {account.address} to {message.chat}: {body}")
         written = self._written.get(body)
@@ -142,6 +146,15 @@ class Checks:
     def _took_so_long(self, account: str, chat: str, seconds: float) -> None:
         key = (account, chat)
         self.delays[key] = max(self.delays[key], seconds)
+
+    def _had_by_one(self) -> None:
+        """No two processes may act for the same user."""
+        bridges = self._world.sharing
+        for person in self._people if len(bridges) > 1 else ():
+            serving = [str(bridge.number) for bridge in bridges if bridge.serves(person)]
+            if len(serving) > 1 and person not in self._had_by_several:
+                self._had_by_several.add(person)
+                self.found(f"{person} is had by processes {' and '.join(serving)}")
 
     def _created(self, room: Room, creation: Json) -> None:
         marker = creation.get(MARKER)
@@ -177,10 +190,16 @@ class Checks:
 
     def unfinished(self) -> list[str]:
         """What still has to happen before everything is at rest."""
-        world, bridge = self._world, self._world.bridge
-        if bridge is None or not bridge.ready:
+        world = self._world
+        if len(world.bridges) < world.wanted or not all(each.ready for each in world.bridges):
             return ["no bridge"]
-        left = [f"{name}: {count}" for name, count in bridge.remembered.items() if count]
+        left = [
+            f"{name}: {count}"
+            for bridge in world.bridges
+            for name, count in bridge.remembered.items()
+            if count
+        ]
+        left += unshared(world)
         if not world.pusher.idle:
             left.append("events to be pushed")
         left += [f"{body} waits" for body in self._waiting()]
@@ -304,6 +323,29 @@ def _entries(document: Json) -> Iterator[tuple[str, str]]:
     for key, rooms in document.items():
         if isinstance(rooms, list):
             yield from ((key, room) for room in rooms)
+
+
+def unshared(world: World) -> Iterator[str]:
+    """What is not as it should be between several processes: who has whom, evenly, and what is left for others."""
+    bridges = {bridge.database.instance: bridge for bridge in world.sharing}
+    if not bridges:
+        return
+    loads = dict.fromkeys(bridges, 0)
+    for user, share in world.tables.shares.items():
+        having = [name for name, bridge in bridges.items() if bridge.shares.holds(user)]
+        if having != [share.holder]:
+            yield f"{user} is had by {having}, and recorded for {share.holder}"
+        elif having:
+            logins = world.tables.logins.values()
+            loads[having[0]] += sum(
+                row.owner == user and row.state is not LoginState.LOGGED_OUT for row in logins
+            )
+    if max(loads.values()) - min(loads.values()) > 1:
+        yield f"uneven: {sorted(loads.items())}"
+    if gone := world.tables.instances.keys() - bridges.keys():
+        yield f"not noticed to be gone: {sorted(gone)}"
+    for errand in world.tables.errands.values():
+        yield f"errand: {errand.kind} of {errand.for_whom}"
 
 
 async def rest(checks: Checks, patience: float) -> bool:

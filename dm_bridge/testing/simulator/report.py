@@ -17,7 +17,7 @@ import click
 
 from dm_bridge.testing.simulator.checks import Tally
 from dm_bridge.testing.simulator.history import Result, play
-from dm_bridge.testing.simulator.plan import Plan, plan
+from dm_bridge.testing.simulator.plan import ONE, Plan, plan
 
 HISTORIES = 10_000
 TOGETHER = 100
@@ -70,23 +70,23 @@ def _order(item: tuple[str, int]) -> tuple[int, str]:
     return (int(number) if number.isdigit() else 99, item[0])
 
 
-def play_some(seeds: list[int]) -> list[Result]:
+def play_some(kind: str, seeds: list[int]) -> list[Result]:
     """Play histories; the trace is kept only of those that went wrong."""
     results = []
     for seed in seeds:
-        result = play(seed)
+        result = play(seed, kind)
         results.append(result if result.violations else replace(result, trace=()))
     return results
 
 
-def shrunk(seed: int) -> tuple[Plan, Result]:
+def shrunk(seed: int, kind: str = ONE) -> tuple[Plan, Result]:
     """The plan of a seed without whatever does not matter for that it goes wrong; and how it goes."""
-    chosen, result = plan(seed), play(seed)
+    chosen, result = plan(seed, kind), play(seed, kind)
     tries, place = 0, 0
     while place < len(chosen.acts) and tries < MOST_SHRINKING:
         tries += 1
         shorter = replace(chosen, acts=chosen.acts[:place] + chosen.acts[place + 1 :])
-        again = play(seed, shorter)
+        again = play(seed, kind, shorter)
         if again.violations:
             chosen, result = shorter, again
         else:
@@ -97,7 +97,7 @@ def shrunk(seed: int) -> tuple[Plan, Result]:
 def _show(result: Result) -> None:
     click.echo("\n".join(result.trace))
     for violation in result.violations:
-        click.echo(f"seed {result.seed}: {violation}")
+        click.echo(f"{result.kind} {result.seed}: {violation}")
 
 
 @click.command()

@@ -1,0 +1,5 @@
+"""x"""
+
+from typing import Any
+
+RESTORING: dict[str, Any] = {}
