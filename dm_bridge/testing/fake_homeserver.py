@@ -51,6 +51,7 @@ class Backup:
     rooms: dict[RoomId, Room]
     documents: dict[UserId, Json]
     registered: frozenset[UserId]
+    names: dict[UserId, str]
 
 
 class FakeHomeserver:
@@ -93,14 +94,20 @@ class FakeHomeserver:
             room.id: Room(room.id, room.creator, list(room.events), dict(room.state))
             for room in self.rooms.rooms.values()
         }
-        return Backup(rooms, copy.deepcopy(self.documents), frozenset(self.registered))
+        return Backup(
+            rooms,
+            copy.deepcopy(self.documents),
+            frozenset(self.registered),
+            dict(self.names),
+        )
 
     def restore(self, backup: Backup) -> None:
-        """Be as at the time of a backup; event ids go on from where they are."""
+        """Be as at the time of a backup, once; ids of events and rooms go on from where they are."""
         self.restart()
         self.rooms.rooms = backup.rooms
         self.documents = backup.documents
         self.registered = set(backup.registered)
+        self.names = backup.names
 
     def handle(
         self, token: str, method: str, path: str, query: dict[str, str], body: bytes

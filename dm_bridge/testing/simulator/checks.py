@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dm_bridge.bridge.portal_life import marker
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID
 from dm_bridge.ids import ChatId, EventId, PortalKey, RoomId, UserId
 from dm_bridge.matrix.rooms import MARKER
@@ -21,7 +22,7 @@ from dm_bridge.store.logins import LoginState
 from dm_bridge.store.portals import Membership, PortalState
 from dm_bridge.testing.fake_homeserver import DirectWrite
 from dm_bridge.testing.fake_network import POISON, Account, Stanza
-from dm_bridge.testing.fake_rooms import TOMBSTONE, Event, Json, Room
+from dm_bridge.testing.fake_rooms import CREATE, TOMBSTONE, Event, Json, Room
 from dm_bridge.testing.memory.database import OutboxEntry
 from dm_bridge.testing.simulator.world import NAMESPACE, Person, World
 
@@ -58,6 +59,7 @@ class Checks:
         self.tally = Tally()
         self._stanzas: dict[str, Stanza] = {}
         self._shown: Counter[str] = Counter()
+        self._shown_as: dict[str, EventId] = {}
         self._last_shown: dict[tuple[str, ChatId], int] = defaultdict(int)
         self._written: dict[str, _Written] = {}
         self._taken: Counter[str] = Counter()
@@ -66,12 +68,19 @@ class Checks:
         self.delays: dict[tuple[str, str], float] = defaultdict(float)
         """Seconds that a message took at most, by account and contact."""
         self._had_by_several: set[UserId] = set()
+        self._forgotten: set[str] = set()
+        """Messages that were there, and that a restored homeserver does not know any more."""
+        self._settled: set[str] = set()
+        """Messages whose authors may have been told what became of them, and may not find it any more."""
+        self._given_up: set[RoomId] = set()
+        """Rooms that the bridge had left for good, and that a restored homeserver has again."""
         self._people = {person.id: person for person in world.people}
         world.server.on_store.append(self._stored)
         world.server.on_take.append(self._took)
         world.homeserver.rooms.on_event.append(self._happened)
         world.homeserver.on_create.append(self._created)
         world.homeserver.on_direct.append(self._marked_direct)
+        world.on_restore.append(self._restored)
 
     def found(self, violation: str) -> None:
         """Something is wrong."""
@@ -113,6 +122,7 @@ class Checks:
         if stanza.number < self._last_shown[owner, stanza.chat]:
             self.tally.misordered += 1
             self.found(f"{body} came into the room after what was written later")
+        self._shown_as[body] = event.id
         self._last_shown[owner, stanza.chat] = stanza.number
         self._took_so_long(owner, stanza.chat, event.at - stanza.at)
 
@@ -157,13 +167,13 @@ class Checks:
                 self.found(f"{person} is had by processes {' and '.join(serving)}")
 
     def _created(self, room: Room, creation: Json) -> None:
-        marker = creation.get(MARKER)
-        if not isinstance(marker, str):
+        made_for = creation.get(MARKER)
+        if not isinstance(made_for, str):
             return
-        for other in self._marked[marker]:
+        for other in self._marked[made_for]:
             if self._is_good(other):
                 self.found(f"{room.id} was made although {other.id} is there for the same chat")
-        self._marked[marker].append(room)
+        self._marked[made_for].append(room)
 
     def _is_good(self, room: Room) -> bool:
         """Whether a room could still be the room of its chat."""
@@ -185,6 +195,39 @@ class Checks:
             ours = room in managed or NAMESPACE.owns(key)
             if not ours and (key, room) not in written:
                 self.found(f"the bridge took {room} of {key} out of the m.direct of {write.user}")
+
+    def _restored(self) -> None:
+        """The homeserver is as it was some time ago: what came after that is gone, and nobody's fault."""
+        rooms = self._world.homeserver.rooms.rooms
+        there = {event.id for room in rooms.values() for event in room.events}
+        for body, written in self._written.items():
+            row = self._world.tables.outbox.get(written.event.id)
+            if written.event.id not in there:
+                self._forgotten.add(body)
+            elif row is not None and row.state != "waiting":
+                self._settled.add(body)
+        self._last_shown.clear()
+        for body, event in list(self._shown_as.items()):
+            stanza = self._stanzas[body]
+            if event in there:
+                key = (self._owner(stanza), stanza.chat)
+                self._last_shown[key] = max(self._last_shown[key], stanza.number)
+            else:
+                del self._shown_as[body]
+                self._shown[body] = 0
+                self._forgotten.add(body)
+        portals = self._world.tables.portals.values()
+        looked_for = {marker(row.key) for row in portals if row.state is PortalState.CREATING}
+        self._given_up |= rooms.keys() - {row.room for row in portals}
+        self._given_up -= {
+            room.id for room in rooms.values() if room.content(CREATE).get(MARKER) in looked_for
+        }
+        for made in self._marked.values():
+            made[:] = [
+                rooms[room.id]
+                for room in made
+                if room.id in rooms and room.id not in self._given_up
+            ]
 
     # -- at rest
 
@@ -226,7 +269,7 @@ class Checks:
             self._is_marked(person)
 
     def _was_shown(self, body: str, stanza: Stanza) -> None:
-        if self._shown[body]:
+        if self._shown[body] or body in self._forgotten:
             return
         rows = [
             row
@@ -243,6 +286,8 @@ class Checks:
         self.found(f"{body} of {stanza.chat} never came into a room: {states or 'not accepted'}")
 
     def _was_taken(self, body: str, written: _Written) -> None:
+        if body in self._forgotten:
+            return
         event, taken = written.event, self._taken[body]
         row = self._world.tables.outbox.get(event.id)
         room = self._world.homeserver.rooms.rooms[event.room]
@@ -251,7 +296,7 @@ class Checks:
                 self.tally.lost += 1
                 self.found(f"{body} in {event.room} was never accepted")
             return
-        told = self._was_told(room, event.id)
+        told = body in self._settled or self._was_told(room, event.id)
         fine = {
             "delivered": taken == 1,
             "failed": taken == 0 and told,
@@ -293,7 +338,7 @@ class Checks:
         rooms = [
             room
             for room in self._world.rooms_of(person, person.contacts[number])
-            if room.id not in self._world.tables.former
+            if room.id not in self._world.tables.former and room.id not in self._given_up
         ]
         if len(rooms) > 1:
             names = ", ".join(room.id for room in rooms)
@@ -309,7 +354,8 @@ class Checks:
         for key, row in world.tables.portals.items():
             if not self._is_theirs(person, key) or row.room is None:
                 continue
-            here = world.homeserver.rooms.rooms[row.room].membership(person.id) == "join"
+            room = world.homeserver.rooms.rooms.get(row.room)
+            here = room is not None and room.membership(person.id) == "join"
             wanted = row.state is PortalState.OPEN and row.membership is Membership.JOIN
             decided = (person.id, row.ghost) in world.unmarked or row.crowded
             if here and wanted and not decided and row.room not in document.get(row.ghost, []):

@@ -19,7 +19,7 @@ from dm_bridge.testing.simulator.world import World
 
 
 @contextmanager
-def _set(what: object, **values: object) -> Iterator[None]:
+def set_for_a_while(what: object, **values: object) -> Iterator[None]:
     for name, value in values.items():
         setattr(what, name, value)
     try:
@@ -33,7 +33,7 @@ def for_a_while(longest: float, where: Callable[[World], object], **values: obje
     """A fault that is set for up to ``longest`` seconds."""
 
     async def doing(world: World, act: Act) -> None:
-        with _set(where(world), **values):
+        with set_for_a_while(where(world), **values):
             await asyncio.sleep(1.0 + act.size * longest)
 
     return doing
@@ -58,7 +58,10 @@ def _network(world: World) -> object:
 async def homeserver_restarts(world: World, act: Act) -> None:
     """The homeserver is away for some seconds, and has forgotten its transactions."""
     world.dice.inject("5 homeserver restarted")
-    with _set(world.homeserver_faults, down=True), _set(world.pusher, down=True):
+    with (
+        set_for_a_while(world.homeserver_faults, down=True),
+        set_for_a_while(world.pusher, down=True),
+    ):
         await asyncio.sleep(1.0 + act.size * 30)
     world.homeserver.restart()
 
@@ -66,7 +69,10 @@ async def homeserver_restarts(world: World, act: Act) -> None:
 async def homeserver_away_for_long(world: World, act: Act) -> None:
     """The homeserver is away for longer than it remembers transactions."""
     world.dice.inject("4 homeserver down longer than its cache")
-    with _set(world.homeserver_faults, down=True), _set(world.pusher, down=True):
+    with (
+        set_for_a_while(world.homeserver_faults, down=True),
+        set_for_a_while(world.pusher, down=True),
+    ):
         await asyncio.sleep(1900 + act.size * 1800)
     world.homeserver.restart()
 
@@ -111,7 +117,7 @@ async def stream_drops(world: World, act: Act) -> None:
 
 async def stream_drops_for_good(world: World, act: Act) -> None:
     """A stream breaks, and cannot be resumed."""
-    with _set(world.server, resumes=False):
+    with set_for_a_while(world.server, resumes=False):
         _drop(world, act, "26 resume refused")
         await asyncio.sleep(5 + act.size * 20)
     world.server.resumes = True
@@ -127,7 +133,7 @@ def _drop(world: World, act: Act, what: str) -> None:
 async def network_goes_away(world: World, act: Act) -> None:
     """The network is away; all streams break, and all come back at once."""
     world.dice.inject("32 network away, everybody reconnects")
-    with _set(world.server, down=True):
+    with set_for_a_while(world.server, down=True):
         for account in world.server.accounts.values():
             if account.stream is not None:
                 account.stream.drop()

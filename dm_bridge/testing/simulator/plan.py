@@ -80,7 +80,7 @@ def _of_many(seed: int) -> Plan:
     for kinds in (list(FAULTS_OF_MANY), draw.choice(([], of_one))):
         acts += _faults(draw, setup, length, kinds)
     if draw.random() < RESTORED_TOO:
-        acts.append(_restore(draw, length))
+        acts += _restore(draw, setup, length)
     return Plan(seed, setup, _in_order(acts), MANY)
 
 
@@ -89,12 +89,23 @@ def _of_restored(seed: int) -> Plan:
     setup = _setup(draw, users=draw.choice((1, 1, 2)), contacts=draw.choice((1, 2, 3)))
     length, acts = _chats(draw, setup)
     acts += _faults(draw, setup, length, draw.choice(([], list(FAULTS))))
-    acts += [_restore(draw, length) for _ in range(draw.choice((1, 1, 2)))]
+    for _ in range(draw.choice((1, 1, 2))):
+        acts += _restore(draw, setup, length)
     return Plan(seed, setup, _in_order(acts), RESTORED)
 
 
-def _restore(draw: Random, length: float) -> Act:
-    return Act(draw.uniform(0, length), "homeserver restored", size=draw.random())
+def _restore(draw: Random, setup: Setup, length: float) -> list[Act]:
+    """The homeserver is restored, and somewhat later some go on."""
+    at = draw.uniform(0, length)
+    acts = [Act(at, "homeserver restored", size=draw.random())]
+    for person in range(setup.users):
+        for contact in range(setup.contacts):
+            acts += [
+                Act(at + draw.uniform(5, 250), kind, person, contact, draw.random())
+                for kind in ("contact_writes", "user_writes", "writes_elsewhere", "user_begins")
+                for _ in range(draw.choice((0, 0, 1, 2)))
+            ]
+    return acts
 
 
 def _in_order(acts: list[Act]) -> tuple[Act, ...]:

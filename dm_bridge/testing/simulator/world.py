@@ -6,10 +6,12 @@ The rule that must never break: what outlives a process is here, and nothing els
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.errors import BridgeError
@@ -35,6 +37,8 @@ from dm_bridge.testing.simulator.links import (
 from dm_bridge.testing.simulator.sharing import SharingBridge, machine
 from dm_bridge.testing.virtual_time import WallClock
 
+FAR = 3
+"""Entries by which a restored m.direct must differ from the last, for nobody to take it for a user's edit."""
 DOMAIN = "example.org"
 BOT = UserId(f"@dmbot:{DOMAIN}")
 NAMESPACE = GhostNamespace("_dm_", DOMAIN)
@@ -107,6 +111,10 @@ class World:
         self.added: set[tuple[UserId, str]] = set()
         """Rooms that clients of users put in."""
         self.stale_writes = 0
+        self.backed_up = False
+        """Whether there is a backup that will be restored."""
+        self.on_restore: list[Callable[[], None]] = []
+        """Told when the homeserver is again as it was some time ago."""
         self._numbers = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self.people = [self._person(number) for number in range(setup.users)]
@@ -293,6 +301,35 @@ class World:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    # -- the homeserver
+
+    def backup(self) -> Callable[[], None]:
+        """A backup of the homeserver; what this returns puts it back."""
+        kept, pushes = self.homeserver.backup(), self.pusher.backup()
+
+        def restore() -> None:
+            for person in self.people:
+                self._forget_marks(person, kept.documents.get(person.id, {}))
+            self.homeserver.restore(kept)
+            self.pusher.restore(pushes)
+            for tell in self.on_restore:
+                tell()
+            for person in self.people:  # their clients see again what they were invited to
+                for room in kept.rooms.values():
+                    if room.membership(person.id) == "invite":
+                        self.start(self._accept(person, room.id))
+
+        return restore
+
+    def _forget_marks(self, person: Person, restored: dict[str, Any]) -> None:
+        """A document that lacks few of the entries that the bridge knows looks as if its user had edited it."""
+        account = self.tables.accounts.get(person.id)
+        head = orjson.loads((account and account.head) or b"{}")
+        for known in (head, self.homeserver.documents.get(person.id, {})):
+            lost = _pairs(known) - _pairs(restored)
+            if len(_pairs(known) ^ _pairs(restored)) < FAR:
+                self.unmarked |= {(person.id, key) for key, _ in lost}
+
     # -- rooms
 
     def rooms_of(self, person: Person, contact: ContactId) -> list[Room]:
@@ -320,3 +357,7 @@ class World:
     async def _accept(self, person: Person, room: RoomId) -> None:
         await asyncio.sleep(self.dice.between(0.2, 30.0))
         self.homeserver.rooms.join(room, person.id)
+
+
+def _pairs(document: dict[str, Any]) -> set[tuple[UserId, str]]:
+    return {(UserId(key), room) for key, rooms in document.items() for room in rooms}
