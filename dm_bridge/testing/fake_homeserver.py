@@ -233,6 +233,11 @@ class FakeHomeserver:
                     e.to_json() for (k, _), e in state_of_room.items() if k == "m.room.member"
                 ]
                 return {"chunk": members}
+            case "GET", "event", wanted:
+                for event_there in self.rooms.joined(room, user).events:
+                    if event_there.id == wanted:
+                        return event_there.to_json()
+                raise Refused(404, "M_NOT_FOUND", "No such event.")
             case "GET", "messages":
                 return _page(self._seen_by(room, user), query)
             case "POST", "receipt", "m.read", event:

@@ -19,7 +19,8 @@ EVERY_TIME = [
 ]
 ONCE_WENT_WRONG = (1022, 1070, 1124, 1180, 1246, 1433, 1847, 3740, 4900, 5162, 7485, 8802, 24915)
 """Seeds beyond `EVERY_TIME` that found something when they were played first."""
-RESTORED_ONCE_WENT_WRONG = (691,)
+MANY_ONCE_WENT_WRONG = (100291,)
+RESTORED_ONCE_WENT_WRONG = (691, 101259)
 
 
 def went_wrong(seeds: Iterable[int], kind: str = ONE) -> list[str]:
@@ -36,6 +37,7 @@ def test_every_history_ends_well(kind: str, first: int) -> None:
 
 def test_what_once_went_wrong_does_not_again() -> None:
     assert went_wrong(ONCE_WENT_WRONG) == []
+    assert went_wrong(MANY_ONCE_WENT_WRONG, MANY) == []
     assert went_wrong(RESTORED_ONCE_WENT_WRONG, RESTORED) == []
 
 
