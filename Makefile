@@ -18,7 +18,7 @@ test: ## the whole suite, on real servers
 	@tools/setup --tests
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
-simulate: venv ## 10,000 histories with faults, in virtual time (ARGS: --seed S | --histories N --first S)
+simulate: venv ## 10,000 histories with faults, in virtual time (ARGS: --kind K --seed S | --histories N --first S)
 	@exec $(BIN)/python -m dm_bridge.testing.simulator $(ARGS)
 
 lint: venv ## ruff: rules and formatting

@@ -225,7 +225,7 @@ class App:
             lambda rooms: self._tenancy.ours(rooms),
             reporting.checkpoints,
         )
-        self._carrier = to_matrix = ToMatrix(
+        to_matrix = ToMatrix(
             self._homeserver,
             accounts,
             portals,
@@ -257,7 +257,7 @@ class App:
         self._queues = queues = QueueWatch(
             QueueStore(database),
             self.metrics,
-            self._requeued,
+            lambda chats: self._tenancy.requeued(chats),
             lambda rooms: self._tenancy.wake_rooms(rooms),
             deliveries.settle,
         )
@@ -315,11 +315,6 @@ class App:
 
     def _nobody_there(self, error: BridgeError) -> bool:
         return isinstance(error, HomeserverAway) and error.url == self._homeserver.url
-
-    def _requeued(self, chats: set[PortalKey]) -> None:
-        """What was put back may have been sent in part, before it was put aside."""
-        self._carrier.doubt(chats)
-        self._tenancy.wake_chats(chats)
 
     def _login_changed(self, login: LoginId) -> None:
         self._to_remote.resume(self._sender.waited_for(login))

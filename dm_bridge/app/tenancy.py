@@ -105,9 +105,17 @@ class Tenancy:
     def wake_chats(self, chats: Collection[PortalKey]) -> None:
         """Something new waits in these chats; those of others are woken by others."""
         for chat in chats:
-            owner = self._logins.owner(chat.login)
-            if owner is not None and self._shares.holds(owner):
+            if self._is_ours(chat):
                 self._to_matrix.wake(chat)
+
+    def requeued(self, chats: Collection[PortalKey]) -> None:
+        """The same for what was put back, which may have been sent in part before it was put aside."""
+        self._carrier.doubt(chat for chat in chats if self._is_ours(chat))
+        self.wake_chats(chats)
+
+    def _is_ours(self, chat: PortalKey) -> bool:
+        owner = self._logins.owner(chat.login)
+        return owner is not None and self._shares.holds(owner)
 
     async def wake_rooms(self, rooms: Collection[RoomId]) -> None:
         """The same for rooms. Raises `StorageError`."""
@@ -182,6 +190,7 @@ class Tenancy:
         whose = await self._whose.of(list(self._to_remote.keys))
         rooms = [room for room, user in whose.items() if user in wanted]
         await asyncio.gather(self._to_matrix.end(chats), self._to_remote.end(rooms))
+        self._carrier.forget(lambda chat: not self._is_ours(chat))
         await self._logins.give(users)
         await self._keeping.give(users)
 

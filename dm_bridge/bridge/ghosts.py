@@ -43,7 +43,7 @@ class Ghosts:
                 row = await self._store.ghost(network, contact, user)
                 if not row.registered:
                     await ghosts.register(self._homeserver, user)
-                    await ghosts.set_name(self._homeserver, user, name)
+                    await self.act(user, lambda: ghosts.set_name(self._homeserver, user, name))
                     await self._store.set_ghost(user, name)
         finally:
             if not lock.locked():
@@ -51,12 +51,16 @@ class Ghosts:
         return user
 
     async def act(self, user: UserId, work: Callable[[], Awaitable[None]]) -> None:
-        """Do ``work`` as a ghost; again, when that is refused because the homeserver has forgotten the ghost."""
+        """Do ``work`` as a ghost; once more, when it is refused: the homeserver may have forgotten the ghost."""
         try:
             await work()
         except HomeserverError as error:
-            if error.status != 403 or not await self.revived(user):
+            if error.status != 403:
                 raise
+            if not await self.revived(
+                user
+            ):  # or somebody else has just done that, maybe without an answer
+                await self._name(user)
             await work()
 
     async def revived(self, user: UserId) -> bool:
@@ -66,12 +70,15 @@ class Ghosts:
         """
         if not await ghosts.register(self._homeserver, user):
             return False
+        await self._name(user)
+        log.warning("the homeserver had forgotten a ghost", user=user)
+        return True
+
+    async def _name(self, user: UserId) -> None:
         contact = await self.contact(user)
         if contact is not None:
             row = await self._store.ghost(*contact, user)
             await ghosts.set_name(self._homeserver, user, row.name or contact[1])
-        log.warning("the homeserver had forgotten a ghost", user=user)
-        return True
 
     async def contact(self, user: UserId) -> tuple[NetworkName, ContactId] | None:
         """Whom a ghost stands for; None when it is no ghost of ours, or one we cannot know."""

@@ -16,7 +16,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import time
 from collections.abc import Awaitable, Callable, Collection
 from typing import Generic, TypeVar
 
@@ -100,7 +99,9 @@ class Lanes(Generic[K]):
         """Whether ``drain(key)`` is to return after the piece of work that it is about."""
         if self.stopping or key in self._leaving:
             return True
-        if (self._queue or self._held) and time.monotonic() - self._began.get(key, 0.0) > TURN:
+        if (self._queue or self._held) and asyncio.get_running_loop().time() - self._began.get(
+            key, 0.0
+        ) > TURN:
             self._woken.add(key)  # it goes on when the others had their turn
             return True
         return False
@@ -167,7 +168,7 @@ class Lanes(Generic[K]):
 
     def _begin(self, key: K) -> None:
         self._woken.discard(key)
-        self._began[key] = time.monotonic()
+        self._began[key] = asyncio.get_running_loop().time()
         self._tasks[key] = asyncio.create_task(self._run(key), name=f"{self._name}: {key}")
 
     async def _run(self, key: K) -> None:
@@ -211,9 +212,9 @@ class Lanes(Generic[K]):
         if self.stopping or key in self._leaving:
             return pause
         log.warning("a lane pauses", lane=self._name, seconds=round(pause, 1), reason=reason)
-        began = time.monotonic()
+        began = asyncio.get_running_loop().time()
         await self._tell(key, reason, pause)
-        return max(0.0, pause - (time.monotonic() - began))
+        return max(0.0, pause - (asyncio.get_running_loop().time() - began))
 
     async def _tell(self, key: K, reason: str, within: float) -> None:
         if self._on_pause is None:

@@ -44,11 +44,11 @@ class Sending:
         self._deliveries = deliveries
         self._metrics = metrics
         self._clock = clock
-        self._waiting: dict[LoginId, set[RoomId]] = {}
+        self._waiting: dict[LoginId, dict[RoomId, None]] = {}  # in the order in which they came
 
     def waited_for(self, login: LoginId) -> Collection[RoomId]:
         """The rooms that pause because a login's network could not be reached; each is told of once."""
-        return self._waiting.pop(login, set())
+        return self._waiting.pop(login, {})
 
     async def send(
         self,
@@ -99,7 +99,7 @@ class Sending:
 
     def _wait_for(self, login: LoginId, room: RoomId) -> None:
         """Before anything is awaited: the network may come back at any time."""
-        self._waiting.setdefault(login, set()).add(room)
+        self._waiting.setdefault(login, {})[room] = None
 
     async def _failed_for_now(
         self, row: OutboxRow, portal: PortalRow, login: LoginRow, error: NetworkError

@@ -59,6 +59,11 @@ class SentBefore:
         self._chats.pop(chat, None)
         self._rooms.pop(chat, None)
 
+    def forget(self, gone: Callable[[PortalKey], bool]) -> None:
+        """These chats are the business of another process."""
+        for chat in [*filter(gone, {**self._chats, **self._rooms})]:
+            self.settle(chat)
+
     async def find(
         self,
         chat: PortalKey,

@@ -20,10 +20,9 @@ from dm_bridge.bridge.balance import fair_load, surplus
 from dm_bridge.bridge.vital_signs import (
     ACTS,
     BEAT,
+    Machine,
     VitalSigns,
     seconds,
-    this_place,
-    this_process,
 )
 from dm_bridge.errors import AdminError, BridgeError
 from dm_bridge.ids import UserId
@@ -80,6 +79,7 @@ class Shares:
         metrics: Metrics,
         errands: Callable[[float], Awaitable[None]],
         clock: Callable[[], float] = seconds,
+        machine: Machine | None = None,
     ) -> None:
         self._store = store
         self._vitals = vitals
@@ -87,7 +87,8 @@ class Shares:
         self._metrics = metrics
         self._wait_for_errands = errands
         self._clock = clock
-        self._signs = VitalSigns(store.id)
+        self._machine = machine or Machine()
+        self._signs = VitalSigns(store.id, self._machine.has_ended)
         self._instances: list[Instance] = []
         self._beaten_at: float | None = None
         self._held: dict[UserId, int] = {}
@@ -129,7 +130,8 @@ class Shares:
     async def join(self, identity: str, version: str) -> None:
         """Be there. Raises `AdminError` when another bridge uses this database."""
         began = self._clock()
-        other = await self._store.join(identity, self._lease, this_place(), this_process(), version)
+        place, process = self._machine.place(), self._machine.process()
+        other = await self._store.join(identity, self._lease, place, process, version)
         if other is not None:
             raise AdminError(
                 f"This database belongs to another bridge, {other}, and this one is {identity}. Set "

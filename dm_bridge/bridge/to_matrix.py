@@ -99,6 +99,10 @@ class ToMatrix:
         """An earlier process may have sent what waits in these chats."""
         self._sent_before.doubt(chats)
 
+    def forget(self, gone: Callable[[PortalKey], bool]) -> None:
+        """These chats are the business of another process."""
+        self._sent_before.forget(gone)
+
     async def drain(self, key: PortalKey) -> None:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
         recorder = Recorder(self._inbox, key)

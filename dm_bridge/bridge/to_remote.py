@@ -25,6 +25,7 @@ from dm_bridge.bridge.room_portals import RoomPortals
 from dm_bridge.bridge.sending import Sending
 from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, LoginId, RemoteId, RoomId, UserId
+from dm_bridge.matrix import rooms
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.events import Text
 from dm_bridge.ops.metrics import Metrics
@@ -336,15 +337,23 @@ class ToRemote:
             if delivered is None:
                 return False
             if not delivered.waiting or not delivered.from_self:
-                return routing.is_echo(
+                ours = routing.is_echo(
                     row.id, delivered.event, from_self=delivered.from_self, part=part
                 )
+                return ours or (delivered.from_self and await self._is_gone(row, portal))
             if self._clock() > deadline:
                 raise HomeserverError(
                     "The homeserver has not answered yet whether it took a message of the user's.",
                     retry_after=1.0,
                 )
             await asyncio.sleep(0.1)
+
+    async def _is_gone(self, row: OutboxRow, portal: PortalRow) -> bool:
+        """Whether the homeserver has forgotten an event: it was restored, and we have sent the same again."""
+        gone = await rooms.is_gone(self._homeserver, row.room, row.id, user=portal.ghost)
+        if gone:
+            log.info("the homeserver has forgotten what it pushed", room=row.room)
+        return gone
 
     async def _send(
         self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, text: Text

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,10 +40,14 @@ class _Sign:
 
 
 class VitalSigns:
-    """What one process, ``me``, has seen of the others. ``now`` is in seconds of a clock that never jumps."""
+    """What one process, ``me``, has seen of the others. ``now`` is in seconds of a clock that never jumps.
 
-    def __init__(self, me: str) -> None:
+    ``has_ended``: see `Machine`.
+    """
+
+    def __init__(self, me: str, has_ended: Callable[[str, str], bool] | None = None) -> None:
         self._me = me
+        self._has_ended = has_ended or Machine().has_ended
         self._signs: dict[str, _Sign] = {}
         self._looked: float | None = None
 
@@ -61,7 +66,7 @@ class VitalSigns:
         return known if known is not None and known.beat == other.beat else _Sign(other.beat, now)
 
     def _is_dead(self, other: Instance, now: float) -> bool:
-        if other.beat < 0 or has_ended(other.place, other.process):
+        if other.beat < 0 or self._has_ended(other.place, other.process):
             return True
         return now - self._signs[other.id].since >= DEAD * other.lease
 
@@ -112,3 +117,12 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What the machine that we run on says: where we are, who we are there, and who has surely ended."""
+
+    place: Callable[[], str] = this_place
+    process: Callable[[], str] = this_process
+    has_ended: Callable[[str, str], bool] = has_ended

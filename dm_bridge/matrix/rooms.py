@@ -13,7 +13,7 @@ from mautrix.api import Path
 
 from dm_bridge.direct import room_state
 from dm_bridge.errors import HomeserverError
-from dm_bridge.ids import RoomId, UserId
+from dm_bridge.ids import EventId, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.power import ADMIN, creators
 
@@ -207,3 +207,14 @@ async def messages_by(
         and event["sender"] == author
         and event["content"]
     ]
+
+
+async def is_gone(homeserver: Homeserver, room: RoomId, event: EventId, *, user: UserId) -> bool:
+    """Whether there is no such event any more, in a room where ``user`` is."""
+    try:
+        await homeserver.request("GET", Path.v3.rooms[room].event[event], user=user)
+    except HomeserverError as error:
+        if error.status in (403, 404):
+            return True
+        raise
+    return False

@@ -51,6 +51,7 @@ class Backup:
     rooms: dict[RoomId, Room]
     documents: dict[UserId, Json]
     registered: frozenset[UserId]
+    names: dict[UserId, str]
 
 
 class FakeHomeserver:
@@ -93,14 +94,20 @@ class FakeHomeserver:
             room.id: Room(room.id, room.creator, list(room.events), dict(room.state))
             for room in self.rooms.rooms.values()
         }
-        return Backup(rooms, copy.deepcopy(self.documents), frozenset(self.registered))
+        return Backup(
+            rooms,
+            copy.deepcopy(self.documents),
+            frozenset(self.registered),
+            dict(self.names),
+        )
 
     def restore(self, backup: Backup) -> None:
-        """Be as at the time of a backup; event ids go on from where they are."""
+        """Be as at the time of a backup, once; ids of events and rooms go on from where they are."""
         self.restart()
         self.rooms.rooms = backup.rooms
         self.documents = backup.documents
         self.registered = set(backup.registered)
+        self.names = backup.names
 
     def handle(
         self, token: str, method: str, path: str, query: dict[str, str], body: bytes
@@ -226,6 +233,11 @@ class FakeHomeserver:
                     e.to_json() for (k, _), e in state_of_room.items() if k == "m.room.member"
                 ]
                 return {"chunk": members}
+            case "GET", "event", wanted:
+                for event_there in self.rooms.joined(room, user).events:
+                    if event_there.id == wanted:
+                        return event_there.to_json()
+                raise Refused(404, "M_NOT_FOUND", "No such event.")
             case "GET", "messages":
                 return _page(self._seen_by(room, user), query)
             case "POST", "receipt", "m.read", event:

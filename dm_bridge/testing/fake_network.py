@@ -3,6 +3,9 @@
 It is like XMPP: a message has the id that its sender gave it (``origin``) and, where the server keeps an
 archive, a number there. What the user writes on another device comes as a copy without that number.
 
+Of two sessions of one account the newer one stays: the server ends the older stream, as with XMPP where both use
+the same resource.
+
 The rule that must never break: the server keeps a live message until it was acknowledged, or can be asked for
 in the archive; the session acknowledges only what the bridge has committed.
 """
@@ -24,6 +27,8 @@ T = TypeVar("T")
 
 FAKE = NetworkName("fake")
 PAGE = 5
+CONFLICT_PAUSE = 60.0
+"""Seconds until a session comes back whose stream was ended for a newer one."""
 POISON = "☠"
 """The connector cannot send a message with this in it."""
 
@@ -145,6 +150,7 @@ class FakeSession:
         self._news = asyncio.Event()
         self._online = False
         self._caught_up = False
+        self._replaced = False
         self._read: set[str] = set()
         """What was read from the archive, and may come live as well: a copy has no number to tell it by."""
 
@@ -183,7 +189,13 @@ class FakeSession:
             raise ValueError("a bug of the connector")
         if message.chat in server.refuses:
             raise NetworkError("The contact does not take messages.")
-        await self.network.line.call("send", lambda: server.take(account, message))
+
+        def work() -> None:
+            if self._replaced:
+                raise NetworkError("The connection broke.", certain=False, retry_after=1.0)
+            server.take(account, message)
+
+        await self.network.line.call("send", work)
         return message.id
 
     @property
@@ -204,6 +216,11 @@ class FakeSession:
             self._account.stream, self._account.broken = None, self
         self._news.set()
 
+    def replaced(self) -> None:
+        """The server ends the stream: there is a newer one of the same account."""
+        self._online, self._replaced = False, True
+        self._news.set()
+
     async def _run(self) -> None:
         failures = 0
         while True:
@@ -217,7 +234,9 @@ class FakeSession:
                 failures += 1
                 self._report(SessionStatus.TRANSIENT_DISCONNECT, str(error))
             self.drop()
-            await asyncio.sleep(min(30.0, 0.5 * 2.0**failures))
+            await asyncio.sleep(
+                CONFLICT_PAUSE if self._replaced else min(30.0, 0.5 * 2.0**failures)
+            )
 
     async def _begin(self) -> bool:
         """Open a stream, or resume the one before. False when the credentials are refused."""
@@ -231,8 +250,10 @@ class FakeSession:
             resumed = account.broken is self and server.resumes
             if not resumed and server.archives:
                 account.unacknowledged.clear()
+            if account.stream is not None and account.stream is not self:
+                account.stream.replaced()
             account.stream, account.broken = self, None
-            self._online = True
+            self._online, self._replaced = True, False
             self._caught_up = (resumed and self._caught_up) or not server.archives
             return True
 
@@ -277,7 +298,11 @@ class FakeSession:
             acknowledged = self._account.unacknowledged
             await self.network.line.call(
                 "acknowledge",
-                lambda: acknowledged.remove(stanza) if stanza in acknowledged else None,
+                lambda: (
+                    acknowledged.remove(stanza)
+                    if stanza in acknowledged and not self._replaced
+                    else None
+                ),
             )
 
     async def _deliver(self, events: list[RemoteMessage], position: int | None) -> None:

@@ -50,6 +50,7 @@ class Pusher:
         self._sent: list[Event] = []
         self._news = asyncio.Event()
         self._number = 0
+        self._restored = 0
         self.faults = PushFaults()
         self.down = False
         self.delay = 0.05
@@ -57,6 +58,17 @@ class Pusher:
         self.disordered = False
         """Whether events were pushed in another order than they happened."""
         homeserver.rooms.on_event.append(self._note)
+
+    def backup(self) -> tuple[list[Event], int]:
+        """What is not taken yet, and the number of the last transaction: a homeserver keeps both on disk."""
+        return list(self._queue), self._number
+
+    def restore(self, backup: tuple[list[Event], int]) -> None:
+        """Be as at the time of a backup; a transaction that is under way is pushed no more."""
+        events, self._number = backup
+        self._queue = deque(events)
+        self._restored += 1
+        self._news.set()
 
     @property
     def idle(self) -> bool:
@@ -75,13 +87,17 @@ class Pusher:
                 self._news.clear()
                 await self._news.wait()
             await asyncio.sleep(self._dice.between(0.0, self.delay))
-            batch = self._batch()
+            if not self._queue:
+                continue
+            batch, restored = self._batch(), self._restored
             self._number += 1
             number = self._number
             if self._dice.chance(self.faults.reused_id):
                 self._dice.inject("9 transaction id used again for new events")
                 number = max(1, number - 1)
             await self._until_taken(str(number), batch)
+            if restored != self._restored:
+                continue
             for event in batch:
                 self._queue.remove(event)
             self._sent += batch
@@ -103,8 +119,8 @@ class Pusher:
 
     async def _until_taken(self, transaction: str, batch: list[Event]) -> None:
         body = orjson.dumps({"events": [event.to_json() for event in batch]})
-        pause = 1.0
-        while not await self._taken(transaction, body):
+        pause, restored = 1.0, self._restored
+        while restored == self._restored and not await self._taken(transaction, body):
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE, 2 * pause)
 

@@ -100,6 +100,7 @@ class Rooms:
         self.rooms: dict[RoomId, Room] = {}
         self.on_event: list[Callable[[Room, Event], None]] = []
         self.events = 0
+        self._made = 0
         self.refuses: Callable[[UserId, Json], bool] | None = None
         """Whether an event is too large, or anything else that is wrong with it for ever."""
 
@@ -128,7 +129,8 @@ class Rooms:
         trusted: bool = True,
     ) -> Room:
         """A new room, as createRoom makes it."""
-        room = Room(RoomId(f"!room{len(self.rooms)}:{creator.partition(':')[2]}"), creator)
+        room = Room(RoomId(f"!room{self._made}:{creator.partition(':')[2]}"), creator)
+        self._made += 1
         self.rooms[room.id] = room
         self.put(room, creator, CREATE, {"room_version": "12", **creation}, "")
         self.put(room, creator, MEMBER, {"membership": "join"}, creator)

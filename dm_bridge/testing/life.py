@@ -10,6 +10,8 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, TypeVar
 
+from dm_bridge.testing.virtual_time import VirtualLoop
+
 T = TypeVar("T")
 
 _LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
@@ -26,6 +28,8 @@ class Life:
         self.steps = 0
         self.kill_at = kill_at
         self.on_death = on_death
+        self.on_freeze: list[Callable[[], None]] = []
+        self._thaw: Callable[[], None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._context: Context = copy_context()
         self._context.run(_LIFE.set, self)
@@ -43,6 +47,24 @@ class Life:
             self.kill()
             raise asyncio.CancelledError
 
+    @property
+    def frozen(self) -> bool:
+        """Whether it stands still."""
+        return self._thaw is not None
+
+    def freeze(self, loop: VirtualLoop) -> None:
+        """Stand still, as after SIGSTOP, until `thaw`. What has left the process goes on (`on_freeze`)."""
+        if self.alive and not self.frozen:
+            self._thaw = loop.hold(lambda context: context.get(_LIFE) is self)
+            for tell in self.on_freeze:
+                tell()
+
+    def thaw(self) -> None:
+        """Go on: nothing of it knows how much time has passed."""
+        thaw, self._thaw = self._thaw, None
+        if thaw is not None:
+            thaw()
+
     def kill(self) -> None:
         """End everything, wherever it is."""
         if not self.alive:
@@ -51,6 +73,7 @@ class Life:
         for task in self._tasks:
             if not task.done():
                 task.cancel()
+        self.thaw()
         if self.on_death is not None:
             self.on_death()
 

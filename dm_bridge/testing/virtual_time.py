@@ -11,7 +11,9 @@ twice, with the same random numbers, sees the same history.
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -36,6 +38,26 @@ class _NoSelector:
         return []
 
 
+class _Hold:
+    """A part of the loop that does not run, and what waits for that it does."""
+
+    def __init__(self, which: Callable[[Context], bool]) -> None:
+        self._which = which
+        self.ready: list[asyncio.Handle] = []
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def takes(self, handle: asyncio.Handle) -> bool:
+        taken = self._which(_context(handle))
+        if taken:
+            self.ready.append(handle)
+        return taken
+
+
+def _context(handle: Any) -> Context:
+    context: Context = handle._context
+    return context
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """`time` begins at 0. It knows no sockets, signals and subprocesses."""
 
@@ -44,6 +66,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._now = 0.0
         self._turns = most_turns
         self._selector = _NoSelector(self)
+        self._ready: Any  # what is to run now, and what later: asyncio's own
+        self._scheduled: list[asyncio.TimerHandle]
+        self._holds: list[_Hold] = []
 
     def time(self) -> float:
         """Seconds since the loop was made."""
@@ -57,6 +82,32 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if timeout is None:
             raise Stuck("Nothing can happen any more: everybody waits for somebody else.")
         self._now += timeout
+
+    def hold(self, which: Callable[[Context], bool]) -> Callable[[], None]:
+        """Run nothing in those contexts until what this returns is called; then all of it, late, in its order."""
+        hold = _Hold(which)
+        ready = list(self._ready)
+        self._ready.clear()
+        self._ready.extend(handle for handle in ready if not hold.takes(handle))
+        timers = self._scheduled[:]
+        self._scheduled[:] = [timer for timer in timers if not which(_context(timer))]
+        heapq.heapify(self._scheduled)
+        hold.timers = sorted(timer for timer in timers if which(_context(timer)))
+        self._holds.append(hold)
+
+        def release() -> None:
+            self._holds.remove(hold)
+            self._ready.extend(hold.ready)
+            for timer in hold.timers:
+                heapq.heappush(self._scheduled, timer)
+
+        return release
+
+    def _call_soon(self, *what: Any) -> asyncio.Handle:
+        handle: asyncio.Handle = super()._call_soon(*what)  # type: ignore[misc]
+        if self._holds and any(hold.takes(handle) for hold in self._holds):
+            self._ready.pop()
+        return handle
 
     def _process_events(self, event_list: list[object]) -> None: ...
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from dm_bridge.app.tenancy import Tenancy
@@ -26,6 +26,7 @@ class World:
         self.woken: list[object] = []
         self.errands: list[Errand] = []
         self.with_rows: list[Errand] = []
+        self.doubted: list[PortalKey] = []
         world = cast(Any, self)
         self.tenancy = Tenancy(*[world] * 10)
 
@@ -55,6 +56,10 @@ class World:
         if self.given_meanwhile:
             self.held = False
         return rows
+
+    # carrier
+    def doubt(self, chats: Iterable[PortalKey]) -> None:
+        self.doubted += chats
 
     # lanes
     def wake(self, key: object) -> None:
@@ -93,3 +98,11 @@ async def test_what_a_session_brings_as_it_is_closed_wakes_nobody_here() -> None
     world.held = False
     world.tenancy.wake_chats([CHAT])
     assert world.woken == [CHAT]
+
+
+async def test_what_was_put_back_for_users_of_others_is_no_business_of_ours() -> None:
+    world = World()
+    world.tenancy.requeued([CHAT])
+    world.held = False
+    world.tenancy.requeued([CHAT])
+    assert (world.doubted, world.woken) == ([CHAT], [CHAT])

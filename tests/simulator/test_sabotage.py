@@ -8,24 +8,35 @@ from typing import Any
 
 import pytest
 
+from dm_bridge.bridge import vital_signs
+from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.live_logins import Sink
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.sent_before import SentBefore
+from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.errors import BridgeError, StorageError
 from dm_bridge.store.inbox import InboxOutcome
-from dm_bridge.testing.memory import MemoryInboxStore, MemoryOutboxStore
+from dm_bridge.store.instances import Errand
+from dm_bridge.testing.memory import (
+    MemoryDatabase,
+    MemoryInboxStore,
+    MemoryInstanceStore,
+    MemoryOutboxStore,
+)
 from dm_bridge.testing.simulator.bridge import SimulatedBridge
 from dm_bridge.testing.simulator.history import play
+from dm_bridge.testing.simulator.plan import MANY, ONE, RESTORED
 
 PATIENCE = 1_500
 """Histories within which a planted fault is found."""
 
 
-def found(what: str) -> bool:
+def found(what: str, kind: str = ONE) -> bool:
     """Whether one of many histories ends with a violation that says ``what``."""
     return any(
-        any(what in violation for violation in play(seed).violations) for seed in range(PATIENCE)
+        any(what in violation for violation in play(seed, kind).violations)
+        for seed in range(PATIENCE)
     )
 
 
@@ -111,3 +122,54 @@ def test_events_of_the_network_come_out_of_order(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(MemoryInboxStore, "waiting", newest_first)
     assert found("after what was written later")
+
+
+# -- several processes
+
+
+def test_who_was_taken_for_dead_goes_on_writing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryDatabase, "fence", lambda self: None)
+    assert found("became two Matrix events", MANY)
+
+
+def test_a_process_is_taken_for_dead_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vital_signs, "DEAD", 0.2)
+    assert found("is had by processes", MANY)
+
+
+def test_a_process_acts_although_others_may_take_it_for_dead(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Shares, "refusal", lambda self: None)
+    assert found("is had by processes", MANY)
+
+
+def test_errands_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    take = MemoryInstanceStore.take_errands
+
+    async def lose(self: MemoryInstanceStore) -> list[Errand]:
+        await take(self)
+        return []
+
+    monkeypatch.setattr(MemoryInstanceStore, "take_errands", lose)
+    assert found("seconds", MANY)
+
+
+# -- a homeserver that was restored
+
+
+def test_a_ghost_that_was_forgotten_stays_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no(self: Ghosts, user: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(Ghosts, "revived", no)
+    assert found("never came into a room", RESTORED)
+
+
+def test_a_room_that_was_forgotten_stays_the_room_of_its_chat(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def no(self: Portals, portal: Any) -> None: ...
+
+    monkeypatch.setattr(Portals, "look_again", no)
+    assert found("never came into a room", RESTORED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from random import Random
@@ -11,9 +11,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+import pytest_asyncio
 
 from dm_bridge.direct import DirectDocument, Mind, Source, observe
 from dm_bridge.direct.ledger import DMState, Ledger, LedgerError
+from dm_bridge.errors import StorageError
 from dm_bridge.ids import (
     ChatId,
     ContactId,
@@ -29,6 +31,7 @@ from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, R
 from dm_bridge.store.database import Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
+from dm_bridge.store.instances import Errand, InstanceStore
 from dm_bridge.store.journals import Busy, JournalStore
 from dm_bridge.store.logins import LoginState, LoginStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -38,6 +41,7 @@ from dm_bridge.testing.memory import (
     MemoryDatabase,
     MemoryDirectStore,
     MemoryInboxStore,
+    MemoryInstanceStore,
     MemoryJournalStore,
     MemoryLoginStore,
     MemoryOutboxStore,
@@ -53,6 +57,7 @@ TWINS: dict[type[Any], type[Any]] = {
     JournalStore: MemoryJournalStore,
     LoginStore: MemoryLoginStore,
     RoomStore: MemoryRoomStore,
+    InstanceStore: MemoryInstanceStore,
 }
 INHERITED = {"_get", "_get_by_room", "_update"}
 """Helpers of methods that a twin has of its own."""
@@ -83,13 +88,14 @@ class Side:
     journals: list[JournalStore]
     store: LoginStore
     rooms: RoomStore
+    processes: list[InstanceStore]
     logins: dict[int, LoginId]
 
     def key(self, login: int, chat: ChatId) -> PortalKey:
         return PortalKey(self.logins[login], chat)
 
 
-def on_postgres(database: Database) -> Side:
+def on_postgres(database: Database, others: Sequence[Database]) -> Side:
     journals = [JournalStore(database, f"writer {n}") for n in range(2)]
     return Side(
         database,
@@ -100,12 +106,14 @@ def on_postgres(database: Database) -> Side:
         journals,
         LoginStore(database),
         RoomStore(database),
+        [InstanceStore(other) for other in others],
         {},
     )
 
 
 def in_memory() -> Side:
     database = MemoryDatabase()
+    others = [MemoryDatabase(database.tables, instance=f"dm_bridge {n}") for n in (1, 2, 3)]
     journals: list[JournalStore] = [MemoryJournalStore(database, f"writer {n}") for n in range(2)]
     return Side(
         database,
@@ -116,8 +124,18 @@ def in_memory() -> Side:
         journals,
         MemoryLoginStore(database),
         MemoryRoomStore(database),
+        [MemoryInstanceStore(other) for other in others],
         {},
     )
+
+
+@pytest_asyncio.fixture
+async def others(database_url: str) -> AsyncIterator[list[Database]]:
+    """As three other processes have them."""
+    databases = [await Database.open(database_url, size=2) for _ in range(3)]
+    yield databases
+    for database in databases:
+        await database.close()
 
 
 Operation = Callable[[Side], Awaitable[Any]]
@@ -140,12 +158,12 @@ def test_a_twin_has_all_that_the_real_one_has(real: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("kind", ["queues", "portals", "direct", "journals", "logins"])
+@pytest.mark.parametrize("kind", ["queues", "portals", "direct", "journals", "logins", "processes"])
 async def test_the_same_operations_have_the_same_results(
-    database: Database, kind: str, seed: int
+    database: Database, others: Sequence[Database], kind: str, seed: int
 ) -> None:
     draw = Random(f"{kind} {seed}")
-    sides = (on_postgres(database), in_memory())
+    sides = (on_postgres(database, others), in_memory())
     for number in range(2):
         await both(sides, lambda side, n=number: reserve(side, n))  # type: ignore[misc]
     for step in range(OPERATIONS):
@@ -162,15 +180,18 @@ async def reserve(side: Side, number: int) -> None:
 async def both(sides: tuple[Side, Side], operation: Operation) -> list[Any]:
     results = []
     for side in sides:
-        names = {login: f"login {number}" for number, login in side.logins.items()}
+        names = {str(login): f"login {number}" for number, login in side.logins.items()}
+        names |= {each.id: f"process {number}" for number, each in enumerate(side.processes)}
         try:
             results.append(plain(await operation(side), names))
         except REFUSALS as error:
             results.append(type(error).__name__)
+        except StorageError:  # a connection that was ended is noticed sooner or later
+            results.append("buried")
     return results
 
 
-def plain(value: Any, names: dict[LoginId, str]) -> Any:
+def plain(value: Any, names: dict[str, str]) -> Any:
     """A result without what must differ: ids of logins, and exact times."""
     match value:
         case Enum():
@@ -178,7 +199,7 @@ def plain(value: Any, names: dict[LoginId, str]) -> Any:
         case float():
             return "a time" if value > 1e9 else value
         case str():
-            return names.get(LoginId(value), value)
+            return names.get(value, value)
         case set() | frozenset() | Unordered():
             return sorted(repr(plain(one, names)) for one in value)
         case list() | tuple():
@@ -418,6 +439,63 @@ def of_logins(draw: Random) -> tuple[str, Operation]:
     return draw.choice(operations)
 
 
+def of_processes(draw: Random) -> tuple[str, Operation]:
+    number, other = draw.sample(range(3), 2)
+    users = draw.sample(USERS, draw.randint(1, 3))
+    most, login, state = draw.randrange(3), draw.randrange(2), draw.choice(list(LoginState))
+    chat, room, flag = draw.choice(CHATS), draw.choice(ROOMS), draw.random() < 0.5
+    event = OutboxRow(EventId(f"$event{draw.randrange(12)}"), room, draw.choice(USERS), {})
+    kind, ghost = draw.choice(("room", "m.direct")), draw.choice(GHOSTS)
+
+    def errands(side: Side) -> list[Errand]:
+        whom = draw_whom if flag else side.processes[other].id
+        return [Errand(whom, kind, room)]
+
+    draw_whom = draw.choice([*USERS, "nobody"])
+
+    async def join(side: Side) -> Any:
+        return await side.processes[number].join(draw_identity, 10.0, "here", "1 1", "0")
+
+    draw_identity = "us" if draw.random() < 0.9 else "them"
+
+    async def bury(side: Side) -> Any:
+        """Of a process whose beat was seen just now, or long ago."""
+        seen = await side.processes[number].beat()
+        dead = [each for each in seen if each.id == side.processes[other].id]
+        return [
+            await side.processes[number].bury(replace(each, beat=each.beat - most)) for each in dead
+        ]
+
+    async def reads(side: Side) -> Any:
+        process = side.processes[number]
+        first = await process.first_senders(ROOMS)
+        return await process.users_of(ROOMS), first, await process.weights(users)
+
+    operations: list[tuple[str, Operation]] = [
+        ("join", join),
+        ("join", join),
+        ("beat", lambda s: s.processes[number].beat()),
+        ("bury", bury),
+        ("leave", lambda s: s.processes[number].leave()),
+        ("take", lambda s: s.processes[number].take(most, 2, at_least_one=flag)),
+        ("take_new", lambda s: s.processes[number].take_new(users)),
+        ("give", lambda s: s.processes[number].give(users)),
+        ("held", lambda s: unordered(s.processes[number].held())),
+        ("loads", lambda s: s.processes[number].loads()),
+        ("reads", reads),
+        ("leave_errands", lambda s: s.processes[number].leave_errands(errands(s))),
+        ("take_errands", lambda s: s.processes[number].take_errands()),
+        ("out add", lambda s: s.outbox.add([event], errands(s) if flag else [])),
+        ("out finish", lambda s: s.outbox.finish(event, "dropped")),
+        ("set_state", lambda s: s.store.set_state(s.logins[login], state, "")),
+        ("reserve", lambda s: s.portals.reserve(s.key(login, chat), ContactId("c"), ghost)),
+        ("set_open", lambda s: s.portals.set_open(s.key(login, chat), room, Membership.JOIN)),
+        ("set_successor", lambda s: s.portals.set_successor(s.key(login, chat), room)),
+        ("add_management", lambda s: s.rooms.add_management(room, users[0])),
+    ]
+    return draw.choice(operations)
+
+
 class Unordered(list[Any]):
     """A result whose order means nothing."""
 
@@ -432,4 +510,5 @@ OPERATIONS_OF: dict[str, Callable[[Random], tuple[str, Operation]]] = {
     "direct": of_direct,
     "journals": of_journals,
     "logins": of_logins,
+    "processes": of_processes,
 }

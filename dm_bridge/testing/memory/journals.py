@@ -21,9 +21,12 @@ from dm_bridge.testing.memory.database import AccountEntry, MemoryDatabase
 class MemoryJournalStore(JournalStore):
     """A `JournalStore`, as one writer."""
 
-    def __init__(self, database: MemoryDatabase, writer: str | None = None) -> None:
+    def __init__(
+        self, database: MemoryDatabase, writer: str | None = None, *, is_instance: bool = False
+    ) -> None:
         self._memory = database
-        self._writer = writer or f"{database.instance}/0"
+        name = f"{database.instance}/0"
+        self._writer = writer or (f"instance {name}" if is_instance else name)
         self._cache: OrderedDict[UserId, Remembered] = OrderedDict()
 
     async def claim(self, account: UserId) -> Remembered:
@@ -31,11 +34,14 @@ class MemoryJournalStore(JournalStore):
             tables = self._memory.tables
             row = tables.accounts.get(account, AccountEntry())
             instance, separator, _ = row.writer.partition("/")
-            dead = (
-                bool(separator)
-                and row.writer.startswith("dm_bridge ")
-                and instance not in tables.connected
-            )
+            if row.writer.startswith("instance "):
+                dead = bool(separator) and instance[9:] not in tables.instances
+            else:
+                dead = (
+                    bool(separator)
+                    and row.writer.startswith("dm_bridge ")
+                    and instance not in tables.connected
+                )
             free = row.lease_until < tables.clock() or row.writer == self._writer
             if not free and not dead:
                 raise Busy(account)

@@ -18,7 +18,7 @@ from dm_bridge.store import inbox as real_inbox
 from dm_bridge.store import outbox as real_outbox
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import Delivered, InboxOutcome, InboxRow, InboxStore
-from dm_bridge.store.instances import Errand
+from dm_bridge.store.instances import CHANNEL, Errand
 from dm_bridge.store.outbox import OutboxRow, OutboxStore, _Change
 from dm_bridge.store.reasons import storable
 from dm_bridge.testing.memory.database import InboxEntry, MemoryDatabase, OutboxEntry
@@ -153,8 +153,6 @@ class MemoryOutboxStore(OutboxStore):
     async def add(
         self, rows: Sequence[OutboxRow], errands: Sequence[Errand] = ()
     ) -> list[OutboxRow]:
-        assert not errands, "there are no other processes to tell"
-
         def work() -> list[OutboxRow]:
             tables = self._memory.tables
             added = []
@@ -165,6 +163,10 @@ class MemoryOutboxStore(OutboxStore):
                         tables.number(), row.room, row.sender, real_outbox._encode(row.event), now
                     )
                     added.append(replace(row, received_at=now))
+            for errand in errands:
+                tables.errands[tables.number()] = errand
+            if errands:
+                tables.notify(CHANNEL)
             return added
 
         return await self._memory.run(work)

@@ -1,12 +1,14 @@
 """One simulated bridge process: the parts that `dm_bridge.app` wires, over links that can fail.
 
+This one is alone on its database, and has everybody; `sharing` makes one of several of it.
+
 The rule that must never break: everything between the links is the bridge's own code.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -27,11 +29,12 @@ from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.watchers import Watch
 from dm_bridge.direct import Source
 from dm_bridge.errors import BridgeError
-from dm_bridge.ids import GhostNamespace, PortalKey, RoomId, UserId
+from dm_bridge.ids import GhostNamespace, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.transactions import BadTransaction, PushedEvent, parse_transaction
 from dm_bridge.network.api import Network
+from dm_bridge.network.login import LoginDone
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.sealing import SealingKey
@@ -84,14 +87,16 @@ class SimulatedBridge(Generic[N]):
         self.life = life
         self.ready = False
         """Whether it listens for the homeserver."""
+        self.taking: set[asyncio.Task[int]] = set()
+        """Transactions that it is taking in."""
         self.clock = clock
         self.network = network
-        self._database = database
+        self.database = database
         self._bot = bot
         self._namespace = namespace
         session = fake_session(homeserver, wire)
-        client = Homeserver(homeserver.url, "main", session)
-        as_users = Homeserver(homeserver.url, "accounts", session)
+        client = Homeserver(homeserver.url, "main", session, refusal=self._refusal)
+        as_users = Homeserver(homeserver.url, "accounts", session, refusal=self._refusal)
         self.accounts = Accounts(as_users, homeserver.domain, lambda u: self.logins.may_act_for(u))
         self._accounts_available = settings.accounts
         self.inbox, self.outbox = MemoryInboxStore(database), MemoryOutboxStore(database)
@@ -102,7 +107,7 @@ class SimulatedBridge(Generic[N]):
             Documents(client, self.accounts, namespace.owns),
             database,
             direct,
-            MemoryJournalStore(database),
+            self._journals(database),
             self._never_keys,
             METRICS,
             wrote=lambda account: self.observation.wrote(account),
@@ -117,6 +122,7 @@ class SimulatedBridge(Generic[N]):
             self.keeper.last_seen,
             ObservationSettings(watch_accounts=0),
             clock=clock,
+            alone=self._is_alone,
         )
         self.portals = Portals(
             client,
@@ -126,7 +132,7 @@ class SimulatedBridge(Generic[N]):
             portal_store,
             direct,
             PortalSettings(bot, settings.auto_join, settings.mark_ghosts),
-            self._missed,
+            lambda rows: self._missed(rows),
             clock,
         )
         self.logins = Logins(
@@ -135,7 +141,7 @@ class SimulatedBridge(Generic[N]):
             self.inbox,
             KEY,
             self._tell,
-            self._wake_chats,
+            lambda chats: self._wake_chats(chats),
             lambda login: self.to_remote.resume(taker.waited_for(login)),
             METRICS,
             LoginMarks(self.keeper, self.portals),
@@ -158,6 +164,7 @@ class SimulatedBridge(Generic[N]):
             self.outbox,
             portal_store,
             DeliverySettings(status_events=settings.status_events),
+            lambda rooms: self._ours(rooms),
         )
         self.carrier = ToMatrix(
             client,
@@ -225,7 +232,7 @@ class SimulatedBridge(Generic[N]):
         await self.to_matrix.stop()
         await self.keeper.stop()
         await self.deliveries.stop()
-        await self._database.close()
+        await self.database.close()
         self.life.kill()
 
     # -- what the homeserver pushes
@@ -235,6 +242,8 @@ class SimulatedBridge(Generic[N]):
         if not self.ready or not self.life.alive:
             raise ConnectionError
         task = self.life.start(self._take(body))
+        self.taking.add(task)
+        task.add_done_callback(self.taking.discard)
         await asyncio.wait([task])
         if task.cancelled():
             raise ConnectionError
@@ -270,6 +279,28 @@ class SimulatedBridge(Generic[N]):
         return self._namespace.owns(event.sender) or (
             event.sender == self._bot and event.type != "m.room.member"
         )
+
+    # -- what is different where there are several processes
+
+    def _refusal(self) -> str | None:
+        return None
+
+    def _is_alone(self) -> bool:
+        return True
+
+    async def _ours(self, rooms: Collection[RoomId]) -> Collection[RoomId]:
+        return rooms
+
+    def _journals(self, database: MemoryDatabase) -> MemoryJournalStore:
+        return MemoryJournalStore(database)
+
+    def serves(self, user: UserId) -> bool:
+        """Whether it has the user, and may act for them."""
+        return True
+
+    async def log_in(self, user: UserId, network: NetworkName, done: LoginDone) -> None:
+        """The user's login has succeeded: keep it. Raises `BridgeError`."""
+        await self.logins.add(user, network, done)
 
     # -- wiring
 

@@ -13,14 +13,16 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dm_bridge.bridge.portal_life import marker
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID
-from dm_bridge.ids import ChatId, EventId, PortalKey, RoomId
+from dm_bridge.ids import ChatId, EventId, PortalKey, RoomId, UserId
 from dm_bridge.matrix.rooms import MARKER
 from dm_bridge.network.api import OutgoingMessage
+from dm_bridge.store.logins import LoginState
 from dm_bridge.store.portals import Membership, PortalState
 from dm_bridge.testing.fake_homeserver import DirectWrite
 from dm_bridge.testing.fake_network import POISON, Account, Stanza
-from dm_bridge.testing.fake_rooms import TOMBSTONE, Event, Json, Room
+from dm_bridge.testing.fake_rooms import CREATE, TOMBSTONE, Event, Json, Room
 from dm_bridge.testing.memory.database import OutboxEntry
 from dm_bridge.testing.simulator.world import NAMESPACE, Person, World
 
@@ -57,6 +59,7 @@ class Checks:
         self.tally = Tally()
         self._stanzas: dict[str, Stanza] = {}
         self._shown: Counter[str] = Counter()
+        self._shown_as: dict[str, EventId] = {}
         self._last_shown: dict[tuple[str, ChatId], int] = defaultdict(int)
         self._written: dict[str, _Written] = {}
         self._taken: Counter[str] = Counter()
@@ -64,12 +67,20 @@ class Checks:
         self._marked: dict[str, list[Room]] = defaultdict(list)
         self.delays: dict[tuple[str, str], float] = defaultdict(float)
         """Seconds that a message took at most, by account and contact."""
+        self._had_by_several: set[UserId] = set()
+        self._forgotten: set[str] = set()
+        """Messages that were there, and that a restored homeserver does not know any more."""
+        self._settled: set[str] = set()
+        """Messages whose authors may have been told what became of them, and may not find it any more."""
+        self._given_up: set[RoomId] = set()
+        """Rooms that the bridge had left for good, and that a restored homeserver has again."""
         self._people = {person.id: person for person in world.people}
         world.server.on_store.append(self._stored)
         world.server.on_take.append(self._took)
         world.homeserver.rooms.on_event.append(self._happened)
         world.homeserver.on_create.append(self._created)
         world.homeserver.on_direct.append(self._marked_direct)
+        world.on_restore.append(self._restored)
 
     def found(self, violation: str) -> None:
         """Something is wrong."""
@@ -82,6 +93,7 @@ class Checks:
         self._stanzas[stanza.body] = stanza
 
     def _happened(self, room: Room, event: Event) -> None:
+        self._had_by_one()
         say = self._world.dice.say
         content = event.content
         key = "" if event.state_key is None else f" [{event.state_key}]"
@@ -110,6 +122,7 @@ class Checks:
         if stanza.number < self._last_shown[owner, stanza.chat]:
             self.tally.misordered += 1
             self.found(f"{body} came into the room after what was written later")
+        self._shown_as[body] = event.id
         self._last_shown[owner, stanza.chat] = stanza.number
         self._took_so_long(owner, stanza.chat, event.at - stanza.at)
 
@@ -120,6 +133,7 @@ class Checks:
         raise AssertionError(f"nobody has a chat {stanza.chat}")
 
     def _took(self, account: Account, message: OutgoingMessage) -> None:
+        self._had_by_one()
         body = message.content.body
         self._world.dice.say(f"network: {account.address} to {message.chat}: {body}")
         written = self._written.get(body)
@@ -132,6 +146,8 @@ class Checks:
             self.tally.doubled += 1
             self.found(f"{body} was sent to the network twice")
         event = written.event
+        if body in self._forgotten:
+            return
         if event.number < self._last_taken[event.room] and not self._world.pusher.disordered:
             self.tally.misordered += 1
             self.found(f"{body} was sent to the network after what was written later")
@@ -143,14 +159,23 @@ class Checks:
         key = (account, chat)
         self.delays[key] = max(self.delays[key], seconds)
 
+    def _had_by_one(self) -> None:
+        """No two processes may act for the same user."""
+        bridges = self._world.sharing
+        for person in self._people if len(bridges) > 1 else ():
+            serving = [str(bridge.number) for bridge in bridges if bridge.serves(person)]
+            if len(serving) > 1 and person not in self._had_by_several:
+                self._had_by_several.add(person)
+                self.found(f"{person} is had by processes {' and '.join(serving)}")
+
     def _created(self, room: Room, creation: Json) -> None:
-        marker = creation.get(MARKER)
-        if not isinstance(marker, str):
+        made_for = creation.get(MARKER)
+        if not isinstance(made_for, str):
             return
-        for other in self._marked[marker]:
+        for other in self._marked[made_for]:
             if self._is_good(other):
                 self.found(f"{room.id} was made although {other.id} is there for the same chat")
-        self._marked[marker].append(room)
+        self._marked[made_for].append(room)
 
     def _is_good(self, room: Room) -> bool:
         """Whether a room could still be the room of its chat."""
@@ -173,14 +198,58 @@ class Checks:
             if not ours and (key, room) not in written:
                 self.found(f"the bridge took {room} of {key} out of the m.direct of {write.user}")
 
+    def _restored(self) -> None:
+        """The homeserver is as it was some time ago: what came after that is gone, and nobody's fault."""
+        rooms = self._world.homeserver.rooms.rooms
+        there = {event.id for room in rooms.values() for event in room.events}
+        for body, written in self._written.items():
+            row = self._world.tables.outbox.get(written.event.id)
+            if written.event.id not in there:
+                self._forgotten.add(body)
+            elif row is not None and row.state != "waiting":
+                self._settled.add(body)
+        self._last_shown.clear()
+        for body, event in list(self._shown_as.items()):
+            stanza = self._stanzas[body]
+            if event in there:
+                key = (self._owner(stanza), stanza.chat)
+                self._last_shown[key] = max(self._last_shown[key], stanza.number)
+            else:
+                del self._shown_as[body]
+                self._shown[body] = 0
+                self._forgotten.add(body)
+        portals = self._world.tables.portals.values()
+        looked_for = {marker(row.key) for row in portals if row.state is PortalState.CREATING}
+        self._given_up |= rooms.keys() - {row.room for row in portals}
+        self._given_up |= {  # or will, because of something that was taken in and is forgotten
+            row.room
+            for event, row in self._world.tables.outbox.items()
+            if row.state == "waiting" and event not in there and b'"state_key"' in row.event
+        }
+        self._given_up -= {
+            room.id for room in rooms.values() if room.content(CREATE).get(MARKER) in looked_for
+        }
+        for made in self._marked.values():
+            made[:] = [
+                rooms[room.id]
+                for room in made
+                if room.id in rooms and room.id not in self._given_up
+            ]
+
     # -- at rest
 
     def unfinished(self) -> list[str]:
         """What still has to happen before everything is at rest."""
-        world, bridge = self._world, self._world.bridge
-        if bridge is None or not bridge.ready:
+        world = self._world
+        if len(world.bridges) < world.wanted or not all(each.ready for each in world.bridges):
             return ["no bridge"]
-        left = [f"{name}: {count}" for name, count in bridge.remembered.items() if count]
+        left = [
+            f"{name}: {count}"
+            for bridge in world.bridges
+            for name, count in bridge.remembered.items()
+            if count
+        ]
+        left += unshared(world)
         if not world.pusher.idle:
             left.append("events to be pushed")
         left += [f"{body} waits" for body in self._waiting()]
@@ -207,7 +276,7 @@ class Checks:
             self._is_marked(person)
 
     def _was_shown(self, body: str, stanza: Stanza) -> None:
-        if self._shown[body]:
+        if self._shown[body] or body in self._forgotten:
             return
         rows = [
             row
@@ -224,6 +293,8 @@ class Checks:
         self.found(f"{body} of {stanza.chat} never came into a room: {states or 'not accepted'}")
 
     def _was_taken(self, body: str, written: _Written) -> None:
+        if body in self._forgotten:
+            return
         event, taken = written.event, self._taken[body]
         row = self._world.tables.outbox.get(event.id)
         room = self._world.homeserver.rooms.rooms[event.room]
@@ -232,7 +303,7 @@ class Checks:
                 self.tally.lost += 1
                 self.found(f"{body} in {event.room} was never accepted")
             return
-        told = self._was_told(room, event.id)
+        told = body in self._settled or self._was_told(room, event.id)
         fine = {
             "delivered": taken == 1,
             "failed": taken == 0 and told,
@@ -274,7 +345,7 @@ class Checks:
         rooms = [
             room
             for room in self._world.rooms_of(person, person.contacts[number])
-            if room.id not in self._world.tables.former
+            if room.id not in self._world.tables.former and room.id not in self._given_up
         ]
         if len(rooms) > 1:
             names = ", ".join(room.id for room in rooms)
@@ -290,7 +361,8 @@ class Checks:
         for key, row in world.tables.portals.items():
             if not self._is_theirs(person, key) or row.room is None:
                 continue
-            here = world.homeserver.rooms.rooms[row.room].membership(person.id) == "join"
+            room = world.homeserver.rooms.rooms.get(row.room)
+            here = room is not None and room.membership(person.id) == "join"
             wanted = row.state is PortalState.OPEN and row.membership is Membership.JOIN
             decided = (person.id, row.ghost) in world.unmarked or row.crowded
             if here and wanted and not decided and row.room not in document.get(row.ghost, []):
@@ -304,6 +376,29 @@ def _entries(document: Json) -> Iterator[tuple[str, str]]:
     for key, rooms in document.items():
         if isinstance(rooms, list):
             yield from ((key, room) for room in rooms)
+
+
+def unshared(world: World) -> Iterator[str]:
+    """What is not as it should be between several processes: who has whom, evenly, and what is left for others."""
+    bridges = {bridge.database.instance: bridge for bridge in world.sharing}
+    if not bridges:
+        return
+    loads = dict.fromkeys(bridges, 0)
+    for user, share in world.tables.shares.items():
+        having = [name for name, bridge in bridges.items() if bridge.shares.holds(user)]
+        if having != [share.holder]:
+            yield f"{user} is had by {having}, and recorded for {share.holder}"
+        elif having:
+            logins = world.tables.logins.values()
+            loads[having[0]] += sum(
+                row.owner == user and row.state is not LoginState.LOGGED_OUT for row in logins
+            )
+    if max(loads.values()) - min(loads.values()) > 1:
+        yield f"uneven: {sorted(loads.items())}"
+    if gone := world.tables.instances.keys() - bridges.keys():
+        yield f"not noticed to be gone: {sorted(gone)}"
+    for errand in world.tables.errands.values():
+        yield f"errand: {errand.kind} of {errand.for_whom}"
 
 
 async def rest(checks: Checks, patience: float) -> bool:

@@ -19,7 +19,7 @@ from dm_bridge.testing.simulator.world import World
 
 
 @contextmanager
-def _set(what: object, **values: object) -> Iterator[None]:
+def set_for_a_while(what: object, **values: object) -> Iterator[None]:
     for name, value in values.items():
         setattr(what, name, value)
     try:
@@ -29,11 +29,11 @@ def _set(what: object, **values: object) -> Iterator[None]:
             setattr(what, name, False if value is True else 0.0)
 
 
-def _for_a_while(longest: float, where: Callable[[World], object], **values: object) -> Doing:
+def for_a_while(longest: float, where: Callable[[World], object], **values: object) -> Doing:
     """A fault that is set for up to ``longest`` seconds."""
 
     async def doing(world: World, act: Act) -> None:
-        with _set(where(world), **values):
+        with set_for_a_while(where(world), **values):
             await asyncio.sleep(1.0 + act.size * longest)
 
     return doing
@@ -58,7 +58,10 @@ def _network(world: World) -> object:
 async def homeserver_restarts(world: World, act: Act) -> None:
     """The homeserver is away for some seconds, and has forgotten its transactions."""
     world.dice.inject("5 homeserver restarted")
-    with _set(world.homeserver_faults, down=True), _set(world.pusher, down=True):
+    with (
+        set_for_a_while(world.homeserver_faults, down=True),
+        set_for_a_while(world.pusher, down=True),
+    ):
         await asyncio.sleep(1.0 + act.size * 30)
     world.homeserver.restart()
 
@@ -66,7 +69,10 @@ async def homeserver_restarts(world: World, act: Act) -> None:
 async def homeserver_away_for_long(world: World, act: Act) -> None:
     """The homeserver is away for longer than it remembers transactions."""
     world.dice.inject("4 homeserver down longer than its cache")
-    with _set(world.homeserver_faults, down=True), _set(world.pusher, down=True):
+    with (
+        set_for_a_while(world.homeserver_faults, down=True),
+        set_for_a_while(world.pusher, down=True),
+    ):
         await asyncio.sleep(1900 + act.size * 1800)
     world.homeserver.restart()
 
@@ -111,7 +117,7 @@ async def stream_drops(world: World, act: Act) -> None:
 
 async def stream_drops_for_good(world: World, act: Act) -> None:
     """A stream breaks, and cannot be resumed."""
-    with _set(world.server, resumes=False):
+    with set_for_a_while(world.server, resumes=False):
         _drop(world, act, "26 resume refused")
         await asyncio.sleep(5 + act.size * 20)
     world.server.resumes = True
@@ -127,7 +133,7 @@ def _drop(world: World, act: Act, what: str) -> None:
 async def network_goes_away(world: World, act: Act) -> None:
     """The network is away; all streams break, and all come back at once."""
     world.dice.inject("32 network away, everybody reconnects")
-    with _set(world.server, down=True):
+    with set_for_a_while(world.server, down=True):
         for account in world.server.accounts.values():
             if account.stream is not None:
                 account.stream.drop()
@@ -167,32 +173,32 @@ async def poison(world: World, act: Act) -> None:
 
 
 FAULTS: dict[str, Callable[[World, Act], Coroutine[Any, Any, None]]] = {
-    "homeserver errs": _for_a_while(40, _homeserver, refused=0.3, done_then_error=0.2),
-    "homeserver behind a dead gateway": _for_a_while(90, _homeserver, gateway=True),
-    "homeserver limits": _for_a_while(30, _homeserver, limited=0.2),
-    "homeserver falls silent": _for_a_while(20, _homeserver, done_then_silent=0.1),
-    "connections break": _for_a_while(40, _homeserver, broken=0.3),
+    "homeserver errs": for_a_while(40, _homeserver, refused=0.3, done_then_error=0.2),
+    "homeserver behind a dead gateway": for_a_while(90, _homeserver, gateway=True),
+    "homeserver limits": for_a_while(30, _homeserver, limited=0.2),
+    "homeserver falls silent": for_a_while(20, _homeserver, done_then_silent=0.1),
+    "connections break": for_a_while(40, _homeserver, broken=0.3),
     "homeserver restarts": homeserver_restarts,
     "homeserver away for long": homeserver_away_for_long,
     "one room fails": one_room_fails,
-    "answers to transactions are lost": _for_a_while(60, _pushes, answer_lost=0.5),
-    "transactions come twice at once": _for_a_while(60, _pushes, concurrent=0.5),
-    "events come again": _for_a_while(60, _pushes, again=0.5),
-    "transaction ids come again": _for_a_while(60, _pushes, reused_id=0.5),
-    "events come out of order": _for_a_while(60, _pushes, out_of_order=0.5),
+    "answers to transactions are lost": for_a_while(60, _pushes, answer_lost=0.5),
+    "transactions come twice at once": for_a_while(60, _pushes, concurrent=0.5),
+    "events come again": for_a_while(60, _pushes, again=0.5),
+    "transaction ids come again": for_a_while(60, _pushes, reused_id=0.5),
+    "events come out of order": for_a_while(60, _pushes, out_of_order=0.5),
     "bridge is killed": bridge_is_killed,
     "bridge is stopped": bridge_is_stopped,
-    "database down": _for_a_while(60, _database, down=True),
-    "commits are lost": _for_a_while(30, _database, commit_lost=0.1),
-    "database conflicts": _for_a_while(30, _database, conflict=0.1),
-    "database is slow": _for_a_while(30, _database, slow=0.1),
+    "database down": for_a_while(60, _database, down=True),
+    "commits are lost": for_a_while(30, _database, commit_lost=0.1),
+    "database conflicts": for_a_while(30, _database, conflict=0.1),
+    "database is slow": for_a_while(30, _database, slow=0.1),
     "clock jumps": clock_jumps,
     "stream drops": stream_drops,
     "stream drops for good": stream_drops_for_good,
     "network goes away": network_goes_away,
-    "network answers are lost": _for_a_while(60, _network, answer_lost=0.2),
-    "network fails": _for_a_while(60, _network, before=0.3),
-    "network is slow": _for_a_while(60, _network, slow=0.2),
+    "network answers are lost": for_a_while(60, _network, answer_lost=0.2),
+    "network fails": for_a_while(60, _network, before=0.3),
+    "network is slow": for_a_while(60, _network, slow=0.2),
     "password changes": password_changes,
     "contact refuses": contact_refuses,
     "poison": poison,

@@ -20,8 +20,10 @@ from dm_bridge.testing.dice import Dice
 from dm_bridge.testing.life import task_factory
 from dm_bridge.testing.simulator.checks import Checks, Tally, rest
 from dm_bridge.testing.simulator.faults import FAULTS
+from dm_bridge.testing.simulator.faults_of_many import FAULTS_OF_MANY, HARMLESS
 from dm_bridge.testing.simulator.people import DOINGS, Act
-from dm_bridge.testing.simulator.plan import Plan, plan
+from dm_bridge.testing.simulator.plan import ONE, Plan, plan
+from dm_bridge.testing.simulator.restoring import RESTORING
 from dm_bridge.testing.simulator.world import World
 from dm_bridge.testing.virtual_time import Stuck, VirtualLoop, run_virtually
 
@@ -29,6 +31,9 @@ PATIENCE = 7200.0
 """Seconds within which everything comes to rest after the last fault."""
 PROMPT = 30.0
 """Seconds within which a message arrives while only another room is in trouble."""
+
+ALL = {**DOINGS, **FAULTS, **FAULTS_OF_MANY, **RESTORING}
+_NOBODY_ELSE_NOTICES = {"one room fails", *HARMLESS}
 
 Sabotage = Callable[[World], None]
 """Breaks a new bridge, to see whether that is found."""
@@ -39,6 +44,7 @@ class Result:
     """``violations``: none if all was well. ``lasted``: seconds of virtual time."""
 
     seed: int
+    kind: str
     violations: tuple[str, ...]
     trace: tuple[str, ...]
     injected: Counter[str] = field(default_factory=Counter)
@@ -47,17 +53,18 @@ class Result:
     processes: int = 0
 
 
-def play(seed: int, chosen: Plan | None = None) -> Result:
+def play(seed: int, kind: str = ONE, chosen: Plan | None = None) -> Result:
     """The history of a seed, or of a plan of one's own, with the chance of that seed."""
+    chosen = chosen or plan(seed, kind)
     loop = VirtualLoop()
     loop.set_task_factory(cast(Any, task_factory))
     state = random.getstate()
-    random.seed(f"bridge {seed}")
-    dice = Dice(f"dice {seed}", loop.time)
+    random.seed(f"bridge {chosen.name}")
+    dice = Dice(f"dice {chosen.name}", loop.time)
     try:
-        return run_virtually(_play(chosen or plan(seed), dice), loop)
+        return run_virtually(_play(chosen, dice), loop)
     except Stuck as error:
-        return Result(seed, (str(error),), tuple(dice.trace), dice.injected)
+        return Result(seed, kind, (str(error),), tuple(dice.trace), dice.injected)
     finally:
         random.setstate(state)
 
@@ -67,7 +74,8 @@ async def _play(chosen: Plan, dice: Dice) -> Result:
     checks = Checks(world)
     with _hearing(world):
         world.start(world.pusher.run())
-        world.launch()
+        for _ in range(world.wanted):
+            world.launch()
         for person in world.people:
             await world.log_in(person)
             world.follow_invites(person)
@@ -76,15 +84,16 @@ async def _play(chosen: Plan, dice: Dice) -> Result:
         for act in chosen.acts:
             await asyncio.sleep(max(0.0, began + act.at - world.now))
             dice.say(f"act: {act.kind} {act.person} {act.contact}")
-            acts.append(world.start((DOINGS.get(act.kind) or FAULTS[act.kind])(world, act)))
+            acts.append(world.start(ALL[act.kind](world, act)))
         if acts:
             await asyncio.wait(acts)
         for sweep in (True, False):
             if not await rest(checks, PATIENCE):
                 checks.found(f"no rest: {', '.join(checks.unfinished()[:8])}")
                 break
-            if sweep and world.bridge is not None:
-                world.bridge.sweep()
+            if sweep:
+                for bridge in world.bridges:
+                    bridge.sweep()
                 await asyncio.sleep(1.0)
         else:
             checks.at_rest()
@@ -94,6 +103,7 @@ async def _play(chosen: Plan, dice: Dice) -> Result:
         await world.end()
     return Result(
         chosen.seed,
+        chosen.kind,
         tuple(checks.violations),
         tuple(dice.trace),
         dice.injected,
@@ -105,7 +115,7 @@ async def _play(chosen: Plan, dice: Dice) -> Result:
 
 def _was_prompt(acts: tuple[Act, ...], world: World, checks: Checks) -> None:
     """Where the only trouble was that of single rooms, nobody else had to wait."""
-    if any(act.kind in FAULTS and act.kind != "one room fails" for act in acts):
+    if any(act.kind not in DOINGS and act.kind not in _NOBODY_ELSE_NOTICES for act in acts):
         return
     troubled = {
         (world.people[act.person].account.address, world.people[act.person].contacts[act.contact])

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import unquote
 
 import aiohttp
@@ -64,6 +65,57 @@ class NetworkFaults:
     slow: float = 0.0
 
 
+class NoticeFaults:
+    """What becomes of notices of the database. ``lost``, ``doubled``: how likely. ``deaf``: who hears none."""
+
+    def __init__(self, dice: Dice) -> None:
+        self._dice = dice
+        self.lost = 0.0
+        self.doubled = 0.0
+        self.deaf: set[str] = set()
+
+    def hears(self, instance: str) -> int:
+        """How often a process hears a notice."""
+        if instance in self.deaf:
+            self._dice.inject("22 LISTEN connection dead")
+            return 0
+        if self._dice.chance(self.lost):
+            self._dice.inject("23 NOTIFY lost")
+            return 0
+        if self._dice.chance(self.doubled):
+            self._dice.inject("23 NOTIFY doubled")
+            return 2
+        return 1
+
+
+class _Call:
+    """A call that is on its way: it arrives once, whether or not who made it goes on."""
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self.at = 0.0
+        self._work = work
+        self._arrived = False
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def arrive(self) -> Any:
+        """Have it done, unless it was; its result. Raises what it raised."""
+        self.arrive_alone()
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def arrive_alone(self) -> None:
+        """The same, where nobody waits for the result."""
+        if self._arrived:
+            return
+        self._arrived = True
+        try:
+            self._result = self._work()
+        except Exception as error:
+            self._error = error
+
+
 class _Way:
     """How calls of one process get to a server."""
 
@@ -71,19 +123,33 @@ class _Way:
         self._life = life
         self._dice = dice
         self._distance = distance
+        self._calls: dict[_Call, None] = {}
+        life.on_freeze.append(self._frozen)
+
+    def _frozen(self) -> None:
+        """What is on its way arrives, although who made it stands still."""
+        loop = asyncio.get_running_loop()
+        for call in self._calls:
+            loop.call_at(call.at, call.arrive_alone, context=Context())
 
     async def _go(self, work: Callable[[], T], delay: float = 0.0) -> T:
         """Get there, and have ``work`` done."""
         self._life.step()
+        call = _Call(work)
+        seconds = delay + self._dice.between(0.0, self._distance)
+        call.at = asyncio.get_running_loop().time() + seconds
+        self._calls[call] = None
         try:
-            await asyncio.sleep(delay + self._dice.between(0.0, self._distance))
+            await asyncio.sleep(seconds)
         except asyncio.CancelledError:
             if self._dice.chance(0.5):
-                work()  # it was on its way
+                call.arrive_alone()  # it was on its way
             raise
+        finally:
+            del self._calls[call]
         if not self._life.alive:
             raise asyncio.CancelledError
-        result = work()
+        result: T = call.arrive()
         self._life.step()
         return result
 
@@ -94,11 +160,12 @@ class _Way:
 
 
 class DatabaseLink(_Way):
-    """A `dm_bridge.testing.memory.database.Link`."""
+    """A `dm_bridge.testing.memory.database.Link`. ``cut``: this process alone does not reach the database."""
 
     def __init__(self, life: Life, dice: Dice, faults: DatabaseFaults) -> None:
         super().__init__(life, dice, DATABASE)
         self._faults = faults
+        self.cut = False
 
     async def statement(self, work: Callable[[], T]) -> T:
         faults, dice = self._faults, self._dice
@@ -106,6 +173,9 @@ class DatabaseLink(_Way):
             await self._go(lambda: None)
             dice.inject("17 database down")
             raise _trouble("connection refused")
+        if self.cut:
+            await self._go(lambda: None)
+            raise _trouble("no route to host")
         if dice.chance(faults.conflict):
             await self._go(lambda: None)
             dice.inject("19 serialization failure, deadlock, read-only")
@@ -122,7 +192,7 @@ class DatabaseLink(_Way):
 
     async def commit(self, take_back: Callable[[], None]) -> None:
         faults, dice = self._faults, self._dice
-        if faults.down or dice.chance(faults.commit_lost + faults.conflict):
+        if faults.down or self.cut or dice.chance(faults.commit_lost + faults.conflict):
             dice.inject("18 connection lost at COMMIT")
             if dice.chance(0.5):
                 take_back()

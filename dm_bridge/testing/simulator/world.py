@@ -6,9 +6,12 @@ The rule that must never break: what outlives a process is here, and nothing els
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.errors import BridgeError
@@ -29,23 +32,37 @@ from dm_bridge.testing.simulator.links import (
     HomeserverWire,
     NetworkFaults,
     NetworkLine,
+    NoticeFaults,
 )
+from dm_bridge.testing.simulator.sharing import SharingBridge, machine
 from dm_bridge.testing.virtual_time import WallClock
 
+FAR = 3
+"""Entries by which a restored m.direct must differ from the last, for nobody to take it for a user's edit."""
 DOMAIN = "example.org"
 BOT = UserId(f"@dmbot:{DOMAIN}")
 NAMESPACE = GhostNamespace("_dm_", DOMAIN)
 RESTART = 2.0
+MOST_PROCESSES = 3
+BALANCER_PATIENCE = 10.0
+"""Seconds after which the balancer gives a transaction up that a process does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a history begins with. ``contacts``: how many each user has."""
+    """What a history begins with. ``contacts``: how many each user has.
+
+    ``processes``: how many share the users; 0 for one alone. ``lease``: theirs, in seconds. ``one_machine``:
+    whether they see each other end.
+    """
 
     users: int = 1
     contacts: int = 2
     archives: bool = True
     settings: Settings = field(default_factory=Settings)
+    processes: int = 0
+    lease: float = 30.0
+    one_machine: bool = False
 
 
 @dataclass(slots=True)
@@ -59,7 +76,7 @@ class Person:
 
 
 class World:
-    """``bridges``: the processes that run, one for now; all of them share ``tables``."""
+    """``bridges``: the processes that run; all of them share ``tables``. ``wanted``: how many there should be."""
 
     def __init__(self, dice: Dice, setup: Setup) -> None:
         loop = asyncio.get_running_loop()
@@ -80,6 +97,10 @@ class World:
         self.database_faults = DatabaseFaults()
         self.homeserver_faults = HomeserverFaults()
         self.network_faults = NetworkFaults()
+        self.notice_faults = NoticeFaults(dice)
+        self.tables.hears = self.notice_faults.hears
+        self.wanted = setup.processes or 1
+        self._context = copy_context()
         self.bridges: list[SimulatedBridge[FakeNetwork]] = []
         self.machine_clock = WallClock(loop.time)
         self.processes = 0
@@ -90,6 +111,10 @@ class World:
         self.added: set[tuple[UserId, str]] = set()
         """Rooms that clients of users put in."""
         self.stale_writes = 0
+        self.backed_up = False
+        """Whether there is a backup that will be restored."""
+        self.on_restore: list[Callable[[], None]] = []
+        """Told when the homeserver is again as it was some time ago."""
         self._numbers = 0
         self._tasks: list[asyncio.Task[Any]] = []
         self.people = [self._person(number) for number in range(setup.users)]
@@ -123,7 +148,9 @@ class World:
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run something of the world's own."""
-        task = asyncio.create_task(self._watched(work))
+        # Else a world's task would belong to the process by whose doing it begins; in old seeds it does.
+        context = self._context if self.setup.processes else None
+        task = asyncio.create_task(self._watched(work), context=context)
         task.add_done_callback(lambda _: work.close())  # it may not have begun
         self._tasks.append(task)
         return task
@@ -142,8 +169,15 @@ class World:
 
     @property
     def bridge(self) -> SimulatedBridge[FakeNetwork] | None:
-        """The process that runs, or None."""
-        return next((bridge for bridge in self.bridges if bridge.life.alive), None)
+        """A process that runs, any one if there are several; or None."""
+        if len(self.bridges) > 1:
+            return self.dice.draw.choice(self.bridges)
+        return next(iter(self.bridges), None)
+
+    @property
+    def sharing(self) -> list[SharingBridge]:
+        """The processes that run, where there may be several."""
+        return [bridge for bridge in self.bridges if isinstance(bridge, SharingBridge)]
 
     def launch(self) -> SimulatedBridge[FakeNetwork]:
         """Start a process."""
@@ -155,7 +189,7 @@ class World:
         )
         line = NetworkLine(life, self.dice, self.network_faults, archives=self.server.archives)
         network = FakeNetwork(self.server, line)
-        bridge = SimulatedBridge(
+        parts = (
             life,
             self.machine_clock,
             self.homeserver,
@@ -166,11 +200,23 @@ class World:
             NAMESPACE,
             self.setup.settings,
         )
+        bridge = SimulatedBridge(*parts) if not self.setup.processes else self._sharing(parts)
         life.on_death = lambda: self._died(bridge, name)
         self.bridges.append(bridge)
         self.dice.say(f"bridge: process {self.processes} starts")
         life.start(self._begin(bridge))
         return bridge
+
+    def _sharing(self, parts: tuple[Any, ...]) -> SharingBridge:
+        number = self.processes
+        place = "here" if self.setup.one_machine else f"machine {number}"
+
+        def running() -> list[int]:
+            return [each.number for each in self.sharing]
+
+        return SharingBridge(
+            *parts, number=number, lease=self.setup.lease, machine=machine(place, number, running)
+        )
 
     async def _begin(self, bridge: SimulatedBridge[FakeNetwork]) -> None:
         try:
@@ -178,35 +224,52 @@ class World:
         except BridgeError as error:
             self.dice.say(f"bridge: cannot start ({error})")
             bridge.life.kill()
+        else:
+            if self.setup.processes:
+                bridge.life.kill()
 
     def _died(self, bridge: SimulatedBridge[FakeNetwork], name: str) -> None:
         self.dice.say(f"bridge: {name} is gone")
         self.bridges.remove(bridge)
-        self.tables.connected.discard(name)
+        self.tables.disconnect(name)
         for account in self.server.accounts.values():
             if account.stream is not None and account.stream.network is bridge.network:
                 account.stream = None
-            account.broken = None
-        if not self.bridges:
-            asyncio.get_running_loop().call_later(RESTART, self._restart)
+            if account.broken is not None and account.broken.network is bridge.network:
+                account.broken = None
+        if len(self.bridges) < self.wanted:
+            wait = RESTART
+            if self.bridges and self.dice.chance(0.5):
+                wait = self.dice.between(RESTART, 60.0)  # its machine is gone, too
+            loop = asyncio.get_running_loop()
+            loop.call_later(wait, self._restart, context=self._context)
 
     def _restart(self) -> None:
-        if not self.bridges:
+        if len(self.bridges) < self.wanted:
             self.launch()
 
     async def _receive(self, transaction: str, body: bytes) -> int:
-        bridge = self.bridge
-        if bridge is None:
+        if not self.setup.processes:
+            bridge = self.bridge
+            if bridge is None:
+                raise ConnectionError
+            return await bridge.receive(transaction, body)
+        ready = [bridge for bridge in self.bridges if bridge.ready]
+        if not ready:
             raise ConnectionError
-        return await bridge.receive(transaction, body)
+        try:
+            async with asyncio.timeout(BALANCER_PATIENCE):
+                return await self.dice.draw.choice(ready).receive(transaction, body)
+        except TimeoutError:
+            raise ConnectionError from None
 
     async def log_in(self, person: Person) -> None:
         """A user logs in, and again, until the bridge says that they are."""
         while True:
-            bridge = self.bridge
+            bridge = self._serving(person)
             if bridge is not None and bridge.ready:
                 done = bridge.network.login_of(person.account)
-                task = bridge.life.start(bridge.logins.add(person.id, FAKE, done))
+                task = bridge.life.start(bridge.log_in(person.id, FAKE, done))
                 await asyncio.wait([task])
                 error = None if task.cancelled() else task.exception()
                 if isinstance(error, BridgeError):
@@ -214,6 +277,12 @@ class World:
                 elif self.is_logged_in(person):
                     return
             await asyncio.sleep(1.0)
+
+    def _serving(self, person: Person) -> SimulatedBridge[FakeNetwork] | None:
+        """The process that has a person; any one when nobody knows them."""
+        if self.setup.processes and person.id in self.tables.shares:
+            return next((each for each in self.bridges if each.serves(person.id)), None)
+        return self.bridge
 
     def is_logged_in(self, person: Person) -> bool:
         """Whether the login of a person is recorded, and connected with the password of now."""
@@ -231,6 +300,35 @@ class World:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- the homeserver
+
+    def backup(self) -> Callable[[], None]:
+        """A backup of the homeserver; what this returns puts it back."""
+        kept, pushes = self.homeserver.backup(), self.pusher.backup()
+
+        def restore() -> None:
+            for person in self.people:
+                self._forget_marks(person, kept.documents.get(person.id, {}))
+            self.homeserver.restore(kept)
+            self.pusher.restore(pushes)
+            for tell in self.on_restore:
+                tell()
+            for person in self.people:  # their clients see again what they were invited to
+                for room in kept.rooms.values():
+                    if room.membership(person.id) == "invite":
+                        self.start(self._accept(person, room.id))
+
+        return restore
+
+    def _forget_marks(self, person: Person, restored: dict[str, Any]) -> None:
+        """A document that lacks few of the entries that the bridge knows looks as if its user had edited it."""
+        account = self.tables.accounts.get(person.id)
+        head = orjson.loads((account and account.head) or b"{}")
+        for known in (head, self.homeserver.documents.get(person.id, {})):
+            lost = _pairs(known) - _pairs(restored)
+            if len(_pairs(known) ^ _pairs(restored)) < FAR:
+                self.unmarked |= {(person.id, key) for key, _ in lost}
 
     # -- rooms
 
@@ -259,3 +357,7 @@ class World:
     async def _accept(self, person: Person, room: RoomId) -> None:
         await asyncio.sleep(self.dice.between(0.2, 30.0))
         self.homeserver.rooms.join(room, person.id)
+
+
+def _pairs(document: dict[str, Any]) -> set[tuple[UserId, str]]:
+    return {(UserId(key), room) for key, rooms in document.items() for room in rooms}
