@@ -26,6 +26,7 @@ class Ghosts:
         self._store = store
         self.namespace = namespace
         self._busy: dict[UserId, asyncio.Lock] = {}
+        self._revivals = 0
 
     def user_id(self, network: NetworkName, contact: ContactId) -> UserId:
         """The ghost's user id."""
@@ -52,11 +53,14 @@ class Ghosts:
 
     async def act(self, user: UserId, work: Callable[[], Awaitable[None]]) -> None:
         """Do ``work`` as a ghost; again, when that is refused because the homeserver has forgotten the ghost."""
+        before = self._revivals
         try:
             await work()
         except HomeserverError as error:
-            if error.status != 403 or not await self.revived(user):
+            if error.status != 403:
                 raise
+            if not await self.revived(user) and before == self._revivals:
+                raise  # nor has another chat of the same contact done it meanwhile
             await work()
 
     async def revived(self, user: UserId) -> bool:
@@ -66,6 +70,7 @@ class Ghosts:
         """
         if not await ghosts.register(self._homeserver, user):
             return False
+        self._revivals += 1
         contact = await self.contact(user)
         if contact is not None:
             row = await self._store.ghost(*contact, user)
