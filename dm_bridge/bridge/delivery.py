@@ -120,7 +120,10 @@ class Deliveries:
         )
         what = "was not delivered." if certain else "may not have been delivered."
         event = await self._reply(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
-        await self._put_verdict(row, portal, event)
+        if row.verdict is not None and row.verdict != event:
+            await self._take_back(row.room, row.verdict, portal.ghost)
+        if event != row.verdict:
+            await self._outbox.set_notices(row, notice=row.notice, verdict=event)
         await self._status(row, portal, fate, sentence)
         return replace(row, verdict=event)
 
@@ -133,19 +136,11 @@ class Deliveries:
         event = await self._reply(
             row, portal, "sent back", f"⚠ Your message was not delivered. {sentence}"
         )
-        await self._put_verdict(row, portal, event)
-        await self._outbox.sent_back(row, portal.key, remote, reason)
-        await self._status(row, portal, Fate.FAILED, sentence)
-        return event
-
-    async def _put_verdict(
-        self, row: OutboxRow, portal: PortalRow | OpenPortal, event: EventId | None
-    ) -> None:
-        """``event`` says from now on that the message was not delivered, in place of an earlier one."""
         if row.verdict is not None and row.verdict != event:
             await self._take_back(row.room, row.verdict, portal.ghost)
-        if event != row.verdict:
-            await self._outbox.set_notices(row, notice=row.notice, verdict=event)
+        await self._outbox.sent_back(replace(row, verdict=event), portal.key, remote, reason)
+        await self._status(row, portal, Fate.FAILED, sentence)
+        return event
 
     def answered(self, row: OutboxRow, *, readable: bool) -> None:
         """The message was for the bot."""

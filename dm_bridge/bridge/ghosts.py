@@ -57,10 +57,8 @@ class Ghosts:
         except HomeserverError as error:
             if error.status != 403:
                 raise
-            if not await self.revived(
-                user
-            ):  # or somebody else has just done that, maybe without an answer
-                await self._name(user)
+            if not await self.revived(user):
+                await self._name(user)  # who else revived it may not have come to that
             await work()
 
     async def revived(self, user: UserId) -> bool:

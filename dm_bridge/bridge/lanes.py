@@ -78,12 +78,13 @@ class Lanes(Generic[K]):
         self._running = True
 
     def resume(self, keys: Collection[K]) -> None:
-        """Those of these keys that pause after trouble may try again: it is over, as far as anybody knows."""
+        """Those of these keys that pause after trouble, or are about to, may try again: it is over, it seems."""
         for key in keys:
             if key in self._paused:
                 self._paused.pop(key)[0].cancel()
                 self.wake(key)
-        self._woken.update(self._telling.intersection(keys))
+            elif key in self._tasks:
+                self._woken.add(key)
 
     @property
     def pausing(self) -> int:

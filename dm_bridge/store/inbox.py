@@ -24,6 +24,7 @@ from dm_bridge.ids import (
     RemoteId,
     UserId,
     digest_id,
+    message_id,
 )
 from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
 from dm_bridge.store.database import Connection, Database
@@ -293,8 +294,11 @@ def failure_row_id(message: RemoteId) -> str:
 
 
 async def forget_failures(connection: Connection, sent: Iterable[asyncpg.Record]) -> None:
-    """What is sent again may fail again. ``sent``: rows with ``login_id``, ``chat_id`` and ``remote_id``."""
-    rows = [row for row in sent if row["remote_id"] is not None]
+    """What is sent again may fail again. ``sent``: rows of the outbox.
+
+    Of one whose outcome was not known, the network may have spoken under the id with which it was sent.
+    """
+    rows = [row for row in sent if row["login_id"] is not None]
     await connection.execute(
         """
         DELETE FROM inbox USING unnest($1::text[], $2::text[], $3::text[]) AS f (login, chat, failure)
@@ -302,7 +306,7 @@ async def forget_failures(connection: Connection, sent: Iterable[asyncpg.Record]
         """,
         [row["login_id"] for row in rows],
         [row["chat_id"] for row in rows],
-        [failure_row_id(row["remote_id"]) for row in rows],
+        [failure_row_id(row["remote_id"] or message_id(row["event_id"])) for row in rows],
     )
 
 

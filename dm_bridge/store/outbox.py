@@ -249,20 +249,22 @@ class OutboxStore:
     ) -> None:
         """The network took the message as ``remote``, and did not deliver it: it can be tried again.
 
-        A later attempt is a first one: what the user's archive has of this one does not count.
+        A later attempt is a first one: what the user's archive has of this one does not count. The verdict of
+        ``row`` is recorded with it: beside "delivered", it would be taken for one that is out of date.
         """
         async with self._database.connection() as connection:
             await connection.execute(
                 """
                 UPDATE outbox SET state = 'failed', reason = $2, attempted_at = NULL,
-                    login_id = $3, chat_id = $4, remote_id = $5
-                WHERE event_id = $1 AND state IN ('waiting', 'delivered')
+                    login_id = $3, chat_id = $4, remote_id = $5, verdict = $6
+                WHERE event_id = $1 AND state IN ('waiting', 'delivered', 'failed')
                 """,
                 row.id,
                 storable(reason),
                 portal.login,
                 portal.chat,
                 remote,
+                row.verdict,
             )
 
 

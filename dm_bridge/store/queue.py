@@ -204,7 +204,7 @@ class QueueStore:
         async with self._database.transaction() as connection:
             rows = await connection.fetch(
                 f"UPDATE {_TABLE[direction]} {change} WHERE {states} AND seq = ANY($1::bigint[]) "
-                "RETURNING seq, login_id, chat_id, remote_id",
+                "RETURNING seq, login_id, chat_id, remote_id, event_id",
                 list(seqs),
                 *values,
             )

@@ -82,7 +82,7 @@ class UndeliveredStore:
                 """
                 UPDATE outbox SET state = 'waiting', reason = '', requeued_at = clock_timestamp()
                 WHERE sender = $1 AND seq = ANY($2::bigint[]) AND state IN ('parked', 'failed', 'uncertain')
-                RETURNING seq, login_id, chat_id, remote_id
+                RETURNING seq, login_id, chat_id, remote_id, event_id
                 """,
                 user,
                 list(seqs),

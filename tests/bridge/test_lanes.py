@@ -9,7 +9,13 @@ import pytest
 
 from dm_bridge.bridge import lanes as module
 from dm_bridge.bridge.lanes import Lanes
-from dm_bridge.errors import BridgeError, HomeserverAway, HomeserverError, StorageError
+from dm_bridge.errors import (
+    BridgeError,
+    HomeserverAway,
+    HomeserverError,
+    NetworkError,
+    StorageError,
+)
 
 from .fakes import until
 
@@ -452,4 +458,26 @@ async def test_pauses_take_no_tasks() -> None:
     await until(lambda: lanes.pausing == 100)
     await until(lambda: tasks_of("pausing") == 0)
     assert len(lanes.keys) == 100
+    await lanes.stop()
+
+
+async def test_what_is_resumed_while_it_still_runs_does_not_pause_for_long() -> None:
+    """The trouble is over before the drain that met it has come to its pause."""
+    runs: list[str] = []
+    met, go_on = asyncio.Event(), asyncio.Event()
+
+    async def drain(key: str) -> None:
+        runs.append(key)
+        if len(runs) == 1:
+            met.set()
+            await go_on.wait()
+            raise NetworkError("It is not connected.", retry_after=30.0)
+
+    lanes: Lanes[str] = Lanes("test", drain)
+    lanes.start()
+    lanes.wake("a")
+    await met.wait()
+    lanes.resume(["a"])
+    go_on.set()
+    await until(lambda: runs == ["a", "a"])
     await lanes.stop()

@@ -15,12 +15,14 @@ from mautrix.api import PathBuilder
 
 from dm_bridge.bridge import receipts as receipts_module
 from dm_bridge.bridge.delivery import (
+    AGAIN,
     DELIVERED,
     GIVEN_UP,
     STATUS_EVENT,
     Deliveries,
     DeliverySettings,
 )
+from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.sending import TELL_AFTER
 from dm_bridge.bridge.to_remote import ToRemote
@@ -638,3 +640,28 @@ async def test_a_refused_login_is_named_plainly_to_admins_and_without_markup_to_
     said = dict(carrier.said.events)
     assert "ro*meo*@localhost" in said["m.room.message"].get("formatted_body", "ro*meo*@localhost")
     assert said[STATUS_EVENT]["message"].startswith(sentence)
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_the_notice_of_a_message_that_was_sent_back_says_so_whoever_looks_meanwhile(
+    carrier: Carrier, killed: bool
+) -> None:
+    await carrier.attempt(None)
+    world, remote = carrier.world, message_id(EVENT)
+    record = carrier.outbox.sent_back
+
+    async def late(*args: Any) -> None:
+        await carrier.deliveries.settle()
+        if not killed:
+            await record(*args)
+
+    carrier.outbox.sent_back = late  # type: ignore[method-assign, assignment]
+    portal = OpenPortal(world.key, world.login, ROOM, GHOST, True, None, world.login.remote)
+    for _ in range(1 + killed):
+        row = await carrier.outbox.sent_as(world.key, remote)
+        assert row is not None
+        await carrier.deliveries.sent_back(row, portal, remote, "The mailbox is full.")
+        killed = False
+    assert (await carrier.row())["state"] == "failed"
+    await carrier.deliveries.settle()
+    assert carrier.said.shown == [f"⚠ Your message was not delivered. The mailbox is full. {AGAIN}"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dm_bridge.errors import StorageError
-from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, message_id
 from dm_bridge.network.events import RemoteFailure
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxStore
@@ -166,6 +166,25 @@ async def test_after_another_attempt_the_network_may_send_it_back_again(
         await UndeliveredStore(database).put_back(OWNER, [undelivered.seq])
     else:
         await QueueStore(database).requeue(Direction.TO_REMOTE, [undelivered.seq])
+    assert await inbox.add([(login, failure)]) == {key}
+
+
+async def test_a_failure_that_came_when_the_outcome_was_not_known_keeps_no_later_one_away(
+    database: Database,
+) -> None:
+    outbox, inbox, login = OutboxStore(database), InboxStore(database), await a_login(database)
+    key = key_of(login)
+    failure = RemoteFailure(
+        key.chat, RemoteId(message_id(event(1).id)), "There is no such account."
+    )
+    await a_room(database, key)
+    await outbox.add([event(1)])
+    await outbox.attempt(event(1))
+    await outbox.finish(event(1), "uncertain", portal=key)
+    assert await inbox.add([(login, failure)]) == {key}
+    (undelivered,) = await UndeliveredStore(database).of(OWNER, 60.0, 10)
+    await UndeliveredStore(database).put_back(OWNER, [undelivered.seq])
+    await outbox.finish(event(1), "delivered", portal=key, remote=failure.message)
     assert await inbox.add([(login, failure)]) == {key}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,8 @@ from dm_bridge.connectors.xmpp.archive import CLOCK_SKEW, Archive, Entry, Page
 from dm_bridge.connectors.xmpp.failures import RejectedError
 from dm_bridge.connectors.xmpp.intake import Intake
 from dm_bridge.connectors.xmpp.stanzas import Account, Ignored, read_archived
-from dm_bridge.network.events import RemoteEvent
+from dm_bridge.ids import RemoteId
+from dm_bridge.network.events import RemoteEvent, RemoteFailure
 
 MAX_ID = 400
 """Characters of an archive id; longer ones are no positions."""
@@ -53,9 +55,15 @@ async def first_position(archive: Archive) -> Position:
 
 
 class CatchUp:
-    """What one login's session has read of its archive. ``done``: nothing is left to read for now."""
+    """What one login's session has read of its archive. ``done``: nothing is left to read for now.
 
-    def __init__(self, intake: Intake, position: str | None, log: Any) -> None:
+    ``sent_back``: told of messages that the archive says were not delivered.
+    """
+
+    def __init__(
+        self, intake: Intake, position: str | None, log: Any, sent_back: Callable[[RemoteId], None]
+    ) -> None:
+        self._sent_back = sent_back
         self._intake = intake
         self._position = Position.parse(position)
         self._log = log
@@ -156,4 +164,6 @@ class CatchUp:
             if event.suspicious:
                 self._log.warning("an archived stanza was dropped", why=event.why)
             return None
+        if isinstance(event, RemoteFailure):
+            self._sent_back(event.message)
         return event

@@ -63,10 +63,12 @@ class XmppSession:
         self._sink = sink
         self._log = _log.bind(login=login.id)
         self._intake = Intake(sink, login.id, self._on_pressure)
-        self._catch_up = CatchUp(self._intake, login.position, self._log)
+        self._deliveries = Deliveries()
+        self._catch_up = CatchUp(
+            self._intake, login.position, self._log, self._deliveries.sent_back
+        )
         self._archived = self._copied = False
         self._begun = False
-        self._deliveries = Deliveries()
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
         self._live = asyncio.Event()
@@ -302,7 +304,7 @@ class XmppSession:
         if isinstance(event, RemoteFailure):
             self._deliveries.sent_back(event.message)
         position = None
-        if isinstance(event, RemoteMessage):
+        if isinstance(event, RemoteMessage | RemoteFailure):
             position = self._catch_up.live(archive_id(stanza, client.account))
         self._intake.put(event, client.acks.ledger, position)
 

@@ -271,9 +271,9 @@ class MemoryOutboxStore(OutboxStore):
     ) -> None:
         def work() -> None:
             stored = self._memory.tables.outbox.get(row.id)
-            if stored is not None and stored.state in ("waiting", "delivered"):
+            if stored is not None and stored.state in ("waiting", "delivered", "failed"):
                 now = {"state": "failed", "portal": portal, "remote": remote, "attempted_at": None}
-                self._change(row.id, reason=reason, **now)
+                self._change(row.id, reason=storable(reason), verdict=row.verdict, **now)
 
         await self._memory.run(work)
 

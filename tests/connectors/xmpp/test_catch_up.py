@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from xml.etree.ElementTree import Element, SubElement
 
 import pytest
 import pytest_asyncio
@@ -18,7 +19,7 @@ from dm_bridge.connectors.xmpp.intake import CAPACITY, Intake
 from dm_bridge.connectors.xmpp.stanzas import Account
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
-from dm_bridge.network.events import RemoteMessage, Text
+from dm_bridge.network.events import RemoteFailure, RemoteMessage, Text
 
 from .support import Sink, until
 from .test_archive import ME, result
@@ -66,7 +67,10 @@ class World:
         self.sink.position = None if position is None else position.text()
         self.intake = Intake(self.sink, "login", lambda _: None)
         self.ledger = Ledger()
-        self.catch_up = CatchUp(self.intake, self.sink.position, structlog.get_logger())
+        self.sent_back: list[RemoteId] = []
+        self.catch_up = CatchUp(
+            self.intake, self.sink.position, structlog.get_logger(), self.sent_back.append
+        )
         self.task = asyncio.create_task(self.intake.run())
 
     @property
@@ -271,3 +275,19 @@ async def test_without_an_archive_nothing_is_held_and_no_position_moves(make: Ma
     await world.intake.drained()
     assert (world.ids, world.position) == (["sid:b", "sid:c"], Position("a", STAMP))
     assert world.catch_up.done
+
+
+async def test_a_failure_in_the_archive_lets_the_message_be_sent_again(make: Make) -> None:
+    world, archive = make(Position("a", STAMP)), FakeArchive("a")
+    forwarded = Element("{urn:xmpp:forward:0}forwarded")
+    attributes = {"type": "error", "id": "lost", "from": JULIET, "to": ME.full}
+    error = SubElement(forwarded, "{jabber:client}message", attributes)
+    SubElement(error, "{jabber:client}error")
+
+    async def page(after: str | None = None, start: float | None = None) -> Page:
+        return Page((Entry("b", forwarded, STAMP),), None)
+
+    archive.page = page  # type: ignore[method-assign]
+    await world.connect(archive)
+    assert world.sent_back == ["lost"]
+    assert [type(event) for event in world.sink.events] == [RemoteFailure]

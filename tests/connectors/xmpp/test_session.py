@@ -155,6 +155,24 @@ async def test_a_bounce_is_reported_for_the_message_it_is_about(prosody: Prosody
         assert failure.message == "lost-2"
 
 
+async def test_a_bounce_is_not_read_again_from_the_archive(prosody: Prosody) -> None:
+    me, other = await accounts(prosody, "again.me", "again.other")
+    network = network_for(prosody)
+    async with Running(network, me, "pass") as (session, sink):
+        await until(lambda: sink.position is not None)
+        await asyncio.sleep(0.2)
+        await session.send(message("x@unreachable.invalid", "hello?", "lost-3"))
+        await until(lambda: bool(sink.events))
+        position = sink.position
+    async with (
+        Running(network, me, "pass", position=position) as (_, sink),
+        user(prosody, other) as romeo,
+    ):
+        romeo.send(me, "after the bounce")
+        await until(lambda: any(isinstance(event, RemoteMessage) for event in sink.events))
+        assert [event for event in sink.events if isinstance(event, RemoteFailure)] == []
+
+
 async def test_messages_wait_for_a_session_that_is_away(own_prosody: Prosody) -> None:
     me, other = await accounts(own_prosody, "away.me", "away.other")
     async with Running(network_for(own_prosody), me, "pass") as (_, sink):
