@@ -57,7 +57,7 @@ class Sending:
         login: LoginRow,
         text: Text,
         settle: Callable[[], Awaitable[None]],
-    ) -> Awaitable[None] | None:
+    ) -> Awaitable[bool] | None:
         """Send a message; returns the recording of its outcome, to be awaited, or None when that is done.
 
         That it is attempted is recorded together with the outcome of the message before; ``settle`` returns when

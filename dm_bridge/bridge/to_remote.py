@@ -52,7 +52,7 @@ class _Lane:
 
     portal: PortalRow | None = None
     changes: int = 0
-    sent: tuple[OutboxRow, PortalRow, Awaitable[None]] | None = None
+    sent: tuple[OutboxRow, PortalRow, Awaitable[bool]] | None = None
 
 
 class ToRemote:
@@ -135,13 +135,15 @@ class ToRemote:
             return
         (row, portal, recorded), lane.sent = lane.sent, None
         try:
-            await recorded
+            delivered = await recorded
         except BridgeError:
             raise
         except Exception as error:
             log.exception("an outcome cannot be recorded for a reason of our own", room=row.room)
             await self._park(row, repr(error))
             return
+        if not delivered:
+            return  # it was sent back before that was recorded, and its author has been told
         self._sending.count(row, "delivered")
         if tell:
             await self._deliveries.finished(row, portal, delivered=True)

@@ -110,7 +110,7 @@ class OutboxStore:
             )
         return found
 
-    def attempt(self, row: OutboxRow) -> Awaitable[None]:
+    def attempt(self, row: OutboxRow) -> Awaitable[bool]:
         """Record that ``row`` is about to be handed to its network, unless that is recorded already.
 
         Written together with what is asked for at the same time (`Groups`); so is `finish`.
@@ -196,25 +196,27 @@ class OutboxStore:
         portal: PortalKey | None = None,
         remote: RemoteId | None = None,
         reason: str = "",
-    ) -> Awaitable[None]:
+    ) -> Awaitable[bool]:
         """Record what became of a row: delivered, failed, uncertain, dropped or parked.
 
+        Returns whether that is what became of it: not when the network has sent it back before that.
         ``remote``: the id under which the network knows the message. What is asked for before it is awaited is
         committed not later than what is asked for afterwards.
         """
         login, chat = (None, None) if portal is None else (portal.login, portal.chat)
         return self._outcomes.add((row.id, (state, login, chat, remote, storable(reason))))
 
-    async def _record(self, changes: Sequence[_Change]) -> Sequence[None]:
+    async def _record(self, changes: Sequence[_Change]) -> Sequence[bool]:
         """Commit attempts and outcomes. No row has both: nothing is sent before its attempt is recorded."""
         attempts = [event for event, outcome in changes if outcome is None]
         outcomes = [(event, *outcome) for event, outcome in changes if outcome is not None]
         async with self._database.connection() as connection:
             if not outcomes:
                 await connection.execute(_ATTEMPT, attempts)
-            else:
-                await connection.execute(_RECORD, attempts, *zip(*outcomes, strict=True))
-        return [None] * len(changes)
+                return [True] * len(changes)
+            rows = await connection.fetch(_RECORD, attempts, *zip(*outcomes, strict=True))
+        recorded = {event for (event,) in rows}
+        return [outcome is None or event in recorded for event, outcome in changes]
 
     async def sent_as(self, portal: PortalKey, remote: RemoteId) -> OutboxRow | None:
         """The event that was sent to the network as ``remote``, or None."""
@@ -289,6 +291,7 @@ _RECORD = f"""
         AS o (event, state, login, chat, remote, reason)
     WHERE x.event_id = o.event
         AND (x.state = 'waiting' OR x.state = 'dropped' AND o.state = 'delivered')
+    RETURNING x.event_id
 """
 _ADD = """
     INSERT INTO outbox (event_id, room_id, sender, event)

@@ -21,6 +21,7 @@ from dm_bridge.bridge.delivery import (
     STATUS_EVENT,
     Deliveries,
     DeliverySettings,
+    Fate,
 )
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.receipts import Receipts
@@ -262,6 +263,26 @@ async def test_a_later_attempt_without_effect_says_nothing_about_the_first(
     assert third == second
 
 
+async def test_what_is_sent_back_before_its_outcome_is_recorded_is_not_told_to_be_delivered(
+    carrier: Carrier,
+) -> None:
+    send = carrier.session.send
+    world = carrier.world
+    portal = OpenPortal(world.key, world.login, ROOM, GHOST, True, None, world.login.remote)
+
+    async def send_and_hear(message: OutgoingMessage) -> RemoteId:
+        remote = await send(message)
+        (row,) = await carrier.outbox.waiting(ROOM, 1)
+        await carrier.deliveries.sent_back(row, portal, remote, "No such account.")
+        return remote
+
+    carrier.session.send = send_and_hear  # type: ignore[method-assign]
+    await carrier.lane.drain(ROOM)
+    assert (await carrier.row())["state"] == "failed"
+    assert carrier.said.statuses == [Fate.FAILED.value]
+    assert len(carrier.said.notices) == 1
+
+
 async def test_who_has_a_message_tried_again_that_may_have_arrived_insists(
     carrier: Carrier,
 ) -> None:
@@ -286,7 +307,7 @@ async def test_a_process_that_died_while_sending_counts_as_an_attempt(carrier: C
 
 
 async def test_nothing_is_sent_before_the_attempt_is_recorded(carrier: Carrier) -> None:
-    async def broken(row: OutboxRow) -> None:
+    async def broken(row: OutboxRow) -> bool:
         raise StorageError("The database cannot be reached.")
 
     carrier.outbox.attempt = broken  # type: ignore[method-assign]

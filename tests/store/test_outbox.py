@@ -118,8 +118,8 @@ async def test_a_row_is_finished_once_and_the_first_outcome_stays(database: Data
     outbox, login = OutboxStore(database), await a_login(database)
     await outbox.add([event(1)])
     (row,) = await outbox.waiting(ROOM, 1)
-    await outbox.finish(row, "delivered", portal=key_of(login), remote=RemoteId("origin-1"))
-    await outbox.finish(row, "failed", portal=key_of(login), remote=RemoteId("origin-2"))
+    assert await outbox.finish(row, "delivered", portal=key_of(login), remote=RemoteId("origin-1"))
+    assert not await outbox.finish(row, "failed", portal=key_of(login), remote=RemoteId("origin-2"))
     assert await outbox.waiting(ROOM, 1) == []
     assert await outbox.rooms_waiting() == []
     assert id_of(await outbox.sent_as(key_of(login), RemoteId("origin-1"))) == "$event-1"
@@ -229,7 +229,7 @@ async def test_attempts_that_begin_together_are_written_together(database: Datab
     writes: list[int] = []
     write = outbox._outcomes._write
 
-    async def counted(changes: Sequence[Any]) -> Sequence[None]:
+    async def counted(changes: Sequence[Any]) -> Sequence[bool]:
         writes.append(len(changes))
         return await write(changes)
 
@@ -247,7 +247,7 @@ async def test_an_outcome_and_the_next_attempt_are_one_write(database: Database)
     writes: list[int] = []
     write = outbox._outcomes._write
 
-    async def counted(changes: Sequence[Any]) -> Sequence[None]:
+    async def counted(changes: Sequence[Any]) -> Sequence[bool]:
         writes.append(len(changes))
         return await write(changes)
 
@@ -272,9 +272,9 @@ async def test_an_outcome_that_cannot_be_stored_takes_no_other_with_it(database:
         outbox.attempt(event(3)),
         return_exceptions=True,
     )
-    assert results[0] is None
+    assert results[0] is True
     assert isinstance(results[1], Exception)
-    assert results[2] is None
+    assert results[2] is True
     assert [row.id for row in await outbox.waiting(ROOM, 10)] == [event(2).id, event(3).id]
 
 

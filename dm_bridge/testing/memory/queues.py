@@ -19,7 +19,7 @@ from dm_bridge.store import outbox as real_outbox
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import Delivered, InboxOutcome, InboxRow, InboxStore
 from dm_bridge.store.instances import CHANNEL, Errand
-from dm_bridge.store.outbox import OutboxRow, OutboxStore, _Change
+from dm_bridge.store.outbox import OutboxRow, OutboxStore, _Change, _Outcome
 from dm_bridge.store.reasons import storable
 from dm_bridge.testing.memory.database import InboxEntry, MemoryDatabase, OutboxEntry
 
@@ -185,24 +185,23 @@ class MemoryOutboxStore(OutboxStore):
 
         return await self._memory.run(lambda: [read(room, limit) for room, limit in wanted])
 
-    async def _record(self, changes: Sequence[_Change]) -> Sequence[None]:
-        def work() -> None:
-            tables = self._memory.tables
-            for event, outcome in changes:
-                row = tables.outbox.get(event)
-                if row is None:
-                    continue
-                if outcome is None:
-                    if row.attempted_at is None:
-                        self._change(event, attempted_at=tables.clock())
-                    continue
-                state, login, chat, remote, reason = outcome
-                if _may_end(row.state, state):
-                    portal = None if login is None or chat is None else PortalKey(login, chat)
-                    self._change(event, state=state, portal=portal, remote=remote, reason=reason)
+    async def _record(self, changes: Sequence[_Change]) -> Sequence[bool]:
+        def write(event: EventId, outcome: _Outcome | None) -> bool:
+            row = self._memory.tables.outbox.get(event)
+            if outcome is None:
+                if row is not None and row.attempted_at is None:
+                    self._change(event, attempted_at=self._memory.tables.clock())
+                return True
+            if row is None:
+                return False
+            state, login, chat, remote, reason = outcome
+            ends = _may_end(row.state, state)
+            if ends:
+                portal = None if login is None or chat is None else PortalKey(login, chat)
+                self._change(event, state=state, portal=portal, remote=remote, reason=reason)
+            return ends
 
-        await self._memory.run(work)
-        return [None] * len(changes)
+        return await self._memory.run(lambda: [write(*change) for change in changes])
 
     async def not_attempted(self, row: OutboxRow) -> None:
         await self._memory.run(lambda: self._change(row.id, attempted_at=None))
