@@ -23,7 +23,7 @@ import structlog
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.reports import Checkpoints
-from dm_bridge.errors import BridgeError, StorageError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverAway, StorageError, may_pass
 from dm_bridge.ids import EventId, RemoteId, RoomId, UserId, digest_id
 from dm_bridge.matrix.formatting import notice, plain
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -170,7 +170,7 @@ class Deliveries:
                 continue
             try:
                 await self._settle_left(row, delivered=delivered)
-            except StorageError:
+            except (StorageError, HomeserverAway):
                 raise
             except BridgeError as error:
                 trouble = error

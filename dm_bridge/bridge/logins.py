@@ -227,11 +227,13 @@ class Logins:
         if previous is not None:
             await self._close(previous)
         new = previous is None or previous.row.state is LoginState.LOGGED_OUT
-        if new and self._hooks is not None:
-            await self._hooks.logged_in(row)
-        live = await self._open(row)
-        if live is not None:
-            await self._connect(live)
+        try:
+            if new and self._hooks is not None:
+                await self._hooks.logged_in(row)
+        finally:
+            live = await self._open(row)
+            if live is not None:
+                await self._connect(live)
         log.info("a user logged in", login=login, network=network, owner=owner)
         return row
 

@@ -362,9 +362,10 @@ class ToMatrix:
         portal = None if row is not None else await self._portal_store.get(key)
         if portal is None or portal.room is None:
             return row
-        for waiting in await self._outbox.waiting(portal.room, PAGE):
-            if message_id(waiting.id) == failure.message:
-                return waiting
+        for room in [portal.room, *await self._portal_store.former_rooms(key)]:
+            for waiting in await self._outbox.waiting(room, PAGE):
+                if message_id(waiting.id) == failure.message:
+                    return waiting
         return await self._outbox.sent_as(key, failure.message)  # recorded in between
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
