@@ -57,7 +57,7 @@ async def stack(
         domain="retry.localhost",
         config={
             "networks": {"xmpp": xmpp},
-            "delivery": {"expire_hours": 0.006},
+            "delivery": {"expire_hours": 0.01},
             "reports": {"checkpoints_url": reports, "states_url": reports},
         },
     )
