@@ -26,7 +26,11 @@ EXAMPLE = (
 
 def is_nick(text: str) -> bool:
     """Whether ``text`` can be a nick on some server: no blank, no character of masks, channels or addresses."""
-    return len(text.encode("utf-8", "replace")) <= MAX_NICK and _NICK.match(text) is not None
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:  # half of a character
+        return False
+    return size <= MAX_NICK and _NICK.match(text) is not None
 
 
 def contact_id(nick: str, network: str) -> ContactId:

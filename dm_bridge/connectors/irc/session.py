@@ -32,7 +32,7 @@ from dm_bridge.connectors.irc.sending import Sending
 from dm_bridge.connectors.irc.transport import Route
 from dm_bridge.errors import CredentialsError, NetworkError, UserError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
-from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
+from dm_bridge.network.api import Capabilities, Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import SessionState, SessionStatus
 
 _log = structlog.get_logger(__name__)
@@ -94,6 +94,11 @@ class IrcSession:
         self._stop = asyncio.Event()
         self._sent: OrderedDict[RemoteId, None] = OrderedDict()
         self._revision = -1
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Without a bouncer. Moves are told of people in a shared channel, or with an account."""
+        return Capabilities(formatting=True, moves=True)
 
     # -- connecting
 
