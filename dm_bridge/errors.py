@@ -6,6 +6,7 @@
     │   ├── RegistrationError       the homeserver does not know us as configured
     │   └── StorageError            the database is absent, newer, or broken
     ├── UserError                   the user asked for something that cannot be done as asked
+    ├── NotYet                      nobody need act: something else comes first, and soon
     ├── HomeserverError             the homeserver refused or failed
     │   └── HomeserverAway          no connection can be made to it
     └── NetworkError                the foreign network refused or failed
@@ -56,6 +57,14 @@ class StorageError(AdminError):
 
 class UserError(BridgeError):
     """A request that cannot be carried out as asked; the message says how to ask instead."""
+
+
+class NotYet(BridgeError):
+    """Something else has to happen first, and is on its way; to be looked at again every ``seconds``."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message, certain=True, retry_after=seconds)
+        self.seconds = seconds
 
 
 class HomeserverError(BridgeError):

@@ -21,7 +21,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from dm_bridge.errors import BridgeError, StorageError
+from dm_bridge.errors import BridgeError, NotYet, StorageError
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +42,8 @@ class Lanes(Generic[K]):
     """Runs ``drain(key)``, which works until nothing is left or `ends`, whenever a key is woken.
 
     When ``drain`` raises, the lane pauses (``retry_after`` of the error, or exponential with jitter, at
-    most a minute) and runs it again. ``on_pause(key, reason)`` is run at each pause; it does not raise.
+    most a minute) and runs it again; after `NotYet`, every so many seconds as it says.
+    ``on_pause(key, reason)`` is run at each other pause; it does not raise.
     ``outage``: whether an error means that nobody can be reached, so that no other key needs to try.
     """
 
@@ -177,6 +178,9 @@ class Lanes(Generic[K]):
         try:
             try:
                 await self._drain(key)
+            except NotYet as error:
+                pause = error.seconds
+                log.debug("a lane waits", lane=self._name, seconds=pause, reason=str(error))
             except BridgeError as error:
                 if self._outage(error):
                     self._hold(key, str(error))

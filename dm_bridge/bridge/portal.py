@@ -28,7 +28,7 @@ from dm_bridge.bridge.marks import Marks
 from dm_bridge.bridge.portal_life import PortalLife, marker
 from dm_bridge.bridge.portal_steps import Step, next_step
 from dm_bridge.bridge.upgrades import MissedMessages, Upgrades, nothing_missed
-from dm_bridge.errors import BridgeError, HomeserverError
+from dm_bridge.errors import BridgeError, HomeserverError, NotYet
 from dm_bridge.ids import ChatId, ContactId, PortalKey, RoomId, UserId
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
@@ -262,9 +262,9 @@ class Portals:
         if again is None or again.successor is None:
             return
         if self._clock() - again.successor_at < FOLLOW_PATIENCE:
-            raise HomeserverError(
+            raise NotYet(
                 "The room of this chat was replaced, and the contact is not invited to the new one yet.",
-                retry_after=FOLLOW_PAUSE,
+                FOLLOW_PAUSE,
             )
         await self.life.abandon(again)
 

@@ -24,6 +24,7 @@ from dm_bridge.errors import (
     BridgeError,
     HomeserverError,
     NetworkError,
+    NotYet,
     UserError,
     may_pass,
 )
@@ -173,13 +174,13 @@ class ToMatrix:
             return portal, await self._park(portal, row, repr(error))
 
     async def _in_turn(self, row: InboxRow, chats: set[ChatId]) -> None:
-        """Raise `NetworkError` while an earlier move of a contact from or to one of ``chats`` waits in its lane.
+        """Raise `NotYet` while an earlier move of a contact from or to one of ``chats`` waits in its lane.
 
         Whose chat becomes which, and which gets a room of its own, depends on what was before.
         """
         for move in await self._inbox.moves_before(row.key, row.id):
             if move.chat != row.key.chat and not chats.isdisjoint({move.chat, move.new_chat}):
-                raise NetworkError("The earlier move of a contact comes first.", retry_after=TURN)
+                raise NotYet("The earlier move of a contact comes first.", TURN)
 
     async def _park(self, portal: OpenPortal | None, row: InboxRow, reason: str) -> InboxOutcome:
         """Put a message aside that nothing can be done about, and tell the user so."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -14,6 +15,7 @@ from dm_bridge.errors import (
     HomeserverAway,
     HomeserverError,
     NetworkError,
+    NotYet,
     StorageError,
 )
 
@@ -156,6 +158,21 @@ async def test_the_pause_that_an_error_asks_for_is_kept_unless_somebody_knows_be
     assert work.runs == ["a"]
     lanes.resume(["a", "b"])
     await until(lambda: work.runs == ["a", "a"])
+    await lanes.stop()
+
+
+async def test_who_waits_for_something_else_to_come_first_looks_again_at_the_same_pace() -> None:
+    async def wait(key: str, run: int) -> None:
+        if run <= 8:
+            raise NotYet("Something else comes first.", 0.02)
+
+    work = Work(wait)
+    lanes: Lanes[str] = Lanes("test", work.drain)
+    lanes.start()
+    began = time.monotonic()
+    lanes.wake("a")
+    await until(lambda: len(work.runs) == 9)
+    assert 8 * 0.02 <= time.monotonic() - began < 3.0
     await lanes.stop()
 
 

@@ -12,7 +12,7 @@ import pytest_asyncio
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.to_matrix import EVENTS_OF_A_ROOM, ToMatrix, plausible_time
-from dm_bridge.errors import HomeserverError, NetworkError
+from dm_bridge.errors import HomeserverError, NotYet
 from dm_bridge.ids import (
     ChatId,
     ContactId,
@@ -152,7 +152,7 @@ async def test_moves_are_made_in_the_order_in_which_they_were_whichever_chat_is_
         await carrier.inbox.add([(world.login.id, move(old, new))])
     await carrier.inbox.add([(world.login.id, message(2, ContactId(ends[1]), body="after"))])
     for key in reversed(keys[1:]):
-        with pytest.raises(NetworkError, match="earlier move") as caught:
+        with pytest.raises(NotYet, match="earlier move") as caught:
             await carrier.lane.drain(key)
         assert caught.value.retry_after is not None
     for key in keys:
@@ -177,7 +177,7 @@ async def test_two_contacts_who_swap_addresses_swap_chats(carrier: Carrier) -> N
         await carrier.inbox.add([(world.login.id, move(old, new))])
     middle = replace(world.key, chat=ChatId(between))
     for key in (there, middle):
-        with pytest.raises(NetworkError, match="earlier move"):
+        with pytest.raises(NotYet, match="earlier move"):
             await carrier.lane.drain(key)
     for key in (world.key, there, middle):
         await carrier.lane.drain(key)
