@@ -57,6 +57,7 @@ async def test_what_was_sent_is_not_sent_again_and_is_no_message_of_another_clie
         await session.send(out)
         juliet.say("romeo2", "end")
         await until(lambda: bool(sink.messages))
+        await juliet.settled()
         assert sorted(juliet.texts("romeo2")) == ["once", "twice"]
         assert sink.bodies == ["end"]
 
@@ -231,6 +232,7 @@ async def test_a_long_message_does_not_hold_up_others(ngircd: NgIrcd) -> None:
         assert not long.done()
         await long
         await nurse.wait_for_text("quick")
+        await juliet.settled()
         assert juliet.texts("romeo12") == [f"line {number}" for number in range(20)]
 
 
@@ -305,6 +307,7 @@ async def test_the_usual_pace_is_what_servers_take_by_default(tmp_path: Path) ->
                 began = time.monotonic()
                 await session.send(message("juliet", "\n".join(lines)))
                 assert 15 < time.monotonic() - began < 25
+                await juliet.wait_for_text(lines[-1])
                 assert juliet.texts("romeo") == lines
                 assert sink.states[-1].status is SessionStatus.CONNECTED
         finally:
