@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from dm_bridge.bridge.upgrades import IN_A_ROW
 from dm_bridge.direct.ledger import DMState
-from dm_bridge.errors import HomeserverError
+from dm_bridge.errors import HomeserverError, NotYet
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.store.database import Database
 from dm_bridge.store.portals import Membership, PortalState
@@ -125,7 +125,7 @@ async def test_a_message_waits_a_little_for_the_ghost_and_then_gets_a_room_of_it
     world.accounts.access = False
     await replaced(world, upgrade(world))
     world.now = (await world.row()).successor_at + 29
-    with pytest.raises(HomeserverError) as caught:
+    with pytest.raises(NotYet) as caught:
         await world.portals.open(world.key, world.login, world.network, ROMEO)
     assert caught.value.retry_after is not None
     assert (await world.row()).room == ROOM
