@@ -79,13 +79,11 @@ class OutboxStore:
     async def _read(self, wanted: Sequence[tuple[RoomId, int]]) -> Sequence[list[OutboxRow]]:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                """
-                SELECT seq, n, event_id, sender, event, received, attempted, notice, verdict
+                f"""
+                SELECT o.*, n
                 FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS k (room, most, n)
                 CROSS JOIN LATERAL (
-                    SELECT seq, event_id, sender, event, notice, verdict,
-                        extract(epoch FROM coalesce(requeued_at, received_at))::float8 AS received,
-                        extract(epoch FROM attempted_at)::float8 AS attempted
+                    SELECT {_COLUMNS}, seq
                     FROM outbox WHERE room_id = k.room AND state = 'waiting' ORDER BY seq LIMIT k.most
                 ) AS o
                 """,
@@ -93,21 +91,8 @@ class OutboxStore:
                 [limit for _, limit in wanted],
             )
         found: list[list[OutboxRow]] = [[] for _ in wanted]
-        for _, n, event_id, sender, event, received, attempted, notice, verdict in sorted(
-            rows, key=_place
-        ):
-            found[n - 1].append(
-                OutboxRow(
-                    EventId(event_id),
-                    wanted[n - 1][0],
-                    UserId(sender),
-                    orjson.loads(event),
-                    received,
-                    attempted,
-                    None if notice is None else EventId(notice),
-                    None if verdict is None else EventId(verdict),
-                )
-            )
+        for row in sorted(rows, key=_place):
+            found[row["n"] - 1].append(_row(row))
         return found
 
     def attempt(self, row: OutboxRow) -> Awaitable[bool]:
@@ -222,29 +207,12 @@ class OutboxStore:
         """The event that was sent to the network as ``remote``, or None."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
-                """
-                SELECT event_id, room_id, sender, event,
-                    extract(epoch FROM coalesce(requeued_at, received_at))::float8,
-                    extract(epoch FROM attempted_at)::float8, notice, verdict
-                FROM outbox WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3
-                """,
+                f"SELECT {_COLUMNS} FROM outbox WHERE login_id = $1 AND chat_id = $2 AND remote_id = $3",
                 portal.login,
                 portal.chat,
                 remote,
             )
-        if row is None:
-            return None
-        event_id, room, sender, event, received, attempted, notice, verdict = row
-        return OutboxRow(
-            EventId(event_id),
-            RoomId(room),
-            UserId(sender),
-            orjson.loads(event),
-            received,
-            attempted,
-            None if notice is None else EventId(notice),
-            None if verdict is None else EventId(verdict),
-        )
+        return None if row is None else _row(row)
 
     async def sent_back(
         self, row: OutboxRow, portal: PortalKey, remote: RemoteId, reason: str
@@ -270,6 +238,11 @@ class OutboxStore:
             )
 
 
+_COLUMNS = """
+    event_id, room_id, sender, event, notice, verdict,
+    extract(epoch FROM coalesce(requeued_at, received_at))::float8 AS received,
+    extract(epoch FROM attempted_at)::float8 AS attempted
+"""
 _UNSETTLED = """
     SELECT event_id, room_id, sender, extract(epoch FROM coalesce(requeued_at, received_at))::float8,
         notice, verdict, state = 'delivered'
@@ -308,6 +281,21 @@ _ADD_WITH_ERRANDS = f"""
     )
     SELECT event_id, at FROM added, (SELECT pg_notify('{CHANNEL}', '') FROM left_word LIMIT 1) AS told
 """
+
+
+def _row(row: asyncpg.Record) -> OutboxRow:
+    """A row of `_COLUMNS`."""
+    notice, verdict = row["notice"], row["verdict"]
+    return OutboxRow(
+        EventId(row["event_id"]),
+        RoomId(row["room_id"]),
+        UserId(row["sender"]),
+        orjson.loads(row["event"]),
+        row["received"],
+        row["attempted"],
+        None if notice is None else EventId(notice),
+        None if verdict is None else EventId(verdict),
+    )
 
 
 def _place(row: asyncpg.Record) -> int:

@@ -7,22 +7,16 @@ server is not read any further.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import deque
 from collections.abc import Callable
 
-import structlog
-
-from dm_bridge.errors import StorageError
+from dm_bridge.connectors.committing import commit
 from dm_bridge.network.api import EventSink
 from dm_bridge.network.events import RemoteEvent
-
-_log = structlog.get_logger(__name__)
 
 CAPACITY = 1000
 """Waiting events at which reading from the server stops; it goes on at half of that."""
 BATCH = 100
-_RETRY_MIN, _RETRY_MAX = 0.5, 30.0
 
 
 class Intake:
@@ -69,20 +63,10 @@ class Intake:
     async def _deliver(self, batch: list[tuple[RemoteEvent | None, str | None]]) -> None:
         events = [event for event, _ in batch if event is not None]
         positions = [position for _, position in batch if position is not None]
-        attempt = 0
-        while True:
-            try:
-                await self._sink.deliver(events, positions[-1] if positions else None)
-                return
-            except StorageError as error:
-                _log.warning(
-                    "incoming messages wait for the database",
-                    login=self._login,
-                    waiting=len(self._waiting),
-                    error=str(error),
-                )
-            except Exception:
-                _log.exception("incoming messages could not be stored", login=self._login)
-            limit = min(_RETRY_MAX, _RETRY_MIN * 2**attempt)
-            await asyncio.sleep(random.uniform(limit / 2, limit))  # noqa: S311 - spreads load
-            attempt = min(attempt + 1, 10)
+        await commit(
+            self._sink,
+            events,
+            positions[-1] if positions else None,
+            login=self._login,
+            waiting=lambda: len(self._waiting),
+        )

@@ -11,15 +11,14 @@ read any further.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
 
+from dm_bridge.connectors.committing import commit
 from dm_bridge.connectors.xmpp.acks import Ledger
-from dm_bridge.errors import StorageError
 from dm_bridge.network.api import EventSink
 from dm_bridge.network.events import RemoteEvent, RemoteMessage
 
@@ -30,7 +29,6 @@ CAPACITY = 1000
 MAX_HELD = 10_000
 """Messages that are held back at most; when there are more, order has to yield."""
 BATCH = 100
-_RETRY_MIN, _RETRY_MAX = 0.5, 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,23 +137,13 @@ class Intake:
         positions = [item.position for item in batch if item.position is not None]
         if not events and not positions:
             return
-        attempt = 0
-        while True:
-            try:
-                await self._sink.deliver(events, positions[-1] if positions else None)
-                return
-            except StorageError as error:
-                _log.warning(
-                    "incoming messages wait for the database",
-                    login=self._login,
-                    waiting=len(self._waiting),
-                    error=str(error),
-                )
-            except Exception:
-                _log.exception("incoming messages could not be stored", login=self._login)
-            limit = min(_RETRY_MAX, _RETRY_MIN * 2**attempt)
-            await asyncio.sleep(random.uniform(limit / 2, limit))  # noqa: S311 - spreads load
-            attempt = min(attempt + 1, 10)
+        await commit(
+            self._sink,
+            events,
+            positions[-1] if positions else None,
+            login=self._login,
+            waiting=lambda: len(self._waiting),
+        )
 
     def _committed(self, count: int) -> None:
         counts: dict[int, tuple[Ledger, int]] = {}
