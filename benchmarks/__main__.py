@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import report
+from benchmarks.logins import login_rows
+from benchmarks.media import SIZE, Copies
 from benchmarks.new_chats import NewChats, new_chats
 from benchmarks.null.report import PARTS as NULL_PARTS
 from benchmarks.null.report import null_rows
@@ -32,8 +34,9 @@ from dm_bridge.testing.xmpp_client import quiet_slixmpp
 T = TypeVar("T")
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-PARTS = ("one-chat", "many-chats", "to-remote", "new-chats")
-ALL_PARTS = (*PARTS, *NULL_PARTS)
+PARTS = ("one-chat", "many-chats", "to-remote", "new-chats", "media")
+LOGINS = "logins"
+ALL_PARTS = (*PARTS, *NULL_PARTS, LOGINS)
 _LATE_SECONDS = 2.0
 
 
@@ -65,8 +68,8 @@ def main() -> int:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=(*PARTS, *NULL_PARTS),
-        default=(*PARTS, *NULL_PARTS),
+        choices=ALL_PARTS,
+        default=ALL_PARTS,
         help="measure these parts only",
     )
     parser.add_argument(
@@ -108,6 +111,10 @@ async def _run(
         if wanted := tuple(part for part in NULL_PARTS if part in parts):
             rows = await null_rows(place / "null", wanted, quick, _say)
             texts["null figures"] = f"{report.table(rows)}\n\nMeasured {report.machine()}"
+        if LOGINS in parts:
+            rows, servers = await login_rows(place / "logins", quick, _say)
+            where = report.machine(servers.prosody, ngircd=servers.ngircd)
+            texts["login figures"] = f"{report.table(rows)}\n\nMeasured {where}"
     print("\n" + "\n\n".join(texts.values()) + "\n")
     print("Every message arrived exactly once, and in order within its chat.")
     return texts
@@ -118,7 +125,8 @@ async def _on_real_servers(place: Path, parts: tuple[str, ...], size: Size) -> s
         rows = [row for part in parts for row in await _part(part, world, size)]
         await asyncio.sleep(_LATE_SECONDS)
         world.tally.audit()
-        where = report.machine(await world.stack.prosody.version(), str(size))
+        prosody = await world.stack.prosody.version()
+        where = report.machine(prosody, str(size), synapse=True)
     return f"{report.table(rows)}\n\nMeasured {where}"
 
 
@@ -138,9 +146,22 @@ async def _part(part: str, world: World, size: Size) -> list[Row]:
         row = report.latency_row("Matrix to XMPP, against the push alone", pairs, target=10)
         _say(f"latency: {row.result}")
         return [row]
+    if part == "media":
+        return await _media_rows(world, size)
     return _new_chats_rows(
         size, await _rounds("new chats", new_chats(world, size.chats, size.rounds))
     )
+
+
+async def _media_rows(world: World, size: Size) -> list[Row]:
+    copies, what = Copies(world), f"a file of {SIZE // 10**6} MB"
+    inward = await _rounds("files to Matrix", copies.to_matrix(size.rounds))
+    outward = await _rounds("files to XMPP", copies.to_remote(size.rounds))
+    return [
+        report.rate_row(f"XMPP to Matrix, {what}", inward, target=0.8, unit=" MB/s"),
+        report.rate_row(f"Matrix to XMPP, {what}", outward, target=0.8, unit=" MB/s"),
+        copies.memory_row(),
+    ]
 
 
 def _new_chats_rows(size: Size, rounds: list[NewChats]) -> list[Row]:

@@ -118,6 +118,41 @@ class BareAppservice:
                 tasks.create_task(begin(ghost))
         return {"start": start, "rooms": rooms}
 
+    async def copy_in(self, url: str, size: int) -> float:
+        """Copy a file into the repository; the seconds that it took."""
+        target = f"{self._settings.homeserver}/_matrix/media/v3/upload"
+        headers = {**self._authorization, "Content-Length": str(size)}
+        return await self._copy(url, {}, "POST", target, headers)
+
+    async def copy_out(self, mxc: str, put: str, headers: Mapping[str, str], size: int) -> float:
+        """Copy a file out of the repository to where ``put`` says; the seconds that it took."""
+        path = mxc.removeprefix("mxc://")
+        source = f"{self._settings.homeserver}/_matrix/client/v1/media/download/{path}"
+        sent = {**headers, "Content-Length": str(size)}
+        return await self._copy(source, self._authorization, "PUT", put, sent)
+
+    @property
+    def _authorization(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._settings.as_token}"}
+
+    async def _copy(
+        self,
+        source: str,
+        headers: Mapping[str, str],
+        method: str,
+        target: str,
+        target_headers: Mapping[str, str],
+    ) -> float:
+        start = time.monotonic()
+        async with self._session.get(source, headers=headers) as read:
+            read.raise_for_status()
+            chunks = read.content.iter_chunked(64 * 1024)
+            async with self._session.request(
+                method, target, data=chunks, headers=target_headers
+            ) as written:
+                written.raise_for_status()
+        return time.monotonic() - start
+
     async def _register(self, ghost: str) -> None:
         body = {
             "type": "m.login.application_service",

@@ -131,6 +131,16 @@ class Bare:
         )
         return answer["start"], answer["rooms"]
 
+    async def copy_in(self, url: str, size: int) -> float:
+        """See `BareAppservice.copy_in`."""
+        return float(await self._call("copy_in", url=url, size=size))
+
+    async def copy_out(self, mxc: str, put: str, headers: Mapping[str, str], size: int) -> float:
+        """See `BareAppservice.copy_out`."""
+        return float(
+            await self._call("copy_out", mxc=mxc, put=put, headers=dict(headers), size=size)
+        )
+
     async def _call(self, name: str, **arguments: Any) -> Any:
         identifier = next(self._ids)
         self._calls[identifier] = asyncio.get_running_loop().create_future()

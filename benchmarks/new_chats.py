@@ -16,8 +16,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from statistics import harmonic_mean
 
+from benchmarks.people import PEOPLE
 from benchmarks.tally import Disorder, body
-from benchmarks.world import PATIENCE, PEOPLE, World, fresh
+from benchmarks.world import PATIENCE, World, fresh
 
 
 @dataclass(frozen=True, slots=True)

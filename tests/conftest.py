@@ -33,7 +33,9 @@ async def prosody(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Pro
     Shared: make accounts with names of your own, and leave the server running.
     """
     server = await Prosody.start(
-        tmp_path_factory.mktemp("prosody"), extra_domains=("second.localhost",)
+        tmp_path_factory.mktemp("prosody"),
+        extra_domains=("second.localhost",),
+        largest_file=100_000_000,
     )
     yield server
     await server.stop()

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from benchmarks.null import shape
 from benchmarks.null.http import Answer, Server
+from benchmarks.null.probe import Probe
 from benchmarks.null.record import Record, text
 from dm_bridge.errors import StorageError, UserError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
@@ -35,10 +36,11 @@ _COUNT_EVERY = 1.0
 
 
 class NullConfig(BaseModel):
-    """The section ``networks.null``. ``control``: the port for orders."""
+    """The section ``networks.null``. ``control``: the port for orders. ``probe``: watch the event loop closely."""
 
     model_config = ConfigDict(extra="forbid")
     control: int
+    probe: bool = False
 
 
 class NullSession:
@@ -104,8 +106,11 @@ class NullNetwork:
         self._most_tasks = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._run = 0
+        self._probe = Probe()
 
     async def start(self) -> None:
+        if self._config.probe:
+            self._tasks.add(self._probe.start())
         await Server(self._control, "127.0.0.1", self._config.control).up()
         self._in_background(self._watch_loop())
 
@@ -137,6 +142,7 @@ class NullNetwork:
                 self._in_background(self._bring(**order))
             case "reset":
                 self.record = Record()
+                self._probe.reset()
                 self._lags.clear()
                 self._most_tasks = 0
             case "stats":
@@ -156,6 +162,7 @@ class NullNetwork:
             "lag_p99": lags[int(len(lags) * 0.99)] if lags else 0.0,
             "longest_lag": lags[-1] if lags else 0.0,
             "cpu": sum(os.times()[:2]),
+            "probe": self._probe.summary(),
         }
 
     async def _bring(self, portals: list[int], each: int, rate: float) -> None:

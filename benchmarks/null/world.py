@@ -11,7 +11,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from dm_bridge.testing.processes import LOOPBACK, free_port
 from dm_bridge.testing.stack import Bridge
 
 Json = dict[str, Any]
+Fill = Callable[[asyncpg.Connection, Shape, SealingKey], Awaitable[None]]
 ROOT = Path(__file__).resolve().parents[2]
 ORDER_SECONDS = 30.0
 START_SECONDS = 60.0
@@ -114,8 +115,11 @@ class NullWorld:
 
     # -- the bridge
 
-    async def populate(self, portals: int, logins: int) -> None:
-        """Stop the bridge; write so many portals and logins in place of what was there; another homeserver."""
+    async def populate(self, portals: int, logins: int, fill: Fill | None = None) -> None:
+        """Stop the bridge; write so many portals and logins in place of what was there; another homeserver.
+
+        ``fill`` writes others than those of the null network.
+        """
         await self.bridge.stop()
         self.shape = Shape(portals, logins)
         await self._start_homeserver()
@@ -124,7 +128,7 @@ class NullWorld:
         connection = await asyncpg.connect(self.database)
         try:
             await connection.execute(f"TRUNCATE {', '.join(_TABLES)}, login CASCADE")
-            await _fill(connection, self.shape, key)
+            await (fill or _fill)(connection, self.shape, key)
             await connection.execute("ANALYZE")
             await connection.execute("CHECKPOINT")
         finally:
@@ -202,8 +206,11 @@ def _processor_time(pid: int) -> float:
 
 
 @contextlib.asynccontextmanager
-async def null_world(directory: Path) -> AsyncIterator[NullWorld]:
-    """Start PostgreSQL in ``directory``, set up the bridge; stop everything in the end."""
+async def null_world(directory: Path, networks: Json | None = None) -> AsyncIterator[NullWorld]:
+    """Start PostgreSQL in ``directory``, set up the bridge; stop everything in the end.
+
+    ``networks``: the sections of networks that there are as well; then the event loop is watched closely.
+    """
     async with contextlib.AsyncExitStack() as cleanup:
         postgres = await EmbeddedPostgres.start(directory)
         cleanup.push_async_callback(postgres.stop)
@@ -227,7 +234,10 @@ async def null_world(directory: Path) -> AsyncIterator[NullWorld]:
         raw |= {
             "database": {"url": postgres.url},
             "permissions": {DOMAIN: "user"},
-            "networks": {NETWORK: {"control": ports["network_control"]}},
+            "networks": {
+                NETWORK: {"control": ports["network_control"], "probe": bool(networks)},
+                **(networks or {}),
+            },
             "logging": {"level": "info"},
         }
         raw["appservice"] |= {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url}

@@ -14,15 +14,19 @@ from contextlib import AsyncExitStack
 import structlog
 
 from dm_bridge import __version__
+from dm_bridge.app.files import Files
 from dm_bridge.app.keeping import Keeping
 from dm_bridge.app.listening import listen
 from dm_bridge.app.meeting import Meeting
+from dm_bridge.app.memory import make_room
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
 from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
+from dm_bridge.bridge.faces import Faces
+from dm_bridge.bridge.features import RoomFeatures
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.lanes import Lanes
@@ -30,31 +34,38 @@ from dm_bridge.bridge.login_marks import LoginMarks
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals, PortalSettings
+from dm_bridge.bridge.requests import Requests
 from dm_bridge.bridge.shares import Shares
+from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.whose import Whose
 from dm_bridge.config import Config
 from dm_bridge.errors import BridgeError, HomeserverAway
-from dm_bridge.ids import LoginId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.ids import ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.intake import Intake
+from dm_bridge.matrix.media import MediaRepository
 from dm_bridge.matrix.pings import Pings
 from dm_bridge.matrix.sessions import homeserver_session
 from dm_bridge.matrix.transactions import PushedEvent
 from dm_bridge.network.api import Network
+from dm_bridge.network.signals import RemoteProfile, RemoteRequest, Signal
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.embedded import EmbeddedPostgres
+from dm_bridge.store.features import FeatureStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.instances import CHANNEL, InstanceStore
-from dm_bridge.store.logins import LoginStore
+from dm_bridge.store.logins import LoginRow, LoginStore
 from dm_bridge.store.migrate import check_schema, migrate
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import QueueStore
+from dm_bridge.store.references import ReferenceStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.undelivered import UndeliveredStore
@@ -137,10 +148,12 @@ class App:
             self._unreachable.set,
             lambda: self._shares.refusal(),
         )
+        files = Files(config, self._homeserver.budget, lambda: self._shares.refusal(), self._stack)
         reporting = Reporting(config, session, self.metrics, self._stack)
         self._inbox = InboxStore(database)
         self._outbox = OutboxStore(database)
         portal_store = PortalStore(database)
+        references = ReferenceStore(database)
         ghosts = Ghosts(self._homeserver, portal_store, self._namespace)
         key = SealingKey.load(config.data_dir / "sealing.key")
         self._keeping = keeping = Keeping(
@@ -169,6 +182,7 @@ class App:
             keeping.store,
             PortalSettings(self._bot, config.direct.auto_join, config.direct.mark_ghosts),
             lambda rows: self._tenancy.accept(rows),
+            met=self._met,
         )
         networks: dict[NetworkName, Network] = {
             NetworkName(section.name): section.build() for section in config.enabled_networks
@@ -188,7 +202,29 @@ class App:
             self.metrics,
             LoginMarks(keeping.keeper, portals),
             reporting.states,
+            self._signalled,
+            received=config.delivery.status_events,
         )
+        self._signals = signals = Signals(
+            self._homeserver,
+            accounts,
+            portal_store,
+            references,
+            self._logins,
+            self._is_one_of_us,
+            contacts=config.presence.contacts,
+            users=config.presence.users,
+        )
+        self._stack.push_async_callback(signals.stop)
+        people = PeopleStore(database)
+        self._faces = Faces(
+            self._homeserver, MediaRepository(self._homeserver), people, portal_store, self._logins
+        )
+        self._stack.push_async_callback(self._faces.stop)
+        self._features = RoomFeatures(
+            self._homeserver, FeatureStore(database), self._logins, config.media.largest
+        )
+        self._requests = Requests(people, self._logins, self._tell)
         self._invites = Invites(
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
         )
@@ -196,9 +232,11 @@ class App:
             self._homeserver,
             accounts,
             RoomStore(database),
-            Commands(
+            commands := Commands(
                 self._logins,
                 portals,
+                self._namespace,
+                people,
                 tokens=keeping.tokens,
                 direct=keeping.view,
                 retry=RetryCommand(
@@ -214,6 +252,7 @@ class App:
             self._may_use,
             config.homeserver.domain,
         )
+        self._stack.push_async_callback(commands.stop)
         delivery = config.delivery
         deliveries = Deliveries(
             self._homeserver,
@@ -222,6 +261,7 @@ class App:
             DeliverySettings(
                 delivery.receipts, delivery.status_events, delivery.expire_hours * 3600
             ),
+            signals.receipts,
             lambda rooms: self._tenancy.ours(rooms),
             reporting.checkpoints,
         )
@@ -232,13 +272,15 @@ class App:
             self._logins,
             self._inbox,
             self._outbox,
+            references,
             portal_store,
             self.metrics,
             deliveries,
+            signals,
+            files.inward,
             lambda chat: self._to_matrix.ends(chat),
             keeping.observation.happened,
         )
-        self._stack.push_async_callback(deliveries.stop)
         self._sender = to_remote = ToRemote(
             self._homeserver,
             portals,
@@ -247,11 +289,13 @@ class App:
             self._management,
             self._inbox,
             self._outbox,
+            references,
             portal_store,
             self._bot,
             self._namespace,
             self.metrics,
             deliveries,
+            files.outward,
             lambda room: self._to_remote.ends(room),
         )
         self._queues = queues = QueueWatch(
@@ -290,6 +334,7 @@ class App:
             self._to_matrix,
             self._to_remote,
             self._pings,
+            signals.attention,
             reporting.checkpoints.taken,
         )
         self._health = health = Health(database.healthy)
@@ -318,6 +363,24 @@ class App:
 
     def _login_changed(self, login: LoginId) -> None:
         self._to_remote.resume(self._sender.waited_for(login))
+        self._signals.attention.connected(login)
+        self._features.note(login)
+
+    def _met(self, login: LoginRow, contact: ContactId) -> None:
+        self._faces.met(login, contact)
+        self._features.note(login.id)
+
+    def _signalled(self, login: LoginId, signal: Signal) -> None:
+        match signal:
+            case RemoteProfile():
+                self._faces.note(login, signal)
+            case RemoteRequest():
+                self._requests.note(login, signal)
+            case _:
+                self._signals.from_network(login, signal)
+
+    def _is_one_of_us(self, user: UserId) -> bool:
+        return user == self._bot or self._namespace.owns(user)
 
     # -- serving
 
@@ -328,6 +391,7 @@ class App:
             self._invites.ghost_exists,
             {network.name: network.title for network in self._logins.networks},
             self._pings.came,
+            self._signals.pushed,
         )
         endpoints = (
             intake.add_routes,
@@ -336,6 +400,10 @@ class App:
         )
         await listen(self._config.appservice.listen, endpoints, self._stack)
         self._in_background(self._queues.count_waiting())
+        self._in_background(self._signals.run(self._tenancy.signalled))
+        self._in_background(self._faces.run())
+        self._in_background(self._features.run())
+        self._in_background(self._requests.run())
 
     async def _accept(self, events: Sequence[PushedEvent]) -> None:
         """Commit pushed events, but for those of our own ghosts and bot; then wake their rooms."""
@@ -398,6 +466,7 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 async def run_bridge(config: Config, *, migrate: bool = True) -> int:
     """Run until SIGTERM or SIGINT; the process's exit code. Raises `AdminError`."""
+    make_room()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

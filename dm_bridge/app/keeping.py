@@ -69,7 +69,7 @@ class Keeping:
         self.store = DirectStore(database)
         journals = JournalStore(database, is_instance=True)
         self.keeper = Keeper(
-            Documents(homeserver, self.accounts, owns),
+            Documents(homeserver, self.accounts, owns, ghosts.revived),
             database,
             self.store,
             journals,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 import structlog
 
 from dm_bridge.app.keeping import Keeping
+from dm_bridge.bridge.attention import Attention
 from dm_bridge.bridge.lanes import Lanes
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.shares import Shares
@@ -20,6 +21,7 @@ from dm_bridge.bridge.whose import Whose
 from dm_bridge.direct import Source
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import PortalKey, RoomId, UserId
+from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, from_text, to_text
 from dm_bridge.matrix.pings import Pings
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.instances import Errand
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 ROOM = "room"
 DIRECT = "m.direct"
 PING = "ping"
+SIGNAL = "signal"
 LOOK_AFTER = 60.0
 """Seconds between two looks for what waits although nobody is at it."""
 MAX_KNOWN = 100_000
@@ -53,8 +56,10 @@ class Tenancy:
         to_matrix: Lanes[PortalKey],
         to_remote: Lanes[RoomId],
         pings: Pings,
+        attention: Attention,
         taken: Callable[[OutboxRow], None] = lambda row: None,
     ) -> None:
+        self._attention = attention
         self._shares = shares
         self._whose = whose
         self._logins = logins
@@ -127,6 +132,20 @@ class Tenancy:
         """Which of these rooms are for us to look after; those that are nobody's, too. Raises `StorageError`."""
         whose = await self._whose.of(rooms)
         return {room for room in rooms if room not in whose or self._shares.holds(whose[room])}
+
+    async def signalled(self, signals: Sequence[Ephemeral]) -> None:
+        """Pass on what users do besides writing. Raises `StorageError`."""
+        rooms = {signal.room for signal in signals if not isinstance(signal, PresenceOf)}
+        whose = await self._whose.of(rooms)
+        errands = []
+        for signal in signals:
+            user = signal.user if isinstance(signal, PresenceOf) else whose.get(signal.room)
+            if user is not None and self._shares.holds(user):
+                self._attention.note(signal)
+            elif user is not None:
+                errands.append(Errand(user, SIGNAL, to_text(signal)))
+        if errands:
+            await self._shares.leave_errands(errands)
 
     def changed_elsewhere(self, account: UserId) -> None:
         """The homeserver says that somebody changed the m.direct of an account that we do not keep."""
@@ -209,6 +228,9 @@ class Tenancy:
             case "room":
                 self._keeping.observation.activity(UserId(errand.for_whom))
                 self._to_remote.wake(RoomId(errand.subject))
+            case "signal":
+                if (signal := from_text(errand.subject)) is not None:
+                    self._attention.note(signal)
             case "m.direct":
                 self._keeping.keeper.look(UserId(errand.for_whom), Source.PUSHED)
             case kind:

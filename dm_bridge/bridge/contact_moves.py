@@ -16,6 +16,7 @@ import enum
 import structlog
 
 from dm_bridge.bridge.ghosts import Ghosts
+from dm_bridge.bridge.names import clean_name
 from dm_bridge.bridge.portal_life import PortalLife, marker
 from dm_bridge.errors import BridgeError, HomeserverError, may_pass
 from dm_bridge.ids import ContactId, PortalKey, RoomId, UserId
@@ -23,6 +24,7 @@ from dm_bridge.matrix import power, rooms
 from dm_bridge.matrix.formatting import code
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.api import Network
+from dm_bridge.network.people import readable
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import PortalRow, PortalState, PortalStore
@@ -80,7 +82,9 @@ class ContactMoves:
             return Moved.TAKEN if row is not None else Moved.UNKNOWN
         if row is None:
             return Moved.UNKNOWN
-        ghost = await self._ghosts.ensure(network.name, contact, name or contact)
+        ghost = await self._ghosts.ensure(
+            network.name, contact, clean_name(name) or readable(network, contact)
+        )
         if row.room is not None:
             if await self._bring(row, login.owner, row.room, ghost):
                 await self._life.marks.decided(login.owner)

@@ -1,6 +1,6 @@
 """What a user sees in Matrix of how their message fares on its network.
 
-* delivered: a read receipt of the contact;
+* delivered: a read receipt of the contact, unless it is known that the contact's client says what they read;
 * not yet: one notice in reply, changed when the message has gone through, or taken back when it failed;
 * not delivered, or perhaps not: a notice in reply, with the reason and what to do; changed when the message has
   gone through after all;
@@ -74,13 +74,14 @@ class Deliveries:
         outbox: OutboxStore,
         portals: PortalStore,
         settings: DeliverySettings,
+        receipts: Receipts,
         ours: Callable[[Collection[RoomId]], Awaitable[Collection[RoomId]]] = _all,
         checkpoints: Checkpoints | None = None,
     ) -> None:
         self._homeserver = homeserver
         self._outbox = outbox
         self._portals = portals
-        self._receipts = Receipts(homeserver)
+        self._receipts = receipts
         self.settings = settings
         self._ours = ours
         self._checkpoints = checkpoints or Checkpoints()
@@ -142,6 +143,10 @@ class Deliveries:
         await self._status(row, portal, Fate.FAILED, sentence)
         return event
 
+    async def received(self, row: OutboxRow, portal: PortalRow) -> None:
+        """A device of the contact has the message, says the network. Raises `BridgeError` if that may pass."""
+        await self._status(row, portal, Fate.DELIVERED, "", received=True)
+
     def answered(self, row: OutboxRow, *, readable: bool) -> None:
         """The message was for the bot."""
         self._checkpoints.command(row, readable=readable)
@@ -185,13 +190,9 @@ class Deliveries:
         else:
             await self._settle(row, portal, delivered=delivered)
 
-    async def stop(self) -> None:
-        """Give up receipts that are under way."""
-        await self._receipts.stop()
-
     async def _settle(self, row: OutboxRow, portal: PortalRow, *, delivered: bool) -> None:
         if delivered:
-            if self.settings.receipts:
+            if self.settings.receipts and not portal.shows_reads:
                 self._receipts.note(row.room, row.id, portal.ghost)
             await self._status(row, portal, Fate.DELIVERED, "")
             for event in (row.notice, row.verdict):
@@ -241,7 +242,13 @@ class Deliveries:
             return None
 
     async def _status(
-        self, row: OutboxRow, portal: PortalRow | OpenPortal, fate: Fate, sentence: str
+        self,
+        row: OutboxRow,
+        portal: PortalRow | OpenPortal,
+        fate: Fate,
+        sentence: str,
+        *,
+        received: bool = False,
     ) -> None:
         if not self.settings.status_events:
             return
@@ -249,6 +256,8 @@ class Deliveries:
             "status": fate.value,
             "m.relates_to": {"rel_type": "m.reference", "event_id": row.id},
         }
+        if received:
+            content["delivered_to_users"] = [portal.ghost]
         if sentence:
             content["message"] = notice(sentence)["body"]
         if fate in (Fate.FAILED, Fate.UNSENDABLE):
@@ -257,7 +266,8 @@ class Deliveries:
                 "com.beeper.unsupported_event" if unsendable else "m.foreign_network_error"
             )
         try:
-            await self._send(row, portal.ghost, STATUS_EVENT, f"status {fate.value}", content)
+            kind = f"status {fate.value}{' received' if received else ''}"
+            await self._send(row, portal.ghost, STATUS_EVENT, kind, content)
         except BridgeError as error:
             if may_pass(error):
                 raise

@@ -77,6 +77,8 @@ class Ghosts:
         if contact is not None:
             row = await self._store.ghost(*contact, user)
             await ghosts.set_name(self._homeserver, user, row.name or contact[1])
+            if row.avatar_url is not None:
+                await ghosts.set_avatar(self._homeserver, user, row.avatar_url)
 
     async def contact(self, user: UserId) -> tuple[NetworkName, ContactId] | None:
         """Whom a ghost stands for; None when it is no ghost of ours, or one we cannot know."""

@@ -145,14 +145,33 @@ class Invites:
         return await self.missed(room, login.owner, ghost)
 
     async def missed(self, room: RoomId, user: UserId, ghost: UserId) -> list[OutboxRow]:
-        """What the user wrote of late, which is not pushed as far as it was before the ghost was there."""
+        """What the user wrote of late, which is not pushed as far as it was before the ghost was there.
+
+        A homeserver that was restored from a backup may know of the invite, and not that it was accepted. Then the
+        ghost accepts it again, where the room is still that of its chat.
+        """
         try:
-            missed = await rooms.messages_by(self._homeserver, room, user, seen_by=ghost)
+            try:
+                missed = await rooms.messages_by(self._homeserver, room, user, seen_by=ghost)
+            except HomeserverError as error:
+                if error.status != 403 or not await self._accepted_again(room, ghost):
+                    raise
+                missed = await rooms.messages_by(self._homeserver, room, user, seen_by=ghost)
         except HomeserverError as error:
             if error.status != 403:
                 raise
             return []  # the ghost is gone again
         return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
+
+    async def _accepted_again(self, room: RoomId, ghost: UserId) -> bool:
+        portal = await self._store.by_room(room)
+        if portal is None:
+            return False
+        async with self._portals.settled(portal.key) as now:
+            if now is None or (now.room, now.ghost) != (room, ghost):
+                return False  # the chat has got another room meanwhile
+            await self._ghosts.act(ghost, lambda: self._homeserver.join(room, user=ghost))
+        return True
 
     async def decline(self, room: RoomId, ghost: UserId, reason: str) -> None:
         """Refuse an invite, with a reason that clients show.

@@ -336,27 +336,16 @@ class Keeper:
         self._wrote(account)
         self._metrics.direct_puts.inc()
         self._paces.wrote(account)
+        # If that fails, what was decided waits to be seen again.
+        self._journals.sending(account, known.remembered)
         try:
             await self._documents.write(account, document)
         except HomeserverError as error:
             if error.certain:
-                await self._abandon(known)
+                self._journals.not_sent(account, known.remembered)
             raise
         self._seen[account] = self._clock()
         await self._journals.written(account, known.remembered)
-
-    async def _abandon(self, known: _Known) -> None:
-        """The write surely was not made: it never was, so that nobody is thought to have undone it."""
-        async with self._database.transaction() as connection:
-            after = await self._journals.record(
-                connection,
-                known.account,
-                known.remembered,
-                known.remembered.journal.abandon(),
-                source=Source.READ,
-                refused=None,
-            )
-        self._journals.recorded(known.account, after)
 
     async def _round_of_ghost(self, account: UserId) -> bool:
         """As for a user, but nobody else writes a ghost's document: no journal, no decisions of theirs."""

@@ -15,6 +15,7 @@ import structlog
 from dm_bridge.ids import LoginId
 from dm_bridge.network.api import Session
 from dm_bridge.network.events import RemoteEvent, SessionState, SessionStatus
+from dm_bridge.network.signals import Signal
 from dm_bridge.store.logins import LoginRow, LoginState
 
 log = structlog.get_logger(__name__)
@@ -55,6 +56,7 @@ class Taker(Protocol):
         self, login: LoginId, events: Sequence[RemoteEvent], before: str | None, position: str
     ) -> bool: ...
     def reported(self, live: LiveLogin, state: SessionState) -> None: ...
+    def signalled(self, live: LiveLogin, signal: Signal) -> None: ...
 
 
 class Sink:
@@ -82,6 +84,10 @@ class Sink:
             log.warning(
                 "another session of this login has read on; its position counts", login=login
             )
+
+    def signal(self, signal: Signal) -> None:
+        """See `EventSink`."""
+        self._logins.signalled(self._live, signal)
 
     def report(self, state: SessionState) -> None:
         """See `EventSink`."""

@@ -20,8 +20,9 @@ from dm_bridge.errors import BridgeError, UserError, may_pass
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
 from dm_bridge.matrix.formatting import plain
 from dm_bridge.network.api import Login, Network, Session
-from dm_bridge.network.events import RemoteEvent, SessionState, SessionStatus
+from dm_bridge.network.events import RemoteEvent, RemoteReceived, SessionState, SessionStatus
 from dm_bridge.network.login import LoginDone
+from dm_bridge.network.signals import Signal
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 OPENED_AT_ONCE = 50
 """Sessions that are made at once: the event loop is not kept for longer."""
-CONNECTING_AT_ONCE = 32
+CONNECTING_AT_ONCE = 16
 """Sessions that are begun at once, after a start or when another process is gone; a network is not stormed."""
 CONNECTED_WITHIN = 10.0
 """Seconds after which a session that is still connecting makes place for the next."""
@@ -65,7 +66,8 @@ class Logins:
     """All logins of one bridge.
 
     ``on_events``: called with the chats in which something new waits. ``tell``: how to reach a user.
-    ``hooks``: whom to tell of logins and logouts. ``states``: reports how logins are.
+    ``hooks``: whom to tell of logins and logouts. ``states``: reports how logins are. ``on_signal``: called with
+    what sessions say that nobody keeps. ``received``: whether it matters that a contact's device has a message.
     """
 
     def __init__(
@@ -80,8 +82,13 @@ class Logins:
         metrics: Metrics,
         hooks: LoginHooks | None = None,
         states: BridgeStates | None = None,
+        on_signal: Callable[[LoginId, Signal], None] = lambda login, signal: None,
+        *,
+        received: bool = False,
     ) -> None:
         self._hooks = hooks
+        self._on_signal = on_signal
+        self._received = received
         self._networks = networks
         self._store = store
         self._inbox = inbox
@@ -315,14 +322,24 @@ class Logins:
             await self._connect_all([] if opened is None else [opened])
 
     async def _close(self, live: LiveLogin) -> None:
+        """Close a login's session; what it brought is committed then, or never, if the database is well."""
         session, live.session = live.session, None
-        if session is None:
-            return
+        if session is not None:
+            try:
+                async with asyncio.timeout(CLOSE_DEADLINE):
+                    await session.disconnect()
+            except Exception as error:
+                log.warning(
+                    "a session did not close cleanly", login=live.row.id, reason=repr(error)
+                )
         try:
             async with asyncio.timeout(CLOSE_DEADLINE):
-                await session.disconnect()
-        except Exception as error:
-            log.warning("a session did not close cleanly", login=live.row.id, reason=repr(error))
+                await self._inbox.settled()
+        except TimeoutError:
+            log.warning(
+                "what a session brought may be committed late: the database is slow",
+                login=live.row.id,
+            )
 
     async def _set_state(self, live: LiveLogin, state: LoginState, reason: str) -> None:
         await self._store.set_state(live.row.id, state, reason)
@@ -336,6 +353,7 @@ class Logins:
 
         Also for what is known already: when the answer to a commit was lost, it was committed and nobody woken.
         """
+        events = self._wanted(events)
         await self._inbox.add([(login, event) for event in events])
         self._on_events({PortalKey(login, event.chat) for event in events})
 
@@ -343,9 +361,20 @@ class Logins:
         self, login: LoginId, events: Sequence[RemoteEvent], before: str | None, position: str
     ) -> bool:
         """The same, and move the login's position; returns whether it was where the session left it."""
+        events = self._wanted(events)
         _, moved = await self._inbox.add_at(login, events, before, position)
         self._on_events({PortalKey(login, event.chat) for event in events})
         return moved
+
+    def _wanted(self, events: Sequence[RemoteEvent]) -> Sequence[RemoteEvent]:
+        if self._received:
+            return events
+        return [event for event in events if not isinstance(event, RemoteReceived)]
+
+    def signalled(self, live: LiveLogin, signal: Signal) -> None:
+        """A session says something that nobody keeps; one that was closed or replaced is not listened to."""
+        if self._live.get(live.row.id) is live and live.session is not None:
+            self._on_signal(live.row.id, signal)
 
     def reported(self, live: LiveLogin, state: SessionState) -> None:
         """A session says where it stands; one that was closed or replaced is not listened to."""

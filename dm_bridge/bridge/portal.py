@@ -25,15 +25,17 @@ from dm_bridge.bridge.contact_moves import ContactMoves, Moved
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.marks import Marks
+from dm_bridge.bridge.names import clean_name
 from dm_bridge.bridge.portal_life import PortalLife, marker
 from dm_bridge.bridge.portal_steps import Step, next_step
 from dm_bridge.bridge.upgrades import MissedMessages, Upgrades, nothing_missed
 from dm_bridge.errors import BridgeError, HomeserverError, NotYet
 from dm_bridge.ids import ChatId, ContactId, PortalKey, RoomId, UserId
-from dm_bridge.matrix import rooms
+from dm_bridge.matrix import ghosts, rooms
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Network
+from dm_bridge.network.people import readable
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import Membership, PortalRow, PortalState, PortalStore
@@ -70,7 +72,10 @@ class PortalSettings:
 
 
 class Portals:
-    """Opens portals, moves and ends them. ``missed``: takes what a user wrote in a new room too early."""
+    """Opens portals, moves and ends them.
+
+    ``missed``: takes what a user wrote in a new room too early. ``met``: told of whom there is a room with now.
+    """
 
     def __init__(
         self,
@@ -83,6 +88,7 @@ class Portals:
         settings: PortalSettings,
         missed: MissedMessages = nothing_missed,
         clock: Callable[[], float] = time.time,
+        met: Callable[[LoginRow, ContactId], None] = lambda login, contact: None,
     ) -> None:
         self._homeserver = homeserver
         self._accounts = accounts
@@ -92,6 +98,7 @@ class Portals:
         self._direct = direct
         self._settings = settings
         self._clock = clock
+        self._met = met
         marks = Marks(keeper, direct, ghosts_too=settings.mark_ghosts)
         self.life = PortalLife(homeserver, accounts, marks, store, ghosts.namespace, settings.bot)
         self._upgrades = Upgrades(
@@ -158,7 +165,9 @@ class Portals:
                     return _opened(row, login)
                 case Step.CREATE | Step.RECOVER:
                     async with self._making:
-                        await self._ghosts.ensure(network.name, contact, name or contact)
+                        await self._ghosts.ensure(
+                            network.name, contact, clean_name(name) or readable(network, contact)
+                        )
                         make = partial(self._make_room, row, login, network, step, private_name)
                         await self._ghosts.act(row.ghost, make)
                 case Step.INVITE:
@@ -206,11 +215,19 @@ class Portals:
             )
         await self._record_room(row, login, room)
         log.info("a private chat got its room", login=login.id, room=room)
+        private_name = clean_name(private_name)
         if private_name is not None and private_name != row.contact:
             try:
-                await rooms.set_room_name_of(self._homeserver, room, row.ghost, private_name)
+                await ghosts.show_in(
+                    self._homeserver, row.ghost, room, private_name, await self._face(row, network)
+                )
+                await self.store.set_private_name(row.key, private_name)
             except BridgeError as error:  # a nicety, and no reason to keep a message back
                 log.info("a ghost could not be named in a room", room=room, reason=str(error))
+        self._met(login, row.contact)
+
+    async def _face(self, row: PortalRow, network: Network) -> str | None:
+        return (await self.store.ghost(network.name, row.contact, row.ghost)).avatar_url
 
     async def _find_room(self, row: PortalRow) -> RoomId | None:
         """The room that was made for the portal and, for whatever reason, is not recorded."""
@@ -285,6 +302,7 @@ class Portals:
         self._arrivals.no_more(login.owner)
         await self._keeper.settled(login.owner, row.ghost, within=MARKED_WITHIN)
         await self.life.describe(adopted, login.owner, network)
+        self._met(login, row.contact)
 
     async def complete(self, key: PortalKey, login: LoginRow, network: Network | None) -> None:
         """Do again what `adopt` does after it has recorded the room: it may have been cut short there."""

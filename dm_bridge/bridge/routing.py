@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from dm_bridge.bridge.other_events import in_words
 from dm_bridge.ids import EventId, GhostNamespace, UserId
+from dm_bridge.matrix.attachments import Attached, attached, caption, is_media
 from dm_bridge.matrix.formatting import from_content
 from dm_bridge.network.events import Text
+from dm_bridge.network.media import Place
 
 Json = dict[str, Any]
 
@@ -45,11 +48,54 @@ class Message:
     """The owner of a portal wrote to the contact.
 
     ``echo_of``: our own marker, which it may carry; ``part``: with the mark of a later part.
+    ``answers``: the event that it is a reply to. ``attachment``: what ``text`` is said of.
     """
 
     text: Text
     echo_of: str | None
     part: bool = False
+    answers: EventId | None = None
+    attachment: Attached | Place | None = None
+
+    @property
+    def words(self) -> str:
+        """What it says, or the name of the file that it is about."""
+        return self.text.body or _named(self.attachment)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The owner of a portal changed what they wrote. ``target``: the event; ``text``: what it says now.
+
+    ``attachment``: what it is said of.
+    """
+
+    target: EventId
+    text: Text
+    echo_of: str | None
+    attachment: Attached | Place | None = None
+
+    @property
+    def words(self) -> str:
+        """What it says now, or the name of the file that it is about."""
+        return self.text.body or _named(self.attachment)
+
+
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """The owner of a portal reacted to an event."""
+
+    target: EventId
+    emoji: str
+    echo_of: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redaction:
+    """The owner of a portal redacted an event."""
+
+    target: EventId
+    echo_of: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +179,9 @@ class ManagerLeft:
 Route = (
     Ignore
     | Message
+    | Edit
+    | Reaction
+    | Redaction
     | Unsendable
     | Command
     | BotInvited
@@ -152,18 +201,15 @@ ENCRYPTED = (
     "This room is encrypted, and the bridge cannot read encrypted messages yet. "
     "Write to the contact in a room without encryption: send the bot `start` and their address."
 )
-_UNCARRIED = {
-    "m.image": "Pictures",
-    "m.video": "Videos",
-    "m.audio": "Audio messages",
-    "m.file": "Files",
-}
+_OF_THE_OWNER = Message | Edit | Reaction | Redaction | Unsendable
+UNVERIFIABLE = "Contacts on other networks have no keys in Matrix, so they cannot be verified."
+UNREADABLE = "The file has no address that the bridge can read. Send it again, with another client."
 
 
 def route(event: Json, facts: RoomFacts, *, bot: UserId, namespace: GhostNamespace) -> Route:
     """Decide what ``event`` means. ``event`` has string ``type`` and ``sender``."""
     decision = _route(event, facts, bot, namespace)
-    if not facts.former or isinstance(decision, Message | Unsendable | GhostWelcomed | Ignore):
+    if not facts.former or isinstance(decision, _OF_THE_OWNER | GhostWelcomed | Ignore):
         return decision
     if decision == OwnerMoved(joined=False):
         return decision
@@ -186,9 +232,20 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
             if facts.owner is None:
                 return Command(None)
             return Ignore("it is encrypted, and not by the user of this chat")
+        case "m.reaction" | "m.room.redaction" if sender != facts.owner:
+            return Ignore("it is not by the user of this chat")
+        case "m.reaction":
+            return _reaction(content)
+        case "m.room.redaction":
+            target = event.get(
+                "redacts", content.get("redacts")
+            )  # the latter from room version 11 on
+            if not isinstance(target, str):
+                return Ignore("a redaction of nothing")
+            return Redaction(EventId(target), _marker(content))
         case "m.sticker":
             if sender == facts.owner:
-                return Unsendable("Stickers cannot be sent to this network yet.")
+                return _sticker(content)
             return Ignore("it is not by the user of this chat")
         case "m.room.tombstone" if facts.owner is not None and event.get("state_key") == "":
             return Replaced()
@@ -197,7 +254,19 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
         ):
             return ServiceMembers(content)
         case other:
-            return Ignore(f"events of type {str(other)[:80]} are not carried")
+            return _other(str(other), event, content, sender, facts)
+
+
+def _other(kind: str, event: Json, content: Json, sender: UserId, facts: RoomFacts) -> Route:
+    """What is no message, and may be something that the user says all the same."""
+    said = None
+    if facts.owner is not None and sender == facts.owner and "state_key" not in event:
+        said = in_words(kind, content)
+    if said is None:
+        return Ignore(f"events of type {kind[:80]} are not carried")
+    if isinstance(said, str):
+        return Unsendable(said)
+    return Message(said, _marker(content), answers=_answers(content.get("m.relates_to")))
 
 
 def _member(
@@ -238,8 +307,8 @@ def _member(
 
 def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
     text = from_content(content)
+    relation = content.get("m.relates_to")
     if facts.owner is None:
-        relation = content.get("m.relates_to")
         if content.get("msgtype") == "m.notice":
             return Ignore("bots do not answer notices")
         if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
@@ -248,14 +317,80 @@ def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
         return Command(text.body if text is not None and readable else None)
     if sender != facts.owner:
         return Ignore("it is not by the user of this chat")
-    kind = _UNCARRIED.get(str(content.get("msgtype")))
-    if kind is not None:
-        return Unsendable(f"{kind} cannot be sent to this network yet.")
-    if text is None or not text.body.strip():
-        return Unsendable("It has no text.")
-    marker = content.get("org.dm_bridge.remote_id")
+    if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
+        return _edit(content, relation)
+    said = _said(content)
+    if isinstance(said, Unsendable):
+        return said
+    text, attachment = said
     part = "org.dm_bridge.part" in content
-    return Message(text, marker if isinstance(marker, str) else None, part)
+    return Message(text, _marker(content), part, _answers(relation), attachment)
+
+
+def _said(content: Json) -> tuple[Text, Attached | Place | None] | Unsendable:
+    """What a message says, and of what."""
+    if content.get("msgtype") == "m.key.verification.request":
+        return Unsendable(UNVERIFIABLE)
+    attachment = attached(content)
+    if isinstance(attachment, Attached):
+        return caption(content), attachment
+    if isinstance(attachment, Place):
+        words = filter(None, (caption(content).body, attachment.uri))
+        return Text("\n".join(words)), attachment
+    if is_media(content):
+        return Unsendable(UNREADABLE)
+    text = from_content(content)
+    return Unsendable("It has no text.") if text is None or not text.body.strip() else (text, None)
+
+
+def _sticker(content: Json) -> Route:
+    what = attached(content, sticker=True)
+    if what is None:
+        return Unsendable(UNREADABLE)
+    answers = _answers(content.get("m.relates_to"))
+    return Message(Text(""), _marker(content), answers=answers, attachment=what)
+
+
+def _named(attachment: Attached | Place | None) -> str:
+    if isinstance(attachment, Attached):
+        return attachment.file.name or attachment.file.kind.value
+    return ""
+
+
+def _marker(content: Json) -> str | None:
+    marker = content.get("org.dm_bridge.remote_id")
+    return marker if isinstance(marker, str) else None
+
+
+def _answers(relation: Any) -> EventId | None:
+    """What a message is a reply to; within a thread only if that is not just for clients without threads."""
+    if not isinstance(relation, dict) or relation.get("is_falling_back") is True:
+        return None
+    reply = relation.get("m.in_reply_to")
+    target = reply.get("event_id") if isinstance(reply, dict) else None
+    return EventId(target) if isinstance(target, str) else None
+
+
+def _edit(content: Json, relation: Json) -> Route:
+    target, changed = relation.get("event_id"), content.get("m.new_content")
+    if not isinstance(target, str) or not isinstance(changed, dict):
+        return Ignore("an edit of nothing")
+    said = _said(changed)
+    if isinstance(said, Unsendable) and is_media(changed):
+        return Ignore("an edit of what was not carried")
+    if isinstance(said, Unsendable):
+        return Unsendable("The changed message has no text.")
+    return Edit(EventId(target), said[0], _marker(content), said[1])
+
+
+def _reaction(content: Json) -> Route:
+    relation = content.get("m.relates_to")
+    if not isinstance(relation, dict) or relation.get("rel_type") != "m.annotation":
+        return Ignore("a reaction to nothing")
+    target, emoji = relation.get("event_id"), relation.get("key")
+    if not isinstance(target, str) or not isinstance(emoji, str) or not emoji.strip():
+        return Ignore("a reaction to nothing, or without an emoji")
+    return Reaction(EventId(target), emoji, _marker(content))
 
 
 def _edited_command(content: Any) -> Route:

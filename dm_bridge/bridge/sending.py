@@ -10,14 +10,26 @@ given up only after its author has been told.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import replace
+from typing import Any
 
-from dm_bridge.bridge.delivery import AGAIN, Deliveries
+from dm_bridge.bridge.delivery import AGAIN, Deliveries, Fate
+from dm_bridge.bridge.files_in import megabytes
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import NetworkError
-from dm_bridge.ids import LoginId, RoomId, message_id
+from dm_bridge.ids import LoginId, RemoteId, RoomId
 from dm_bridge.matrix.formatting import plain
-from dm_bridge.network.api import OutgoingMessage, Session
-from dm_bridge.network.events import SessionState, SessionStatus, Text
+from dm_bridge.network.abilities import (
+    Edits,
+    OutgoingEdit,
+    OutgoingReactions,
+    OutgoingRetraction,
+    Reacts,
+    Retracts,
+)
+from dm_bridge.network.api import Outgoing, OutgoingMessage, Session, capabilities_of
+from dm_bridge.network.events import SessionState, SessionStatus
+from dm_bridge.network.media import OutgoingMedia
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.logins import LoginRow, LoginState
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -26,6 +38,14 @@ from dm_bridge.store.portals import PortalRow
 TELL_AFTER = 15.0
 """Seconds a message may wait for its network before the user is told."""
 _NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
+
+
+_CANNOT: dict[type[Outgoing], str] = {
+    OutgoingEdit: "{title} cannot change messages: your contact still sees the old text. Send a new message.",
+    OutgoingRetraction: "{title} cannot take messages back: your contact can still read it.",
+    OutgoingReactions: "{title} has no reactions: your contact does not see this one.",
+    OutgoingMessage: "{title} takes no files from here. Send a link to it instead.",
+}
 
 
 class Sending:
@@ -55,10 +75,10 @@ class Sending:
         row: OutboxRow,
         portal: PortalRow,
         login: LoginRow,
-        text: Text,
+        what: Outgoing,
         settle: Callable[[], Awaitable[None]],
     ) -> Awaitable[bool] | None:
-        """Send a message; returns the recording of its outcome, to be awaited, or None when that is done.
+        """Send a message, or what is done to one; returns the recording of its outcome, or None when that is done.
 
         That it is attempted is recorded together with the outcome of the message before; ``settle`` returns when
         that one is dealt with. Raises `NetworkError` when the message is to be tried again.
@@ -80,15 +100,22 @@ class Sending:
             row = await self._deliveries.undelivered(row, portal, told, certain=certain)
             await self.failed(row, portal, "failed" if certain else "uncertain", refusal)
             return None
+        able = _ability(session, what)
+        too_large = _too_large(session, what)
+        if able is None or too_large is not None:
+            await settle()
+            title = self._logins.network(login.network).title
+            sentence = (too_large or _CANNOT[type(what)]).format(title=title)
+            row = await self._deliveries.undelivered(row, portal, sentence, fate=Fate.UNSENDABLE)
+            await self.failed(row, portal, "dropped", sentence)  # to try again would not help
+            return None
         insisted = row.attempted_at is not None and row.attempted_at < row.received_at  # put back
-        message = OutgoingMessage(
-            portal.key.chat, message_id(row.id), text, row.attempted_at, insisted
-        )
+        what = replace(what, attempted=row.attempted_at, insisted=insisted)
         if row.attempted_at is None:
             await self._outbox.attempt(row)
         await settle()
         try:
-            remote = await session.send(message)
+            remote = await able(what)
         except NetworkError as error:
             self._wait_for(login.id, row.room)
             if row.attempted_at is None and error.certain:
@@ -130,6 +157,38 @@ class Sending:
         """Count what became of an event of the homeserver, and how long it took."""
         self._metrics.messages.labels("to_remote", outcome).inc()
         self._metrics.latency.labels("to_remote").observe(max(0.0, self._clock() - row.received_at))
+
+
+def _ability(session: Session, what: Outgoing) -> Callable[[Any], Awaitable[RemoteId]] | None:
+    """How the session does such a thing; None when it cannot."""
+    can = capabilities_of(session)
+    match what:
+        case OutgoingMessage(attachment=OutgoingMedia()) if not can.media:
+            return None
+        case OutgoingEdit(attachment=OutgoingMedia()) if not can.media:
+            return None
+        case OutgoingMessage():
+            return session.send
+        case OutgoingEdit() if can.edits and isinstance(session, Edits):
+            return session.edit
+        case OutgoingRetraction() if can.retractions and isinstance(session, Retracts):
+            return session.retract
+        case OutgoingReactions() if can.reactions and isinstance(session, Reacts):
+            return session.react
+        case _:
+            return None
+
+
+def _too_large(session: Session, what: Outgoing) -> str | None:
+    """What to say of a file that is larger than the network takes, by what is said of it."""
+    largest = capabilities_of(session).largest_media
+    file = getattr(what, "attachment", None)
+    if largest is None or not isinstance(file, OutgoingMedia) or (file.size or 0) <= largest:
+        return None
+    return (
+        f"The file is {megabytes(file.size or 0)} large, and {{title}} takes at most {megabytes(largest)} from "
+        "you. Send a smaller one, or a link."
+    )
 
 
 def _away(

@@ -91,7 +91,9 @@ class SentBefore:
     ) -> dict[Sent, EventId]:
         """From the newest event back to one that is recorded: messages are sent in order."""
         found: dict[Sent, EventId] = {}
-        only = orjson.dumps({"types": ["m.room.message"], "senders": sorted(senders)}).decode()
+        only = orjson.dumps(
+            {"types": ["m.room.message", "m.sticker"], "senders": sorted(senders)}
+        ).decode()
         query = {"dir": "b", "limit": str(PAGE), "filter": only}
         for _ in range(MOST_PAGES):
             try:

@@ -14,12 +14,17 @@ from typing import assert_never
 
 import structlog
 
+from dm_bridge.bridge.amending import UNKNOWN, Amending
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.delivery import Deliveries
+from dm_bridge.bridge.files_in import FilesIn, parts_of
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.bridge.reading import Reading
 from dm_bridge.bridge.recorder import Recorder
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID, SentBefore
+from dm_bridge.bridge.signals import Signals
+from dm_bridge.bridge.unreadable import TOLD, Unreadable
 from dm_bridge.errors import (
     BridgeError,
     HomeserverError,
@@ -39,15 +44,30 @@ from dm_bridge.ids import (
     message_id,
 )
 from dm_bridge.matrix.accounts import Accounts
-from dm_bridge.matrix.formatting import code, in_parts, notice, plain, to_content
+from dm_bridge.matrix.formatting import (
+    code,
+    notice,
+    plain,
+)
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Network, Session
-from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage
+from dm_bridge.network.events import (
+    ContactMoved,
+    Receipt,
+    RemoteEdit,
+    RemoteEvent,
+    RemoteFailure,
+    RemoteMessage,
+    RemoteReactions,
+    RemoteRetraction,
+    Written,
+)
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxOutcome, InboxRow, InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalStore
+from dm_bridge.store.references import Known, ReferenceStore
 
 log = structlog.get_logger(__name__)
 
@@ -75,9 +95,12 @@ class ToMatrix:
         logins: Logins,
         inbox: InboxStore,
         outbox: OutboxStore,
+        references: ReferenceStore,
         portal_store: PortalStore,
         metrics: Metrics,
         deliveries: Deliveries,
+        signals: Signals,
+        files: FilesIn,
         ends: Callable[[PortalKey], bool] = lambda key: False,
         happens: Callable[[UserId, int], None] = lambda account, events: None,
         clock: Callable[[], float] = time.time,
@@ -93,8 +116,22 @@ class ToMatrix:
         self._outbox = outbox
         self._portal_store = portal_store
         self._metrics = metrics
+        self._files = files
         self._clock = clock
         self._sent_before = SentBefore(homeserver, self._recorded)
+        self._amending = Amending(homeserver, accounts, references, self._sent, self._send)
+        self._signals = signals
+        self._unreadable = Unreadable()
+        self._reading = Reading(
+            accounts,
+            portal_store,
+            signals.receipts,
+            deliveries,
+            lambda key: logins.owner(key.login),
+            self._amending.original,
+            self._sent,
+            signals.attention.marked,
+        )
 
     def doubt(self, chats: Iterable[PortalKey]) -> None:
         """An earlier process may have sent what waits in these chats."""
@@ -116,10 +153,8 @@ class ToMatrix:
                         break
                     if changes != self._portals.life.changes:  # the room may be another one now
                         portal, changes = None, self._portals.life.changes
-                    if isinstance(row.event, ContactMoved):
-                        await (
-                            recorder.flush()
-                        )  # what was carried before belongs to the chat that moves
+                    if _looks_back(row.event):
+                        await recorder.flush()
                     portal, outcome = await self._carry(row, portal)
                     self._count(row, outcome)
                     await recorder.add(outcome, at_once=is_own(row.event))
@@ -144,10 +179,18 @@ class ToMatrix:
             if isinstance(event, ContactMoved):
                 await self._in_turn(row, {row.key.chat, event.new_chat})
                 return None, await self._contact_moved(row, event)
-            if isinstance(event, RemoteFailure) and not await self._sent(row.key, event):
+            if isinstance(event, RemoteFailure) and not await self._sent(row.key, event.message):
                 return portal, InboxOutcome(
                     row.id, "dropped", reason="it is about no message of ours"
                 )
+            if isinstance(event, Receipt):
+                return portal, await self._reading.carry(row.key, row.id, event)
+            if isinstance(event, RemoteRetraction | RemoteReactions):
+                author = event.from_self if isinstance(event, RemoteRetraction) else None
+                if await self._amending.original(row.key, event.target, author) is None:
+                    return portal, InboxOutcome(row.id, "dropped", reason=UNKNOWN)
+            if self._unreadable.is_told(row.key, event):
+                return portal, InboxOutcome(row.id, "dropped", reason=TOLD)
             if portal is None:
                 if await self._portal_store.get(row.key) is None:
                     await self._in_turn(row, {row.key.chat})
@@ -158,12 +201,12 @@ class ToMatrix:
                 )
             for _ in range(REASONS_TO_REFUSE):
                 try:
-                    return portal, await self._deliver(portal, row.id, event)
+                    return portal, await self._deliver(portal, row, event)
                 except HomeserverError as error:
                     if error.status != 403:
                         raise
                     portal = await self._reopen(portal, row)
-            return portal, await self._deliver(portal, row.id, event)
+            return portal, await self._deliver(portal, row, event)
         except BridgeError as error:
             if may_pass(error):
                 raise
@@ -208,7 +251,7 @@ class ToMatrix:
         existing = await self._portal_store.get(key)
         if existing is not None:
             contact = existing.contact
-        elif isinstance(event, RemoteMessage) and not event.from_self:
+        elif isinstance(event, Written) and not event.from_self:
             contact = event.sender
         else:
             contact = network.contact_of(key.chat)
@@ -267,21 +310,28 @@ class ToMatrix:
         return reopened
 
     async def _deliver(
-        self, portal: OpenPortal, remote_id: RemoteId, event: RemoteMessage | RemoteFailure
+        self, portal: OpenPortal, row: InboxRow, event: Written | RemoteFailure
     ) -> InboxOutcome:
+        remote_id = row.id
         match event:
-            case RemoteMessage():
-                return InboxOutcome(
-                    remote_id, "delivered", await self._message(portal, event, remote_id)
-                )
+            case RemoteMessage() | RemoteEdit():
+                return InboxOutcome(remote_id, "delivered", await self._message(portal, event, row))
+            case RemoteRetraction():
+                sender = await self._sender(portal, event)
+                return await self._amending.retract(portal, remote_id, event, sender)
+            case RemoteReactions():
+                sender = await self._sender(portal, event)
+                self._happens(portal.login.owner, len(event.emojis))
+                return await self._amending.react(portal, remote_id, event, sender)
             case RemoteFailure():
                 return InboxOutcome(remote_id, "delivered", await self._failure(portal, event))
             case _:
                 assert_never(event)
 
     async def _message(
-        self, portal: OpenPortal, message: RemoteMessage, remote_id: RemoteId
+        self, portal: OpenPortal, message: RemoteMessage | RemoteEdit, row: InboxRow
     ) -> EventId:
+        remote_id = row.id
         self._happens(portal.login.owner, 1)
         sender = await self._sender(portal, message)
         writers = [portal.ghost]
@@ -296,26 +346,41 @@ class ToMatrix:
             {portal.ghost, portal.login.owner, self._portals.own_ghost(portal.login)},
         )
         first: EventId | None = None
-        for number, part in enumerate(in_parts(message.content)):
-            content = to_content(part)
-            content[REMOTE_ID] = remote_id
-            if number:
-                content[PART] = number
-            names = ("message", portal.key.login, portal.key.chat, remote_id)
-            transaction = digest_id(*names, *([str(number)] if number else []))
+        about = await self._about(portal.key, message)
+        for number, part in enumerate(parts_of(message)):
             found = (before.get((writer, remote_id, number)) for writer in writers)
-            event = next(filter(None, found), None) or await self._send(
-                portal, sender, content, transaction, message.sent_at
-            )
+            event = next(filter(None, found), None)
+            if event is None:
+                age = self._clock() - row.received_at
+                known = None if number else about
+                shown = await self._files.event(portal, message, part, known, age=age)
+                content = {**shown.content, REMOTE_ID: remote_id}
+                if number:
+                    content[PART] = number
+                names = ("message", portal.key.login, portal.key.chat, remote_id)
+                transaction = digest_id(*names, *([str(number)] if number else []))
+                event = await self._send(
+                    portal, sender, shown.type, content, transaction, message.sent_at
+                )
             first = first or event
         assert first is not None
+        if not message.from_self:
+            self._signals.shown(portal, message)
         return first
+
+    async def _about(self, key: PortalKey, message: RemoteMessage | RemoteEdit) -> Known | None:
+        """What an edit changes, or a message answers; None where there is none, or none is known."""
+        if isinstance(message, RemoteEdit):
+            return await self._amending.message(key, message.target, message.from_self)
+        if message.reply_to is None:
+            return None
+        return await self._amending.message(key, message.reply_to)
 
     async def _rooms_of(self, portal: OpenPortal) -> list[RoomId]:
         """Where a message of the chat may be: it may have got another room since the message was sent."""
         return [portal.room, *await self._portal_store.former_rooms(portal.key)]
 
-    async def _sender(self, portal: OpenPortal, message: RemoteMessage) -> UserId:
+    async def _sender(self, portal: OpenPortal, message: Written) -> UserId:
         """Who writes it in Matrix: the contact's ghost, the user, or where we cannot act for them, theirs."""
         if not message.from_self:
             return portal.ghost
@@ -328,6 +393,7 @@ class ToMatrix:
         self,
         portal: OpenPortal,
         sender: UserId,
+        event_type: str,
         content: Json,
         transaction: str,
         sent_at: float | None,
@@ -335,10 +401,12 @@ class ToMatrix:
         at = plausible_time(sent_at, self._clock())
         try:
             if sender == portal.login.owner:
-                return await self._accounts.send(sender, portal.room, content, transaction, at)
+                return await self._accounts.send(
+                    sender, portal.room, content, transaction, at, event_type
+                )
             return await self._homeserver.send(
                 portal.room,
-                "m.room.message",
+                event_type,
                 content,
                 transaction,
                 user=sender,
@@ -354,23 +422,23 @@ class ToMatrix:
         delivered = await self._inbox.delivered(key, message)
         return delivered is not None and delivered.event == event
 
-    async def _sent(self, key: PortalKey, failure: RemoteFailure) -> OutboxRow | None:
-        """Which event a failure is about; None when it is about none that we sent in this chat.
+    async def _sent(self, key: PortalKey, message: RemoteId) -> OutboxRow | None:
+        """Which event was sent as ``message``; None when it is none that we sent in this chat.
 
-        The failure may overtake the record of the send: then the event still waits in the outbox.
+        What the network says about it may overtake the record of the send: then the event still waits.
         """
-        row = await self._outbox.sent_as(key, failure.message)
+        row = await self._outbox.sent_as(key, message)
         portal = None if row is not None else await self._portal_store.get(key)
         if portal is None or portal.room is None:
             return row
         for room in [portal.room, *await self._portal_store.former_rooms(key)]:
             for waiting in await self._outbox.waiting(room, PAGE):
-                if message_id(waiting.id) == failure.message:
+                if message_id(waiting.id) == message:
                     return waiting
-        return await self._outbox.sent_as(key, failure.message)  # recorded in between
+        return await self._outbox.sent_as(key, message)  # recorded in between
 
     async def _failure(self, portal: OpenPortal, failure: RemoteFailure) -> EventId:
-        row = await self._sent(portal.key, failure)
+        row = await self._sent(portal.key, failure.message)
         told = None
         if row is not None:
             told = await self._deliveries.sent_back(row, portal, failure.message, failure.reason)
@@ -385,7 +453,14 @@ class ToMatrix:
 
 def is_own(event: RemoteEvent) -> bool:
     """Whether the homeserver will push the event back to us as the user's own, to be told from a new one."""
-    return isinstance(event, RemoteMessage) and event.from_self
+    return isinstance(event, Written) and event.from_self
+
+
+def _looks_back(event: RemoteEvent) -> bool:
+    """Whether what was carried before has to be recorded first: the event is about it, or moves all of it."""
+    if isinstance(event, RemoteMessage):
+        return event.reply_to is not None
+    return not isinstance(event, RemoteFailure)
 
 
 def plausible_time(sent_at: float | None, now: float) -> float | None:

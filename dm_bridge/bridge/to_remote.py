@@ -17,27 +17,31 @@ import structlog
 
 from dm_bridge.bridge import routing
 from dm_bridge.bridge.delivery import AGAIN, Deliveries, Fate
+from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.revising import Nothing, Revising, Revision
 from dm_bridge.bridge.room_portals import RoomPortals
 from dm_bridge.bridge.sending import Sending
 from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, LoginId, RemoteId, RoomId, UserId
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.homeserver import Homeserver
-from dm_bridge.network.events import Text
+from dm_bridge.network.api import Outgoing
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalRow, PortalStore
+from dm_bridge.store.references import ReferenceStore
 
 log = structlog.get_logger(__name__)
 
 PAGE = 50
 MESSAGE = "m.room.message"
+OF_USERS = (MESSAGE, "m.sticker", "m.reaction", "m.room.redaction")
 MOST_MISSED = 1000  # events among which those are looked for that a ghost or the bot has missed
 ECHO_PATIENCE = 30.0  # how long a lane waits for the answer to our own send before it pauses
 
@@ -67,11 +71,13 @@ class ToRemote:
         management: Management,
         inbox: InboxStore,
         outbox: OutboxStore,
+        references: ReferenceStore,
         portal_store: PortalStore,
         bot: UserId,
         namespace: GhostNamespace,
         metrics: Metrics,
         deliveries: Deliveries,
+        files: FilesOut,
         ends: Callable[[RoomId], bool] = lambda room: False,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -89,6 +95,7 @@ class ToRemote:
         self._namespace = namespace
         self._deliveries = deliveries
         self._sending = Sending(logins, outbox, deliveries, metrics, clock)
+        self._revising = Revising(references, files)
         self._clock = clock
 
     def waited_for(self, login: LoginId) -> Collection[RoomId]:
@@ -152,7 +159,7 @@ class ToRemote:
         """Put an event aside that nothing can be done about; tell its author when it was a message."""
         portal = await self._portal_store.by_room(row.room)
         portal = portal or await self._portal_store.by_former_room(row.room)
-        if portal is not None and row.event.get("type") == MESSAGE:
+        if portal is not None and row.event.get("type") in OF_USERS:
             row = await self._deliveries.undelivered(
                 row,
                 portal,
@@ -230,13 +237,17 @@ class ToRemote:
     ) -> bool:
         caught_up = False
         match decision:
-            case routing.Message(text, echo_of, part):
-                if echo_of is not None:
-                    await self._settle(lane)
-                    if await self._is_echo(row, portal, RemoteId(echo_of), part):
-                        await self._outbox.finish(row, "dropped", reason="it is our own")
-                        return False
-                await self._send(row, lane, portal, login, text)
+            case routing.Message(echo_of=echo_of, part=part):
+                if await self._is_ours(row, lane, portal, echo_of, part=part):
+                    return False
+                if decision.answers is not None:
+                    await self._settle(lane)  # it may be an answer to the message before
+                message = await self._revising.message(portal.key, row, decision)
+                await self._send(row, lane, portal, login, message)
+                return False
+            case routing.Edit() | routing.Reaction() | routing.Redaction():
+                await self._settle(lane)
+                await self._revise(row, lane, portal, login, decision)
                 return False
             case routing.Unsendable(sentence):
                 await self._settle(lane)
@@ -246,9 +257,9 @@ class ToRemote:
                 await self._sending.failed(row, portal, "failed", sentence)
                 return False
             case routing.GhostWelcomed():
+                missed = await self._invites.missed(row.room, login.owner, portal.ghost)
                 if portal.room == row.room:
                     await self._portals.complete(portal.key, login, self._logins.network_of(login))
-                missed = await self._invites.missed(row.room, login.owner, portal.ghost)
                 caught_up = await self._catch_up(missed, lane)
             case routing.OwnerMoved(joined):
                 await self._owner_moved(row, portal, login, joined=joined)
@@ -325,6 +336,44 @@ class ToRemote:
         else:
             await self._outbox.finish(row, "handled")
 
+    async def _revise(
+        self,
+        row: OutboxRow,
+        lane: _Lane,
+        portal: PortalRow,
+        login: LoginRow,
+        decision: Revision,
+    ) -> None:
+        # What we send as the user has an event for each emoji, and a redaction none that is recorded.
+        part = not isinstance(decision, routing.Edit)
+        if await self._is_ours(row, lane, portal, decision.echo_of, part=part):
+            return
+        what = await self._revising.revise(portal.key, row, decision)
+        if isinstance(what, Nothing):
+            await self._outbox.finish(row, "dropped", reason=what.reason)
+        else:
+            await self._send(row, lane, portal, login, what)
+            await self._settle(lane)
+        await self._revising.done(portal.key, decision)
+
+    async def _is_ours(
+        self,
+        row: OutboxRow,
+        lane: _Lane,
+        portal: PortalRow,
+        echo_of: str | None,
+        *,
+        part: bool,
+    ) -> bool:
+        """Whether an event is one that we sent as the user; then it is finished."""
+        if echo_of is None:
+            return False
+        await self._settle(lane)
+        if not await self._is_echo(row, portal, RemoteId(echo_of), part):
+            return False
+        await self._outbox.finish(row, "dropped", reason="it is our own")
+        return True
+
     async def _is_echo(
         self, row: OutboxRow, portal: PortalRow, remote: RemoteId, part: bool
     ) -> bool:
@@ -358,8 +407,8 @@ class ToRemote:
         return gone
 
     async def _send(
-        self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, text: Text
+        self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, what: Outgoing
     ) -> None:
-        recorded = await self._sending.send(row, portal, login, text, lambda: self._settle(lane))
+        recorded = await self._sending.send(row, portal, login, what, lambda: self._settle(lane))
         if recorded is not None:
             lane.sent = row, portal, recorded

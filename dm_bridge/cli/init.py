@@ -99,17 +99,29 @@ direct:
   homeservers: {{}}
 
 delivery:
-  # Show with a read receipt of the contact that their network has your message.
+  # Show with a read receipt of the contact that their network has your message, unless they say what they read.
   receipts: true
   # Tell clients that show it the state of each message (com.beeper.message_send_status).
   status_events: false
   # For how many hours a message is tried while its network cannot be reached.
   expire_hours: 24
 
+presence:
+  # Show whether contacts are there, in whose chats you are. Costs a request each 20 seconds for everybody who is.
+  contacts: false
+  # Tell the networks whether you are there.
+  users: false
+
 # Collectors of message checkpoints and of the states of logins. They are sent the as_token.
 #reports:
 #  checkpoints_url: https://reports.internal/checkpoints
 #  states_url: https://reports.internal/states
+
+media:
+  # The largest file that is carried, in megabytes; the homeserver may take less. 0: none.
+  max_megabytes: 100
+  # Hosts from which files are fetched although their addresses are private ones: your own XMPP server's, say.
+  private_hosts: []
 
 processes:
   # After how many seconds without a sign of life the other processes on the same database take over the users of

@@ -48,6 +48,8 @@ def main_registration(config: Config) -> str:
             "hs_token": appservice.hs_token.get_secret_value(),
             "sender_localpart": appservice.bot,
             "rate_limited": False,
+            "receive_ephemeral": True,
+            "de.sorunome.msc2409.push_ephemeral": True,  # its name before it was in the specification
             "protocols": [section.name for section in config.enabled_networks],
             "namespaces": {
                 "users": [

@@ -15,12 +15,14 @@ from dm_bridge.errors import BridgeError
 from dm_bridge.testing.irc_client import IrcUser
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.ngircd import NgIrcd
+from dm_bridge.testing.processes import LOOPBACK
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 
 ALICE, ROMEO, JULIET = "alice", "romeo", "juliet"
 PASSWORD = "wherefore-art-thou"  # noqa: S105 - for servers that live on loopback, for minutes
-PATIENCE = 30.0
+PATIENCE = 60.0
+LARGEST_FILE = 100_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,13 +102,13 @@ class XmppStage:
         return self.prosody
 
     def config(self) -> Mapping[str, Any]:
-        return {}
+        return {"media": {"private_hosts": [LOOPBACK]}}  # where its contacts' files are
 
     async def start(self, place: Path) -> None:
         from dm_bridge.testing.xmpp_client import quiet_slixmpp
 
         quiet_slixmpp()
-        self.prosody = await Prosody.start(place / "prosody")
+        self.prosody = await Prosody.start(place / "prosody", largest_file=LARGEST_FILE)
 
     async def log_in(self, stack: Stack, alice: MatrixUser) -> list[str]:
         self.user = await self.server.add_user(ROMEO, PASSWORD)

@@ -162,7 +162,8 @@ class DeliveryConfig(_Section):
     """How users learn what became of their messages."""
 
     receipts: bool = Field(
-        default=True, description="show with a read receipt that the network has a message"
+        default=True,
+        description="show with a read receipt that the network has a message, unless reads are told",
     )
     status_events: bool = Field(
         default=False, description="send com.beeper.message_send_status events"
@@ -170,6 +171,16 @@ class DeliveryConfig(_Section):
     expire_hours: Annotated[float, Field(ge=0.01, le=720)] = Field(
         default=24.0, description="for how many hours a message is tried"
     )
+
+
+class PresenceConfig(_Section):
+    """Who is there, between Matrix and the networks."""
+
+    contacts: bool = Field(
+        default=False,
+        description="show as presence whether contacts are there, in whose chats their users are",
+    )
+    users: bool = Field(default=False, description="tell networks whether users are there")
 
 
 CollectorUrl = Annotated[str, AfterValidator(values.check_collector_url)]
@@ -184,6 +195,23 @@ class ReportsConfig(_Section):
     states_url: CollectorUrl | None = Field(
         default=None, description="where the states of logins are sent, if anywhere"
     )
+
+
+class MediaConfig(_Section):
+    """Files that are carried."""
+
+    max_megabytes: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=100, description="the largest file, in megabytes; 0 for no files"
+    )
+    private_hosts: tuple[Annotated[str, AfterValidator(values.check_host)], ...] = Field(
+        default=(),
+        description="hosts at private addresses from which files are fetched all the same",
+    )
+
+    @property
+    def largest(self) -> int:
+        """The largest file, in bytes."""
+        return self.max_megabytes * 1_000_000
 
 
 class ProcessesConfig(_Section):
@@ -232,6 +260,8 @@ class Config(_Section):
     )
     direct: DirectConfig = DirectConfig()
     delivery: DeliveryConfig = DeliveryConfig()
+    presence: PresenceConfig = PresenceConfig()
+    media: MediaConfig = MediaConfig()
     processes: ProcessesConfig = ProcessesConfig()
     reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -87,6 +87,13 @@ def check_user_id(value: str) -> str:
     return value
 
 
+def check_host(value: str) -> str:
+    """A host name or an IP address, without a port."""
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,253}|[0-9A-Fa-f:]{2,45}", value) is None:
+        raise ValueError("expected a host name or an address alone, such as upload.example.org")
+    return value.lower()
+
+
 def check_permission_key(value: str) -> str:
     """Whom a permission is for: ``*``, a server name, or a user id."""
     if value == "*":

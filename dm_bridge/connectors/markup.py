@@ -22,6 +22,10 @@ _SPACES = re.compile(r"[ \t\n\r\f]+")
 _TAG = re.compile(
     r"""<(/?)([A-Za-z][A-Za-z0-9-]{0,31})((?:[^<>"']|"[^"]{0,4000}"|'[^']{0,4000}')*+)>"""
 )
+_BLANKS = " \t\n\r\f\v\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(
+    map(chr, range(0x2000, 0x200B))
+)
+"""What Python strips, but for \\x1c to \\x1f: those are italics, strikethrough and underlining on IRC."""
 _ATTRIBUTE = re.compile(r"""([A-Za-z-]{1,32})\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"']+))""")
 _HEADINGS = {f"h{level}" for level in range(1, 7)}
 _LISTS = {"ul", "ol"}
@@ -106,7 +110,7 @@ class _Element:
     last: str = ""
 
     def add(self, text: str) -> None:
-        if self.gap and text.strip():
+        if self.gap and text.strip(_BLANKS):
             self._append("\n" * (self.gap - _trailing_breaks(self.last, self.gap)))
             self.gap = 0
             text = text.lstrip(" ")
@@ -120,7 +124,7 @@ class _Element:
         self._append(text)
 
     def add_block(self, text: str, gap: int) -> None:
-        if not text.strip():
+        if not text.strip(_BLANKS):
             return
         if self.last:
             self.gap = max(self.gap, gap)
@@ -158,7 +162,7 @@ class _Converter:
         while len(self._stack) > 1:
             self._close()
         lines = self._stack[0].text().split("\n")
-        return "\n".join(line.rstrip(" ") for line in lines).strip()
+        return "\n".join(line.rstrip(" ") for line in lines).strip(_BLANKS)
 
     def start(self, tag: str, attributes: str) -> None:
         match tag:
@@ -201,7 +205,7 @@ class _Converter:
         if tag in self._notation.marks and not self._preformatted:
             self._add_inline(parent, self._marked(tag, text))
         elif tag in _HEADINGS:
-            parent.add_block(_wrapped(text.strip(), self._notation.heading), 1)
+            parent.add_block(_wrapped(text.strip(_BLANKS), self._notation.heading), 1)
         elif tag == "a":
             self._add_inline(parent, _link(text, element.attributes.get("href")))
         elif tag in ("font", "span"):
@@ -212,12 +216,16 @@ class _Converter:
             parent.attributes.setdefault("class", element.attributes.get("class", ""))
             parent.add_raw(text)
         elif tag == "blockquote":
-            parent.add_block("\n".join(_quoted(line) for line in text.strip().split("\n")), 1)
+            parent.add_block(
+                "\n".join(_quoted(line) for line in text.strip(_BLANKS).split("\n")), 1
+            )
         elif tag == "li":
             parent.items += 1
             parent.add_block(_item(parent, text), 1)
         elif tag in _GAPS:
-            parent.add_block(text.strip("\n") if self._preformatted else text.strip(), _GAPS[tag])
+            parent.add_block(
+                text.strip("\n") if self._preformatted else text.strip(_BLANKS), _GAPS[tag]
+            )
         else:
             self._add_inline(parent, text)
         return tag
@@ -254,7 +262,7 @@ def _wrapped(text: str, marker: str) -> str:
     """Put ``marker`` around each line of ``text``, spaces left outside, where that can be read back."""
     out: list[str] = []
     for line in text.split("\n"):
-        core = line.strip()
+        core = line.strip(_BLANKS)
         if not core or marker in core:
             out.append(line)
         else:
@@ -266,7 +274,7 @@ def _wrapped(text: str, marker: str) -> str:
 def _link(text: str, href: str | None) -> str:
     if not href or href.startswith("https://matrix.to/#/"):
         return text
-    label = text.strip()
+    label = text.strip(_BLANKS)
     if not label:
         return href
     shown = href.removeprefix("mailto:")
@@ -274,7 +282,7 @@ def _link(text: str, href: str | None) -> str:
 
 
 def _quoted(line: str) -> str:
-    return f">{line}" if line.startswith(">") else f"> {line}".rstrip()
+    return f">{line}" if line.startswith(">") else f"> {line}".rstrip(_BLANKS)
 
 
 def _item(parent: _Element, text: str) -> str:
@@ -283,4 +291,4 @@ def _item(parent: _Element, text: str) -> str:
         start = parent.attributes.get("start", "1")
         first = int(start) if start.isascii() and start.isdigit() and len(start) < 6 else 1
         bullet = f"{first + parent.items - 1}. "
-    return bullet + text.strip().replace("\n", "\n" + " " * len(bullet))
+    return bullet + text.strip(_BLANKS).replace("\n", "\n" + " " * len(bullet))

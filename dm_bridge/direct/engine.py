@@ -45,7 +45,7 @@ class Mind:
 class Outcome:
     """The decision, and the mind that has taken it.
 
-    The mind of a `Put` takes the write as made. When it surely was not, use ``mind.journal.abandon()``.
+    The mind of a `Put` takes the write as made. When it surely was not, use ``mind.journal.untried()``.
     """
 
     mind: Mind

@@ -74,7 +74,8 @@ class Journal:
     ``doubt``: set while the head is a version of ours that has not been seen since it was decided
     on: the document that stood there then. ``echoes``: whether every write of ours came
     back as an observation; None while there was none. ``struggles``: rooms that others keep changing.
-    ``attempted``: whether the write in doubt was really tried.
+    ``attempted``: whether the write in doubt was really tried; ``sent``: whether it may have been. While it surely
+    was not, nobody can have had the head in front of them.
     """
 
     head: DirectDocument | None = None
@@ -82,6 +83,7 @@ class Journal:
     doubt: DirectDocument | None = None
     echoes: bool | None = None
     attempted: bool = True
+    sent: bool = True
     struggles: Mapping[Subject, Struggle] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
@@ -123,10 +125,21 @@ class Journal:
         ``change``: from the head to it, when that is known already.
         """
         journal = self.seen(document, at, Source.WRITTEN, reasons, change)
-        return replace(journal, doubt=doubt, attempted=attempted)
+        return replace(journal, doubt=doubt, attempted=attempted, sent=attempted)
+
+    def untried(self) -> Journal:
+        """The intended version surely was not written; it is decided upon again when the document is next seen.
+
+        It stays the head: entries of others that it gives back are remembered nowhere else.
+        """
+        return self if self.doubt is None else replace(self, attempted=False, sent=False)
+
+    def sending(self) -> Journal:
+        """The intended version is about to be written: from now on somebody may have it."""
+        return replace(self, sent=True)
 
     def abandon(self) -> Journal:
-        """The intended version surely was not written: it never was."""
+        """As if nothing had been intended: to decide anew about what stands there."""
         if self.doubt is None:
             return self
         written = self.versions[-1]

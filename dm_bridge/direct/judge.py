@@ -71,6 +71,8 @@ def judge(
     did = Change(did.added, frozenset(a for a in did.removed if a[1] not in decided.undone))
     add = {a for a in origin.from_head.removed - did.removed if not decided.settles(a)}
     remove = origin.from_head.added - did.added
+    if origin.kind is Kind.JUMPED_BACK and not origin.only_ours:
+        remove -= _only_there(ledger, journal.head, remove)
     lists = {key for key, room in add if observed.is_spoiled(key) and ledger.wants(room)}
     if lists:  # all that stood there comes back, not our rooms alone
         add |= {atom for atom in origin.from_head.removed if atom[0] in lists}
@@ -84,6 +86,20 @@ def judge(
     repaired = (Reason(ReasonKind.REPAIRED_KEY, key) for key in sorted(lists))
     reasons = (*_what_happened(origin, chats, decided), *decided.reasons, *repaired)
     return Judgement(decided.ledger, document, reasons, put_back)
+
+
+def _only_there(ledger: Ledger, head: DirectDocument, atoms: frozenset[Atom]) -> frozenset[Atom]:
+    """Those of ``atoms`` that are rooms of others, and stand under no key in the head.
+
+    What the head lacks may have been lost by a client whose write the bridge did not see in between.
+    """
+    others = {
+        (key, room)
+        for key, room in atoms
+        if room.startswith("!") and room not in ledger.managed and not ledger.is_bridge_user(key)
+    }
+    known = head.keys_of({RoomId(room) for _, room in others})
+    return frozenset(atom for atom in others if atom[1] not in known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,16 @@
 Nobody says so: a client writes the whole document, made from whatever copy it has. But it makes
 few edits at a time, and none at all is no reason to write. So the version that W was made from is
 taken to be the one with the fewest edits to W, but at least one; of several, the newest, unless something
-speaks against that one (`dm_bridge.direct.evidence`). An edit is one room added, removed or moved to another
-key, or one piece of other content changed.
+speaks against that one (`dm_bridge.direct.evidence`). What we were about to write, and surely did not, was in
+front of nobody. An edit is one room added, removed or moved to another key, or one piece of other content
+changed.
 
 Exactly an older version again, W can be, too, and that is ambiguous. In this order:
 
 1. W is what stood there when we decided on a write that has not been seen since. Then the write
-   did not arrive (`Kind.NOT_WRITTEN`), if every other write of ours was seen, and if W reads the same
-   to the last empty list: who takes a mark away often leaves one behind. Otherwise the silence says
-   nothing.
+   did not arrive (`Kind.NOT_WRITTEN`), if every other write of ours was seen or this one was never accepted, and
+   if W reads the same to the last empty list: who takes a mark away often leaves one behind. Otherwise the
+   silence says nothing.
 2. W is one edit away from the head: the user took their last step back (`Kind.EDIT`), unless an edit
    of an older version explains it better.
 3. All of one contact outside the bridge, and nothing else, was taken away or moved: somebody did that
@@ -77,7 +78,8 @@ def find(ledger: Ledger, journal: Journal, document: DirectDocument) -> Origin:
     from_head = difference(journal.head, document)
     if not from_head:
         return Origin(Kind.SAME)
-    if journal.echoes is not False and _is_in_doubt(journal, document):
+    tells = journal.echoes is not False or not journal.attempted
+    if tells and _is_in_doubt(journal, document):
         return Origin(Kind.NOT_WRITTEN, from_head)
     search = _Search(ledger, journal, document, from_head)
     for age, distance in journal.distances(from_head):
@@ -116,6 +118,8 @@ class _Search:
         edits = distance.edits
         if age == 0:
             self.edits_from_head = edits
+            if self._journal.doubt is not None and not self._journal.sent:
+                return  # it was never there
         if edits == 0:
             self.exact = True
         elif not self.fewest or edits < self.fewest:

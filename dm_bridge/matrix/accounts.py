@@ -16,6 +16,7 @@ from mautrix.api import Path, PathBuilder
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId, server_name
 from dm_bridge.matrix.homeserver import ATTEMPT_DEADLINE, TOTAL_DEADLINE, Homeserver, Json
+from dm_bridge.matrix.signals import mark_read
 
 DIRECT = "m.direct"
 PATIENCE_ELSEWHERE = (
@@ -149,8 +150,9 @@ class Accounts:
         content: Json,
         transaction: str,
         timestamp: float | None = None,
+        event_type: str = "m.room.message",
     ) -> EventId:
-        """Send what the user wrote on another device. Not repeated when the outcome is unknown.
+        """Send what the user did on another device. Not repeated when the outcome is unknown.
 
         ``timestamp`` has no effect with a user's token.
         """
@@ -159,7 +161,7 @@ class Accounts:
             timestamp = None
         event = await homeserver.send(
             room,
-            "m.room.message",
+            event_type,
             content,
             transaction,
             user=user,
@@ -176,9 +178,20 @@ class Accounts:
         """Set a state event in a room that the user made."""
         await self._acting(user).set_state(room, event_type, key, content, user=user)
 
-    async def redact(self, user: UserId, room: RoomId, event: EventId, reason: str) -> None:
-        """Redact one of the user's own events."""
-        await self._acting(user).redact(room, event, event[1:], reason, user=user)
+    async def redact(
+        self,
+        user: UserId,
+        room: RoomId,
+        event: EventId,
+        reason: str,
+        mark: Json | None = None,
+    ) -> None:
+        """Redact one of the user's own events. ``mark``: as for `Homeserver.redact`."""
+        await self._acting(user).redact(room, event, event[1:], reason, user=user, mark=mark)
+
+    async def mark_read(self, user: UserId, room: RoomId, event: EventId) -> None:
+        """Say that the user has read ``event``, and all before it; their clients follow."""
+        await mark_read(self._acting(user), room, event, user, fully=True)
 
     async def direct(self, user: UserId) -> bytes | None:
         """The user's m.direct content as it came, or None when it was never set."""

@@ -10,19 +10,18 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import UserId, server_name
-from dm_bridge.matrix.sessions import without_repeats
+from dm_bridge.web import PublicResolver, is_not_public, is_public, without_repeats
 
 DEADLINE = 10.0  # seconds for one document, redirects included
 MAX_DOCUMENT = 64 * 1024
@@ -32,11 +31,6 @@ MAX_REDIRECTS = 4
 _SERVER_NAME = re.compile(
     r"(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z"
 )
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-
-
-class NotPublicError(OSError):
-    """A name resolved to an address to which nothing may be sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +104,7 @@ class Discovery:
                             return response.status, await _read(response, MAX_DOCUMENT)
                         url = _checked(str(url.join(URL(response.headers.get("Location", "")))))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            if _is_not_public(error):
+            if is_not_public(error):
                 raise _private() from error
             raise HomeserverError(
                 f"{url.host} cannot be reached ({_cause(error)}). Try again later.",
@@ -142,41 +136,6 @@ def public_session(
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
         )
     )
-
-
-class PublicResolver(AbstractResolver):
-    """Resolves names, and refuses those that have any address that is not public."""
-
-    def __init__(self, inner: AbstractResolver) -> None:
-        self._inner = inner
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._inner.resolve(host, port, family)
-        if not all(is_public(result["host"]) for result in found):
-            raise NotPublicError("its address is not a public one")
-        return found
-
-    async def close(self) -> None:
-        await self._inner.close()
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is a public unicast one; so must be an IPv4 address that is within it."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-        if ip.is_site_local or ip.teredo is not None:
-            return False
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified)
 
 
 class _BoundedResponse(aiohttp.ClientResponse):
@@ -233,13 +192,6 @@ def _object(raw: bytes) -> dict[str, object]:
     except orjson.JSONDecodeError:
         return {}
     return answer if isinstance(answer, dict) else {}
-
-
-def _is_not_public(error: BaseException) -> bool:
-    return isinstance(error, NotPublicError) or (
-        isinstance(error, aiohttp.ClientConnectorError)
-        and isinstance(error.os_error, NotPublicError)
-    )
 
 
 def _cause(error: BaseException) -> str:

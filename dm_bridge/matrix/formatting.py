@@ -12,6 +12,7 @@ from typing import Any
 import nh3
 from markdown_it import MarkdownIt
 
+from dm_bridge.ids import EventId
 from dm_bridge.matrix.homeserver import Json
 from dm_bridge.network.events import Text
 
@@ -32,10 +33,12 @@ _ATTRIBUTES = {
     "a": {"href"},
     "code": {"class"},
     "ol": {"start"},
-    "span": {"data-mx-spoiler"},
+    "font": {"data-mx-color", "data-mx-bg-color"},
+    "span": {"data-mx-color", "data-mx-bg-color", "data-mx-spoiler"},
 }
 _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
+_COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]*)\)")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])")
@@ -49,17 +52,23 @@ def sanitise(html: str) -> str:
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         url_schemes=_SCHEMES,
-        attribute_filter=_absolute,
+        attribute_filter=_harmless,
         link_rel=None,
         strip_comments=True,
         clean_content_tags={"script", "style", "mx-reply"},
     )
 
 
-def _absolute(_tag: str, attribute: str, value: str) -> str | None:
-    """Links lead somewhere by themselves: relative to a message, there is nothing."""
-    scheme, colon, _ = value.strip().partition(":")
-    return value if attribute != "href" or (colon and scheme.lower() in _SCHEMES) else None
+def _harmless(_tag: str, attribute: str, value: str) -> str | None:
+    """Links lead somewhere by themselves: relative to a message, there is nothing. Colours are colours."""
+    match attribute:
+        case "href":
+            scheme, colon, _ = value.strip().partition(":")
+            return value if colon and scheme.lower() in _SCHEMES else None
+        case "data-mx-color" | "data-mx-bg-color":
+            return value if _COLOUR.fullmatch(value) else None
+        case _:
+            return value
 
 
 def to_content(text: Text) -> Json:
@@ -69,6 +78,30 @@ def to_content(text: Text) -> Json:
         content["format"] = HTML_FORMAT
         content["formatted_body"] = sanitise(text.html)
     return content
+
+
+def edit_of(content: Json, target: EventId) -> Json:
+    """The content of an event that replaces that of ``target`` (client-server API, event replacements)."""
+    fallback = dict(content)
+    if _size(json.dumps(content)) > MAX_PART // 2:  # both together have to fit into an event
+        fallback["body"] = fallback["body"][:_PIECE]
+        for key in ("format", "formatted_body"):
+            fallback.pop(key, None)
+    for key in ("body", "formatted_body"):
+        if key in fallback:
+            fallback[key] = f"* {fallback[key]}"
+    relation = {"rel_type": "m.replace", "event_id": target}
+    return {**fallback, "m.new_content": content, "m.relates_to": relation}
+
+
+def to_reaction(emoji: str, target: EventId) -> Json:
+    """The content of an ``m.reaction`` event."""
+    return {"m.relates_to": {"rel_type": "m.annotation", "event_id": target, "key": emoji}}
+
+
+def in_reply_to(target: EventId) -> Json:
+    """What makes a message an answer to another one: to be put into its content."""
+    return {"m.relates_to": {"m.in_reply_to": {"event_id": target}}}
 
 
 def in_parts(text: Text) -> list[Text]:

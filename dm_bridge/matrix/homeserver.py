@@ -15,7 +15,8 @@ import io
 import json
 import random
 from asyncio import get_running_loop
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -26,6 +27,7 @@ from yarl import URL
 from dm_bridge.errors import HomeserverAway, HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId
 from dm_bridge.matrix.budget import Budget
+from dm_bridge.web import CHUNK
 
 ATTEMPT_DEADLINE = 60.0
 TOTAL_DEADLINE = 120.0
@@ -138,21 +140,79 @@ class Homeserver:
         query: Mapping[str, str] | None,
         deadline: float,
     ) -> bytes:
-        params = dict(query or {})
-        if user is not None:
-            params["user_id"] = user
-        url = URL(f"{self.url}/{path}", encoded=True).with_query(params)
-        headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
-        refusal = None if method == "GET" else self._refusal()
-        if refusal is not None:
-            raise HomeserverError(refusal, certain=True, retry_after=1.0)
-        try:
+        url, headers = self._addressed(method, path, user, query)
+        headers["Content-Type"] = "application/json"
+        with self._explained():
             async with asyncio.timeout(deadline):
                 async with self._session.request(
                     method, url, data=_body(data), headers=headers, allow_redirects=False
                 ) as response:
                     raw = await response.read()
                     return _answer(response.status, response.headers, raw, path)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        method: str,
+        path: PathBuilder,
+        *,
+        user: UserId,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        data: AsyncIterable[bytes] | None = None,
+        silence: float = ATTEMPT_DEADLINE,
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send one request whose body, or whose answer, is a file; once. The answer is read within the block.
+
+        ``data`` is as long as the ``Content-Length`` in ``headers`` says. ``silence``: for how many seconds the
+        homeserver may say nothing. For a deadline of the whole look elsewhere. Raises `HomeserverError`, also
+        within the block.
+        """
+        await self.budget.wait(get_running_loop().time())
+        url, sent = self._addressed(method, path, user, query)
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
+        with self._explained():
+            async with self._session.request(
+                method,
+                url,
+                data=data,
+                headers={**sent, **(headers or {})},
+                allow_redirects=False,
+                timeout=patience,
+            ) as response:
+                if response.status != 200:
+                    raw = await response.read()
+                    try:
+                        _answer(response.status, response.headers, raw, path)
+                    except HomeserverError as error:
+                        if error.status == 429 and error.retry_after is not None:
+                            self.budget.limited(error.retry_after)
+                        raise
+                yield response
+
+    async def body(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """What an answer of `stream` holds, in pieces. Raises `HomeserverError` when it breaks off."""
+        with self._explained():
+            async for chunk in response.content.iter_chunked(CHUNK):
+                yield chunk
+
+    def _addressed(
+        self, method: str, path: PathBuilder, user: UserId | None, query: Mapping[str, str] | None
+    ) -> tuple[URL, dict[str, str]]:
+        """Where a request goes, and with which headers. Raises `HomeserverError` when it must not be made now."""
+        params = dict(query or {})
+        if user is not None:
+            params["user_id"] = user
+        refusal = None if method == "GET" else self._refusal()
+        if refusal is not None:
+            raise HomeserverError(refusal, certain=True, retry_after=1.0)
+        url = URL(f"{self.url}/{path}", encoded=True).with_query(params)
+        return url, {"Authorization": f"Bearer {self._token}"}
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except aiohttp.ClientConnectorError as error:
             self._unreachable()
             raise HomeserverAway(
@@ -207,11 +267,19 @@ class Homeserver:
         return EventId(answer["event_id"])
 
     async def redact(
-        self, room: RoomId, event: EventId, transaction: str, reason: str, *, user: UserId
+        self,
+        room: RoomId,
+        event: EventId,
+        transaction: str,
+        reason: str,
+        *,
+        user: UserId,
+        mark: Json | None = None,
     ) -> None:
-        """Redact an event."""
+        """Redact an event. ``mark``: what else to put into the content of the redaction."""
         path = Path.v3.rooms[room].redact[event][transaction]
-        await self.request("PUT", path, user=user, body={"reason": reason})
+        said = {"reason": reason} if reason else {}
+        await self.request("PUT", path, user=user, body={**said, **(mark or {})})
 
     async def join(self, room: RoomId, *, user: UserId) -> None:
         """Join a room to which the user is invited; no effect when they are in it."""

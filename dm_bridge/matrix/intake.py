@@ -21,6 +21,7 @@ from aiohttp import web
 
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
+from dm_bridge.matrix.ephemeral import Ephemeral
 from dm_bridge.matrix.transactions import (
     MAX_IDENTIFIER,
     BadTransaction,
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 MAX_BODY = 16 * 1024 * 1024
 BODY_DEADLINE = 60.0
 
+Signalled = Callable[[Sequence[Ephemeral]], None]
 Accept = Callable[[Sequence[PushedEvent]], Awaitable[None]]
 UserExists = Callable[[UserId], Awaitable[bool]]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,7 +45,7 @@ class Intake:
 
     ``accept`` commits events, or raises `StorageError`. ``user_exists`` answers whether a user id in
     our namespace can be brought to life, and does so. ``protocols`` maps a network's name to its title.
-    ``pinged`` is told the transaction id of every ping.
+    ``pinged`` is told the transaction id of every ping, ``signalled`` what else is pushed, which nobody keeps.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Intake:
         user_exists: UserExists,
         protocols: dict[str, str],
         pinged: Callable[[str], Awaitable[None]],
+        signalled: Signalled = lambda signals: None,
     ) -> None:
         self._hs_token = hs_token.encode()
         self._accept = accept
         self._user_exists = user_exists
         self._protocols = protocols
         self._pinged = pinged
+        self._signalled = signalled
 
     def add_routes(self, app: web.Application) -> None:
         """Add the endpoint's paths, current and legacy."""
@@ -127,6 +131,8 @@ class Intake:
             )
         if transaction.events:
             await self._accept(transaction.events)
+        if transaction.ephemeral:
+            self._signalled(transaction.ephemeral)
         return web.json_response({})
 
     async def _user(self, request: web.Request) -> web.StreamResponse:

@@ -133,12 +133,6 @@ async def invite_directly(
     await homeserver.set_state(room, "m.room.member", user, content, user=inviter)
 
 
-async def set_room_name_of(homeserver: Homeserver, room: RoomId, user: UserId, name: str) -> None:
-    """Give ``user`` a display name in this room only."""
-    content = {"membership": "join", "displayname": name[:255]}
-    await homeserver.set_state(room, "m.room.member", user, content, user=user)
-
-
 async def state_of(homeserver: Homeserver, room: RoomId, event_type: str, *, user: UserId) -> Json:
     """The content of a state event with an empty key; empty when there is none, or none to be seen."""
     path = Path.v3.rooms[room].state[event_type][""]
@@ -203,7 +197,7 @@ async def messages_by(
     return [
         {**event, "room_id": room}
         for event in reversed(answer["chunk"])
-        if event["type"] in ("m.room.message", "m.room.encrypted")
+        if event["type"] in ("m.room.message", "m.sticker", "m.room.encrypted")
         and event["sender"] == author
         and event["content"]
     ]
@@ -211,10 +205,16 @@ async def messages_by(
 
 async def is_gone(homeserver: Homeserver, room: RoomId, event: EventId, *, user: UserId) -> bool:
     """Whether there is no such event any more, in a room where ``user`` is."""
+    return await event_of(homeserver, room, event, user=user) is None
+
+
+async def event_of(
+    homeserver: Homeserver, room: RoomId, event: EventId, *, user: UserId
+) -> Json | None:
+    """An event of a room where ``user`` is; None when there is none, or none to be seen."""
     try:
-        await homeserver.request("GET", Path.v3.rooms[room].event[event], user=user)
+        return await homeserver.request("GET", Path.v3.rooms[room].event[event], user=user)
     except HomeserverError as error:
         if error.status in (403, 404):
-            return True
+            return None
         raise
-    return False

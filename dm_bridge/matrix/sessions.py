@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import aiohttp
 
+from dm_bridge.web import without_repeats
+
 KEEPALIVE = 30.0
 """Seconds for which an idle connection is kept; less than servers and proxies keep theirs."""
 
@@ -24,10 +26,3 @@ def homeserver_session(
             cookie_jar=aiohttp.DummyCookieJar(),
         )
     )
-
-
-def without_repeats(session: aiohttp.ClientSession) -> aiohttp.ClientSession:
-    """``session``, which from now on repeats nothing by itself. aiohttp has no public switch for that."""
-    assert isinstance(session._retry_connection, bool)
-    session._retry_connection = False
-    return session

@@ -13,14 +13,15 @@ from typing import Any, NoReturn
 import orjson
 
 from dm_bridge.ids import EventId, RoomId, UserId
+from dm_bridge.matrix.ephemeral import Ephemeral, parse_ephemeral
 
 Json = dict[str, Any]
 
 MAX_IDENTIFIER = 255
 """Longest event id, room id, user id and event type, in bytes (specification, "Size limits")."""
 
-_UNUSED = ("ephemeral", "de.sorunome.msc2409.ephemeral")
-"""Lists of objects that a homeserver may send along; the registration does not ask for them."""
+_EPHEMERAL = ("ephemeral", "de.sorunome.msc2409.ephemeral")
+"""Under which names a homeserver sends what is no event."""
 
 
 class BadTransaction(ValueError):
@@ -48,6 +49,7 @@ class Transaction:
 
     events: tuple[PushedEvent, ...]
     odd: int
+    ephemeral: tuple[Ephemeral, ...] = ()
 
 
 def parse_transaction(body: bytes) -> Transaction:
@@ -56,11 +58,10 @@ def parse_transaction(body: bytes) -> Transaction:
     if not isinstance(content, dict):
         raise BadTransaction("M_BAD_JSON", "The body must be a JSON object.")
     events = _objects(content, "events", required=True)
-    for key in _UNUSED:
-        _objects(content, key, required=False)
+    besides = [item for key in _EPHEMERAL for item in _objects(content, key, required=False)]
     parsed = [_event(event) for event in events]
     good = tuple(event for event in parsed if event is not None)
-    return Transaction(good, len(parsed) - len(good))
+    return Transaction(good, len(parsed) - len(good), tuple(parse_ephemeral(besides)))
 
 
 def _objects(content: Json, key: str, *, required: bool) -> list[Json]:

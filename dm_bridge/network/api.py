@@ -1,8 +1,8 @@
 """The connector API: what a network offers, and what the bridge offers to it.
 
 A connector is found through the entry point group ``dm_bridge.connectors``; the entry point names
-an object that satisfies `Connector`. A connector imports ``dm_bridge.network``, ``dm_bridge.ids``
-and ``dm_bridge.errors``, and nothing else of the bridge.
+an object that satisfies `Connector`. A connector imports ``dm_bridge.network``, ``dm_bridge.ids``,
+``dm_bridge.errors`` and where it needs it ``dm_bridge.web``, and nothing else of the bridge.
 
 All of it is called in the one event loop of the bridge's process, never from another thread; what is not
 ``async`` returns at once and does no I/O. A connector may start tasks, and ends them where this page says so.
@@ -26,8 +26,16 @@ from typing import Protocol, runtime_checkable
 from pydantic import BaseModel
 
 from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, RemoteId
+from dm_bridge.network.abilities import (
+    OutgoingEdit,
+    OutgoingReactions,
+    OutgoingRetraction,
+    Reference,
+)
 from dm_bridge.network.events import RemoteEvent, SessionState, Text
 from dm_bridge.network.login import LoginProcess
+from dm_bridge.network.media import OutgoingMedia, Place
+from dm_bridge.network.signals import Signal
 
 API_VERSION = 1
 """The version of this API. A connector says in `Connector.api_version` which one it was written for, and is
@@ -85,6 +93,15 @@ class Capabilities:
     ``lines``: a text of several lines, and of up to ``largest_text`` bytes, arrives as one message. Else it
     arrives as several, in order.
     ``largest_text``: of one message, in bytes of UTF-8; None where there is no limit that people meet.
+    ``replies``: `OutgoingMessage.reply_to` is shown as an answer to that message.
+    ``edits``, ``retractions``, ``reactions``, ``reads``, ``typing``, ``presence``: the session has the methods of
+    `dm_bridge.network.abilities`. With the last three, what contacts do of it is told as well (`RemoteRead`,
+    `RemoteTyping`, `RemotePresence`), as far as their clients show it.
+    ``media``: `OutgoingMessage.attachment` may be an `OutgoingMedia`, of up to ``largest_media`` bytes; None
+    where no limit is known.
+    ``profiles``, ``contacts``, ``search``, ``blocks``, ``requests``: the session has the methods of
+    `dm_bridge.network.people`. With ``profiles``, changes are told (`RemoteProfile`); with ``requests``, that
+    somebody asks to be a contact (`RemoteRequest`).
     """
 
     catches_up: bool = False
@@ -95,6 +112,20 @@ class Capabilities:
     moves: bool = False
     lines: bool = False
     largest_text: int | None = None
+    replies: bool = False
+    edits: bool = False
+    retractions: bool = False
+    reactions: bool = False
+    reads: bool = False
+    typing: bool = False
+    presence: bool = False
+    media: bool = False
+    largest_media: int | None = None
+    profiles: bool = False
+    contacts: bool = False
+    search: bool = False
+    blocks: bool = False
+    requests: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +138,9 @@ class OutgoingMessage:
     ``attempted``: when an earlier attempt began whose end is not known, perhaps in another process, in
     seconds since the epoch; None when the network surely does not have the message.
     ``insisted``: whether the user knows that it may have arrived, and has asked to have it sent again since.
+    ``reply_to``: the message that it answers; without `Capabilities.replies`, pass over it.
+    ``attachment``: a file, with `Capabilities.media` only; ``content`` is what is said of it, and its body ""
+    when nothing is. Or a place: a network without places passes over it, as ``content`` names it as well.
     """
 
     chat: ChatId
@@ -114,6 +148,12 @@ class OutgoingMessage:
     content: Text
     attempted: float | None = None
     insisted: bool = False
+    reply_to: Reference | None = None
+    attachment: OutgoingMedia | Place | None = None
+
+
+Outgoing = OutgoingMessage | OutgoingEdit | OutgoingRetraction | OutgoingReactions
+"""What a user does in a chat."""
 
 
 class EventSink(Protocol):
@@ -134,6 +174,10 @@ class EventSink(Protocol):
         again after a pause, for as long as it takes. It has no deadline of its own; a network that wants to
         hear something meanwhile must get it from another task. Cancelled, it may have committed or not.
         """
+        ...
+
+    def signal(self, signal: Signal) -> None:
+        """Pass on what is gone a moment later: typing, presence. Returns at once; it may be dropped."""
         ...
 
     def report(self, state: SessionState) -> None:
@@ -186,8 +230,9 @@ class Session(Protocol):
         """Send; returns the id under which the message is known once the network has accepted it.
 
         Called for several chats at once; of one chat, the next message comes after this has ended. It ends
-        within a minute: the bridge waits for as long as it takes. It may be cancelled at any time, and the
-        same message may then come again, to this session or another one.
+        within a minute, with a file within a quarter of an hour: the bridge waits for as long as it takes. It
+        may be cancelled at any time, and the same message may then come again, to this session or another
+        one.
 
         With ``message.attempted``, an earlier attempt may have succeeded: where the network can tell, ask it
         first, and if so return the same id. Where it cannot, send again only if its readers know copies by

@@ -1,4 +1,4 @@
-"""What a network session reports: messages, failures of earlier sends, contacts that moved, its own state.
+"""What a network session delivers: messages and what people do to them, contacts that moved, and its own state.
 
 The rule that must never break: an event carries everything needed to process it later, in another
 process, without asking the session again; it can be stored and read back unchanged.
@@ -10,6 +10,7 @@ import enum
 from dataclasses import dataclass
 
 from dm_bridge.ids import ChatId, ContactId, RemoteId
+from dm_bridge.network.media import Media, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,12 @@ class RemoteMessage:
     ``other_id``: a second id under which this very message may have been delivered before; ``sent_id``: what
     `Session.send` returned, if the message may be one that the bridge sent. Either drops a copy. Only for
     messages read from a network's record, where a session cannot tell.
+    ``reference``: by which id others speak of this message (edits, replies, reactions, receipts), where that is
+    not ``id``. It need not be unique; of several messages of one author, the newest is meant.
+    ``reply_to``: the reference of the message that this one answers; without any quote of it in ``content``.
+    ``attachment``: a file or a place; ``content`` is then what is said of it, and its body "" when nothing is.
+    ``unreadable``: it is encrypted from end to end; ``content`` says so, and what the user can do. Of several
+    such messages in a row, the first is shown.
     """
 
     chat: ChatId
@@ -54,6 +61,100 @@ class RemoteMessage:
     sender_name: str | None = None
     other_id: RemoteId | None = None
     sent_id: RemoteId | None = None
+    reference: RemoteId | None = None
+    reply_to: RemoteId | None = None
+    attachment: Media | Place | None = None
+    unreadable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteEdit:
+    """The author of a message has changed it. ``content``: what it says now, all of it.
+
+    Of a message with a file, ``content`` is what is said of the file; with an ``attachment``, it takes the place
+    of the one before, without it that one stays.
+
+    ``target``: the reference of the message, of the same author; after several edits still the first one's, or
+    that of the edit before. An edit of a message that the bridge does not know is shown as a message.
+    ``id``, ``reference`` and all else: as in `RemoteMessage`; an edit has an id of its own.
+    """
+
+    chat: ChatId
+    id: RemoteId
+    target: RemoteId
+    sender: ContactId
+    from_self: bool
+    content: Text
+    sent_at: float | None = None
+    other_id: RemoteId | None = None
+    sent_id: RemoteId | None = None
+    reference: RemoteId | None = None
+    attachment: Media | Place | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRetraction:
+    """The author of a message has taken it back. ``target``: as in `RemoteEdit`."""
+
+    chat: ChatId
+    id: RemoteId
+    target: RemoteId
+    sender: ContactId
+    from_self: bool
+    sent_at: float | None = None
+    other_id: RemoteId | None = None
+    sent_id: RemoteId | None = None
+
+
+class ReactionChange(enum.Enum):
+    """How `RemoteReactions.emojis` are meant: all that there are now, or only those that come or go."""
+
+    ALL = "all"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteReactions:
+    """Somebody reacts to a message, of whichever author. ``emojis``: each once; empty with ``ALL``: no more.
+
+    ``target``: the reference of the message. ``id``: unique within the chat, like that of a message.
+    """
+
+    chat: ChatId
+    id: RemoteId
+    target: RemoteId
+    sender: ContactId
+    from_self: bool
+    emojis: tuple[str, ...]
+    change: ReactionChange = ReactionChange.ALL
+    sent_at: float | None = None
+    other_id: RemoteId | None = None
+    sent_id: RemoteId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRead:
+    """Somebody has read a message, and all before it: the contact one of the user's, or the user, on another
+    device, one of the contact's (``from_self``).
+
+    ``target``: the reference of the message, or its `RemoteMessage.id`. ``id``: unique within the chat, and the
+    same when the network says it again. One about a message that the bridge does not know is dropped.
+    """
+
+    chat: ChatId
+    id: RemoteId
+    target: RemoteId
+    from_self: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteReceived:
+    """A device of the contact has a message of the user. ``target``, ``id``: as in `RemoteRead`."""
+
+    chat: ChatId
+    id: RemoteId
+    target: RemoteId
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +188,13 @@ class ContactMoved:
     name: str | None = None
 
 
-RemoteEvent = RemoteMessage | RemoteFailure | ContactMoved
+Written = RemoteMessage | RemoteEdit | RemoteRetraction | RemoteReactions
+"""What a person does in a chat."""
+
+Receipt = RemoteRead | RemoteReceived
+"""What became of a message at its reader's."""
+
+RemoteEvent = Written | Receipt | RemoteFailure | ContactMoved
 
 
 class SessionStatus(enum.Enum):

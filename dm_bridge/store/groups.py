@@ -36,14 +36,24 @@ class Groups(Generic[T, R]):
         self._most = most
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
         self._writing: asyncio.Task[None] | None = None
+        self._added = self._ended = 0
+        self._watchers: list[tuple[int, asyncio.Future[None]]] = []
 
     def add(self, item: T) -> asyncio.Future[R]:
         """Have ``item`` written with the next group. To be awaited; raises what the write raised."""
         future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
+        self._added += 1
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._run(), name="a group of writes")
         return future
+
+    async def settled(self) -> None:
+        """Return once what was added so far is committed or has failed, even if nobody waits for it any more."""
+        if self._ended < self._added:
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watchers.append((self._added, ended))
+            await ended
 
     async def _run(self) -> None:
         while self._waiting:
@@ -53,8 +63,18 @@ class Groups(Generic[T, R]):
             except BaseException as error:  # we are cancelled: nobody may wait for ever
                 for _, future in group + self._waiting:
                     _fail(future, error)
+                self._count(len(group) + len(self._waiting))
                 self._waiting = []
                 raise
+            self._count(len(group))
+
+    def _count(self, ended: int) -> None:
+        self._ended += ended
+        over = [watcher for watcher in self._watchers if watcher[0] <= self._ended]
+        self._watchers = self._watchers[len(over) :]  # they are in order
+        for _, watcher in over:
+            if not watcher.done():
+                watcher.set_result(None)
 
     async def _commit(self, group: list[tuple[T, asyncio.Future[R]]]) -> None:
         try:

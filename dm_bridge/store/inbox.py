@@ -1,8 +1,8 @@
 """The inbox: what networks brought, in order, until it is in Matrix.
 
 The rule that must never break: a row is written once per (login, chat, remote id), whatever the
-network delivers again, and it leaves the state ``waiting`` exactly once; but an admin may put back what was
-parked, and what was delivered while an admin dropped it is recorded as delivered.
+network delivers again, also under the other id of a message, and it leaves the state ``waiting`` exactly once; but
+an admin may put back what was parked, and what was delivered while an admin dropped it is recorded as delivered.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from enum import Enum
 from typing import Any
 
 import asyncpg
@@ -17,7 +18,6 @@ import orjson
 
 from dm_bridge.ids import (
     ChatId,
-    ContactId,
     EventId,
     LoginId,
     PortalKey,
@@ -26,7 +26,20 @@ from dm_bridge.ids import (
     digest_id,
     message_id,
 )
-from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import (
+    ContactMoved,
+    ReactionChange,
+    RemoteEdit,
+    RemoteEvent,
+    RemoteFailure,
+    RemoteMessage,
+    RemoteReactions,
+    RemoteRead,
+    RemoteReceived,
+    RemoteRetraction,
+    Text,
+)
+from dm_bridge.network.media import Media, MediaKind, Place
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.groups import Groups
 from dm_bridge.store.reasons import storable
@@ -85,6 +98,10 @@ class InboxStore:
         """
         return await self._adds.add(items)
 
+    async def settled(self) -> None:
+        """Return once no `add` that was begun can have an effect any more, also one that was cancelled."""
+        await self._adds.settled()
+
     async def _add(
         self, groups: Sequence[Sequence[tuple[LoginId, RemoteEvent]]]
     ) -> Sequence[set[PortalKey]]:
@@ -112,8 +129,8 @@ class InboxStore:
             rows = await connection.fetch(
                 f"""
                 WITH moved AS (
-                    UPDATE login SET position = $8
-                    WHERE login_id = $9 AND (position IS NOT DISTINCT FROM $7 OR position = $8)
+                    UPDATE login SET position = $9
+                    WHERE login_id = $10 AND (position IS NOT DISTINCT FROM $8 OR position = $9)
                     RETURNING login_id
                 ), added AS ({_ADD} RETURNING login_id, chat_id)
                 SELECT login_id, chat_id FROM added UNION ALL SELECT login_id, NULL FROM moved
@@ -229,7 +246,7 @@ class InboxStore:
         return Delivered(
             None if row["event_id"] is None else EventId(row["event_id"]),
             row["state"] == "waiting",
-            isinstance(event, RemoteMessage) and event.from_self,
+            getattr(event, "from_self", False),
         )
 
 
@@ -249,12 +266,14 @@ def stored_id(remote: str) -> str:
 
 
 _ADD = """
-    INSERT INTO inbox (login_id, chat_id, remote_id, event)
-    SELECT l, c, r, e
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[])
-        WITH ORDINALITY AS t(l,c,r,e,o,s,n)
+    INSERT INTO inbox (login_id, chat_id, remote_id, event, reference, other_id)
+    SELECT l, c, r, e, f, o
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[])
+        WITH ORDINALITY AS t(l,c,r,e,o,s,f,n)
     WHERE (o IS NULL OR NOT EXISTS (
             SELECT FROM inbox AS i WHERE i.login_id = l AND i.chat_id = c AND i.remote_id = o))
+        AND NOT EXISTS (
+            SELECT FROM inbox AS i WHERE i.login_id = l AND i.chat_id = c AND i.other_id = r)
         AND (s IS NULL OR NOT EXISTS (
             SELECT FROM outbox AS x WHERE x.login_id = l AND x.chat_id = c AND x.remote_id = s))
     ORDER BY n
@@ -271,6 +290,7 @@ def _columns(items: Sequence[tuple[LoginId, RemoteEvent]]) -> tuple[list[Any], .
         [_encode(event) for _, event in items],
         [_stored_or_none(getattr(event, "other_id", None)) for _, event in items],
         [_stored_or_none(getattr(event, "sent_id", None)) for _, event in items],
+        [_stored_or_none(getattr(event, "reference", None)) for _, event in items],
     )
 
 
@@ -280,12 +300,12 @@ def _stored_or_none(remote: RemoteId | None) -> str | None:
 
 def _row_id(event: RemoteEvent) -> str:
     match event:
-        case RemoteMessage():
-            return stored_id(event.id)
         case RemoteFailure():
             return failure_row_id(event.message)
         case ContactMoved():
             return "moved:" + digest_id(event.id)
+        case _:
+            return stored_id(event.id)
 
 
 def failure_row_id(message: RemoteId) -> str:
@@ -314,33 +334,63 @@ def _moves(raw: Iterable[bytes]) -> list[ContactMoved]:
     return [event for event in map(_decode, raw) if isinstance(event, ContactMoved)]
 
 
-_KINDS = {RemoteMessage: "message", RemoteFailure: "failure", ContactMoved: "moved"}
+_KINDS: dict[type[RemoteEvent], str] = {
+    RemoteMessage: "message",
+    RemoteFailure: "failure",
+    ContactMoved: "moved",
+    RemoteEdit: "edit",
+    RemoteRetraction: "retraction",
+    RemoteReactions: "reactions",
+    RemoteRead: "read",
+    RemoteReceived: "received",
+}
 
 
 def _encode(event: RemoteEvent) -> bytes:
     fields = {"kind": _KINDS[type(event)], **asdict(event)}
+    for name in ("attachment", "unreadable"):  # an earlier version knows of none
+        if not fields.get(name, True):
+            del fields[name]
     try:
         return orjson.dumps(fields)
     except TypeError:  # lone surrogates, which are no text
-        text = json.dumps(fields, ensure_ascii=False)
+        text = json.dumps(fields, ensure_ascii=False, default=_value)
         return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
 def _decode(raw: bytes) -> RemoteEvent:
     fields: dict[str, Any] = orjson.loads(raw)
-    kind = fields.pop("kind")
-    if kind == "failure":
-        return RemoteFailure(ChatId(fields["chat"]), RemoteId(fields["message"]), fields["reason"])
-    if kind == "moved":
-        return ContactMoved(**fields)
-    return RemoteMessage(
-        chat=ChatId(fields["chat"]),
-        id=RemoteId(fields["id"]),
-        sender=ContactId(fields["sender"]),
-        from_self=fields["from_self"],
-        content=Text(**fields["content"]),
-        sent_at=fields["sent_at"],
-        sender_name=fields["sender_name"],
-        other_id=fields.get("other_id"),
-        sent_id=fields.get("sent_id"),
-    )
+    match fields.pop("kind"):
+        case "failure":
+            return RemoteFailure(**fields)
+        case "moved":
+            return ContactMoved(**fields)
+        case "read":
+            return RemoteRead(**fields)
+        case "received":
+            return RemoteReceived(**fields)
+        case "retraction":
+            return RemoteRetraction(**fields)
+        case "reactions":
+            fields["emojis"] = tuple(fields["emojis"])
+            return RemoteReactions(**{**fields, "change": ReactionChange(fields["change"])})
+        case "edit":
+            return RemoteEdit(**{**fields, **_said(fields)})
+        case _:
+            return RemoteMessage(**{**fields, **_said(fields)})
+
+
+def _value(member: object) -> Any:
+    assert isinstance(member, Enum)
+    return member.value
+
+
+def _said(fields: dict[str, Any]) -> dict[str, Any]:
+    attached = fields.get("attachment")
+    attachment: Media | Place | None = None
+    if attached is not None:
+        if "url" in attached:
+            attachment = Media(**{**attached, "kind": MediaKind(attached["kind"])})
+        else:
+            attachment = Place(**attached)
+    return {"content": Text(**fields["content"]), "attachment": attachment}

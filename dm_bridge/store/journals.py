@@ -199,13 +199,21 @@ class JournalStore:
         """The transaction of `record` was committed."""
         self._remember(account, remembered)
 
+    def sending(self, account: UserId, remembered: Remembered) -> None:
+        """The write that ``remembered`` ends with is about to be made."""
+        self._remember(account, replace(remembered, journal=remembered.journal.sending()))
+
+    def not_sent(self, account: UserId, remembered: Remembered) -> None:
+        """It surely was not made."""
+        self._remember(account, replace(remembered, journal=remembered.journal.untried()))
+
     async def written(self, account: UserId, remembered: Remembered) -> None:
         """The homeserver has accepted the write that ``remembered`` ends with.
 
         We go on doubting it until we see it, because what answers our reads may lag behind. Whoever reads
         the journal after us, if we die before that, comes late enough to believe it.
         """
-        attempted = replace(remembered.journal, attempted=True)
+        attempted = replace(remembered.journal.sending(), attempted=True)
         self._remember(account, replace(remembered, journal=attempted))
         async with self._database.connection() as connection:
             await connection.execute(

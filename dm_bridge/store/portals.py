@@ -39,6 +39,8 @@ class PortalRow:
     ``crowded``: somebody besides the user, the contact and the bridge is in the room.
     ``successor``: the room that the user replaced this one with, while the ghost is not in it yet;
     ``successor_at``: since when, in seconds since the epoch.
+    ``shows_reads``: the contact has shown what they read, so a receipt of theirs means that, and no less.
+    ``private_name``: what the ghost is called in this room only.
     """
 
     key: PortalKey
@@ -52,22 +54,31 @@ class PortalRow:
     crowded: bool = False
     successor: RoomId | None = None
     successor_at: float = 0.0
+    shows_reads: bool = False
+    private_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GhostRow:
-    """A ghost. ``name``: the display name last set on the homeserver."""
+    """A ghost. ``name``: the display name last set on the homeserver.
+
+    ``avatar``: what the network calls the picture that is shown there, "" for none, None when nobody ever told;
+    ``avatar_url``: where the homeserver has it.
+    """
 
     network: NetworkName
     contact: ContactId
     user_id: UserId
     name: str | None
     registered: bool
+    avatar: str | None = None
+    avatar_url: str | None = None
 
 
 _COLUMNS = """
     login_id, chat_id, contact, ghost, room_id, state, membership, bot_joined, own_ghost, crowded,
-    successor, coalesce(extract(epoch FROM successor_at), 0)::float8
+    successor, coalesce(extract(epoch FROM successor_at), 0)::float8, shows_reads,
+    private_name
 """
 _NO_ROOM = (
     "state = 'reserved', room_id = NULL, membership = 'none', crowded = false, successor = NULL"
@@ -323,6 +334,14 @@ class PortalStore:
         """Record whether the bridge bot is in the room."""
         await self._update(key, "bot_joined = $3", joined)
 
+    async def set_shows_reads(self, key: PortalKey) -> None:
+        """Record that the contact shows what they read."""
+        await self._update(key, "shows_reads = true")
+
+    async def set_private_name(self, key: PortalKey, name: str | None) -> None:
+        """Record what the ghost is called in this room only; None: what it is called elsewhere."""
+        await self._update(key, "private_name = $3", name)
+
     async def set_own_ghost(self, key: PortalKey, own_ghost: UserId | None) -> None:
         """Record that the user's own ghost is in the room; None: that it is not."""
         await self._update(key, "own_ghost = $3", own_ghost)
@@ -350,12 +369,15 @@ class PortalStore:
                 user_id,
             )
             row = await connection.fetchrow(
-                "SELECT user_id, name, registered FROM ghost WHERE network = $1 AND contact = $2",
+                """
+                SELECT user_id, name, registered, avatar, avatar_url FROM ghost
+                WHERE network = $1 AND contact = $2
+                """,
                 network,
                 contact,
             )
         assert row is not None, "no two contacts have one user id"
-        return GhostRow(network, contact, UserId(row[0]), row[1], row[2])
+        return GhostRow(network, contact, UserId(row[0]), *row[1:])
 
     async def ghost_contact(self, user_id: UserId) -> ContactId | None:
         """Whom a ghost stands for, when its id had to be hashed; None when we never met it."""
@@ -386,6 +408,8 @@ def _portal(
     crowded: bool,
     successor: str | None,
     successor_at: float,
+    shows_reads: bool,
+    private_name: str | None,
 ) -> PortalRow:
     return PortalRow(
         PortalKey(LoginId(login), ChatId(chat)),
@@ -399,4 +423,6 @@ def _portal(
         crowded,
         None if successor is None else RoomId(successor),
         successor_at,
+        shows_reads,
+        private_name,
     )

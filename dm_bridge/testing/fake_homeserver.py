@@ -54,6 +54,11 @@ class Backup:
     names: dict[UserId, str]
 
 
+def canonical(document: Json) -> bytes:
+    """The same for what says the same."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
 class FakeHomeserver:
     """``services``: by token. ``documents``: m.direct by user. ``rooms``: see `Rooms`.
 
@@ -78,6 +83,8 @@ class FakeHomeserver:
         self.receipts: dict[tuple[str, UserId], str] = {}
         self.on_create: list[Callable[[Room, Json], None]] = []
         self.on_direct: list[Callable[[DirectWrite], None]] = []
+        self.shown: dict[UserId, set[bytes]] = {}
+        """What was read or written of m.direct through the API, by user, in `canonical` form."""
         self._read: dict[UserId, Json | None] = {}
         self._time = time
         self._transactions: dict[tuple[str, str], tuple[float, Answer]] = {}
@@ -185,8 +192,10 @@ class FakeHomeserver:
             self._read[user] = document
             if document is None:
                 raise Refused(404, "M_NOT_FOUND", "No such account data.")
+            self.shown.setdefault(user, set()).add(canonical(document))
             return document
         self.documents[user] = body
+        self.shown.setdefault(user, set()).add(canonical(body))
         for tell in self.on_direct:
             tell(DirectWrite(user, self._read.get(user), body))
         return {}

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_WAIT_SECONDS = 15.0
+_WAIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +177,17 @@ class IrcUser:
             after=after,
             timeout=timeout,
         )
+
+    async def wait_for_nick(self, nick: str, *, timeout: float = _WAIT_SECONDS) -> None:
+        """Wait until somebody is on the server. Raises TimeoutError."""
+        async with asyncio.timeout(timeout):
+            while True:
+                mark = self.mark()
+                self.send_raw(f"ISON {nick}")
+                line = await self.wait_for(lambda line: line.command == "303", after=mark)
+                if nick.lower() in line.text.lower().split():
+                    return
+                await asyncio.sleep(0.02)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):

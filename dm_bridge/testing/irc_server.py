@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import re
 import shutil
 import signal
@@ -20,6 +21,7 @@ from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 
 Tls = Literal["none", "direct"]
 PLACES = "/usr/sbin:/usr/bin:/usr/local/bin"
+UNPRIVILEGED = "nobody"
 
 
 class IrcServer:
@@ -68,7 +70,7 @@ class IrcServer:
 
     async def start_process(self) -> None:
         """Start; returns when clients can connect. Raises `AdminError`."""
-        await self._process.start(self._takes_clients, timeout=20)
+        await self._process.start(self._takes_clients, timeout=60)
 
     async def stop(self) -> None:
         """Stop in order."""
@@ -117,7 +119,7 @@ async def output_of(*command: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         output, _ = await process.communicate()
     return output.decode(errors="replace")
 
@@ -130,3 +132,20 @@ async def version_of(program: str, flag: str = "--version") -> str:
 
 def as_root() -> bool:
     return os.geteuid() == 0
+
+
+def unprivileged(command: list[str]) -> list[str]:
+    """The command by which root runs another as an unprivileged user, for programs that refuse root."""
+    if not as_root():
+        return command
+    user = pwd.getpwnam(UNPRIVILEGED)
+    ids = [f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+    return [find("setpriv", "util-linux"), *ids, "--pdeathsig=TERM", "--", *command]
+
+
+def give_away(directory: Path) -> None:
+    """Let that user have a directory with all that is in it."""
+    if as_root():
+        user = pwd.getpwnam(UNPRIVILEGED)
+        for path in (directory, *directory.rglob("*")):
+            os.chown(path, user.pw_uid, user.pw_gid)

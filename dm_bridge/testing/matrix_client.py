@@ -23,11 +23,11 @@ import aiohttp
 from dm_bridge.errors import HomeserverError
 
 Json = dict[str, Any]
-Kind = Literal["timeline", "state", "invite", "leave", "ephemeral", "account_data"]
+Kind = Literal["timeline", "state", "invite", "leave", "ephemeral", "account_data", "presence"]
 
 _REQUEST_SECONDS = 60.0
 _POLL_MILLISECONDS = 30_000
-_SYNC_FILTER = json.dumps({"room": {"timeline": {"limit": 1000}}, "presence": {"not_types": ["*"]}})
+_SYNC_FILTER = json.dumps({"room": {"timeline": {"limit": 1000}}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +144,17 @@ class MatrixUser:
             raise HomeserverError(f"{method} {path}: the answer is not an object")
         return answer
 
+    @property
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError(f"{self.user_id} is not open")
+        return self._session
+
     async def _call(
         self, method: str, path: str, body: object = None, query: Mapping[str, str] | None = None
     ) -> Any:
-        if self._session is None:
-            raise RuntimeError(f"{self.user_id} is not open")
         try:
-            async with self._session.request(
+            async with self._open_session.request(
                 method, f"{self.url}/_matrix/client/{path}", json=body, params=query
             ) as response:
                 answer = await response.json(content_type=None)
@@ -200,6 +204,30 @@ class MatrixUser:
         """Send one state event; returns its id."""
         path = f"v3/rooms/{quote(room_id)}/state/{quote(event_type)}/{quote(state_key)}"
         return str((await self.request("PUT", path, content))["event_id"])
+
+    async def upload(self, content: bytes, mimetype: str, name: str) -> str:
+        """Put a file into the repository; its ``mxc://`` address."""
+        async with self._open_session.post(
+            f"{self.url}/_matrix/media/v3/upload",
+            params={"filename": name},
+            data=content,
+            headers={"Content-Type": mimetype},
+        ) as response:
+            answer = await response.json()
+            if response.status != 200:
+                raise HomeserverError(f"upload: {response.status}", status=response.status)
+            return str(answer["content_uri"])
+
+    async def download(self, mxc: str) -> tuple[bytes, str]:
+        """A file of the repository, with authentication, and its type."""
+        path = mxc.removeprefix("mxc://")
+        async with self._open_session.get(
+            f"{self.url}/_matrix/client/v1/media/download/{path}"
+        ) as response:
+            content = await response.read()
+            if response.status != 200:
+                raise HomeserverError(f"download: {response.status}", status=response.status)
+            return content, response.content_type
 
     async def redact(self, room_id: str, event_id: str) -> str:
         """Redact an event; returns the redaction's id."""
@@ -257,7 +285,7 @@ class MatrixUser:
         return len(self.seen)
 
     async def wait_for(
-        self, predicate: Callable[[Seen], bool], timeout: float = 20.0, *, after: int = 0
+        self, predicate: Callable[[Seen], bool], timeout: float = 60.0, *, after: int = 0
     ) -> Seen:
         """The first event, seen already or still to come, that ``predicate`` accepts.
 
@@ -283,7 +311,7 @@ class MatrixUser:
             ) from None
 
     async def wait_for_text(
-        self, text: str, timeout: float = 20.0, *, sender: str | None = None, after: int = 0
+        self, text: str, timeout: float = 60.0, *, sender: str | None = None, after: int = 0
     ) -> Seen:
         """The first message whose body is ``text``."""
         return await self.wait_for(
@@ -318,6 +346,7 @@ def _events(answer: Json, now: float) -> Iterator[Seen]:
         return (Seen(kind, room_id, event, now) for event in holder.get(name, {}).get("events", []))
 
     yield from section("account_data", "", answer, "account_data")
+    yield from section("presence", "", answer, "presence")
     rooms = answer.get("rooms", {})
     for room_id, room in rooms.get("invite", {}).items():
         yield from section("invite", room_id, room, "invite_state")

@@ -31,6 +31,11 @@ LOOPBACK = "127.0.0.1"
 _POLL_SECONDS = 0.02
 _FAILED_START_SECONDS = 5.0
 _FIRST_PORT = 15000
+_SPAWNING = threading.Lock()
+"""Until its program runs, a new process has open what this one has: also the port that a `free_port` tries."""
+_RANDOM = (
+    random.SystemRandom()
+)  # a seed that a test sets must not choose the same ports in two processes
 _EPHEMERAL_PORTS = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _PR_SET_PDEATHSIG = 1
 
@@ -53,12 +58,12 @@ def free_port() -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         end = int(_EPHEMERAL_PORTS.read_text(encoding="ascii").split()[0])
     for _ in range(100 if end > _FIRST_PORT + 1000 else 0):
-        with socket.socket() as candidate:
-            port = random.randrange(_FIRST_PORT, end)  # noqa: S311 - no secret
+        with _SPAWNING, socket.socket() as candidate:
+            port = _RANDOM.randrange(_FIRST_PORT, end)
             with contextlib.suppress(OSError):
                 candidate.bind((LOOPBACK, port))
                 return port
-    with socket.socket() as candidate:
+    with _SPAWNING, socket.socket() as candidate:
         candidate.bind((LOOPBACK, 0))
         return int(candidate.getsockname()[1])
 
@@ -122,7 +127,7 @@ class ManagedProcess:
             command = [
                 sys.executable, "-I", "-S", "-c", _TIED_LAUNCHER, str(os.getpid()), *command,
             ]  # fmt: skip
-        with self.log.open("ab") as output:
+        with self.log.open("ab") as output, _SPAWNING:
             try:
                 self._process = subprocess.Popen(
                     command,

@@ -53,6 +53,7 @@ class Prosody:
         self.domain = domain
         self.host = LOOPBACK
         self.port = port
+        self.files_port = free_port()
         self.tls = tls
         self.ca_file: Path | None = None
         self.config_file = directory / "prosody.cfg.lua"
@@ -74,18 +75,36 @@ class Prosody:
         modules: Sequence[str] = MODULES,
         config_extra: str = "",
         host_config_extra: str = "",
+        largest_file: int = 0,
     ) -> Prosody:
         """Configure and start; returns when clients can connect.
 
         ``directory`` keeps its configuration, log and data. ``tls="none"`` is the only mode in which
         passwords are accepted over a plain stream. ``config_extra`` goes into the global section,
-        ``host_config_extra`` after the last host. Raises `AdminError`.
+        ``host_config_extra`` after the last host. ``largest_file``: of what it keeps for its users
+        (XEP-0363), in bytes; 0: it keeps none. Raises `AdminError`.
         """
         server = cls(directory, domain, free_port(), tls)
         domains = (domain, *extra_domains)
+        if largest_file:
+            host_config_extra = f"{server._file_share(largest_file)}\n{host_config_extra}"
         server._write_files(modules, config_extra, domains, host_config_extra)
         await server._start_process()
         return server
+
+    def _file_share(self, largest: int) -> str:
+        """A part of the server that takes files; its addresses are those of the server's domain."""
+        scheme = "http" if self.tls == "none" else "https"
+        host = self.host if self.tls == "none" else self.domain
+        return "\n".join(
+            [
+                f'Component {_lua(f"files.{self.domain}")} "http_file_share"',
+                f"    http_host = {_lua(host)}",
+                f"    http_external_url = {_lua(f'{scheme}://{host}:{self.files_port}/')}",
+                f"    http_file_share_size_limit = {largest}",
+                f"    http_file_share_daily_quota = {1000 * largest}",
+            ]
+        )
 
     def _write_files(
         self, modules: Sequence[str], extra: str, domains: Sequence[str], host_extra: str
@@ -96,13 +115,15 @@ class Prosody:
             files = write_certificate(self._directory, domains)
             self.ca_file = files.authority
             key_pair = f"{{ certificate = {_lua(files.certificate)}, key = {_lua(files.key)} }}"
-            extra = f"ssl = {key_pair}\nc2s_direct_tls_ssl = {key_pair}\n{extra}"
+            names = ("ssl", "c2s_direct_tls_ssl", "https_ssl")
+            extra = "\n".join([*(f"{name} = {key_pair}" for name in names), extra])
         text = self._configuration(modules, extra, domains, host_extra)
         self.config_file.write_text(text, encoding="utf-8")
 
     def _configuration(
         self, modules: Sequence[str], extra: str, domains: Sequence[str], host_extra: str
     ) -> str:
+        files = ("{}", f"{{ {self.files_port} }}")
         plain, direct = ("{}", f"{{ {self.port} }}")
         if self.tls != "direct":
             plain, direct = direct, plain
@@ -120,10 +141,12 @@ class Prosody:
                 f"allow_unencrypted_plain_auth = {unencrypted}",
                 "s2s_ports = {}",
                 "s2s_direct_tls_ports = {}",
-                "http_ports = {}",
-                "https_ports = {}",
+                f"http_ports = {files[self.tls == 'none']}",
+                f"https_ports = {files[self.tls != 'none']}",
+                f"http_interfaces = {{ {_lua(LOOPBACK)} }}",
+                f"https_interfaces = {{ {_lua(LOOPBACK)} }}",
                 f"modules_enabled = {{ {', '.join(_lua(name) for name in enabled)} }}",
-                'modules_disabled = { "s2s", "http" }',
+                'modules_disabled = { "s2s" }',
                 'authentication = "internal_hashed"',
                 'storage = "internal"',
                 'archive_expires_after = "never"',
@@ -194,7 +217,7 @@ class Prosody:
         self._process.signal(number)
 
     async def _start_process(self) -> None:
-        await self._process.start(self._accepts_clients, timeout=20)
+        await self._process.start(self._accepts_clients, timeout=60)
 
     async def _accepts_clients(self) -> bool:
         context: ssl.SSLContext | None = None

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
@@ -29,11 +30,12 @@ from dm_bridge.testing.dice import Dice
 from dm_bridge.testing.fake_homeserver import FakeHomeserver, services
 from dm_bridge.testing.fake_http import Direct
 from dm_bridge.testing.fake_push import Pusher
+from dm_bridge.testing.fake_rooms import Event, Json
 from dm_bridge.testing.life import Life, task_factory
 from dm_bridge.testing.memory import MemoryDatabase, Tables
 from dm_bridge.testing.simulator.bridge import Settings, SimulatedBridge
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 _TURN = 0.002
 _STOP_SECONDS = 15.0
 
@@ -157,6 +159,39 @@ class WholeBridge:
         return await self._process.receive(transaction, body)
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A message as a client shows it. ``answers``: which one it answers; ``reactions``: who, and with what."""
+
+    id: EventId
+    sender: UserId
+    text: str
+    answers: EventId | None = None
+    reactions: frozenset[tuple[UserId, str]] = frozenset()
+
+
+def shown(events: Sequence[Event]) -> list[Shown]:
+    """What is left of events: without what was redacted, with what edits and reactions make of the rest."""
+    messages: dict[str, Shown] = {}
+    gone = {event.content.get("redacts") for event in events if event.type == "m.room.redaction"}
+    for event in events:
+        relation = event.content.get("m.relates_to", {})
+        about = messages.get(relation.get("event_id", ""))
+        if event.id in gone:
+            continue
+        if event.type == "m.reaction" and about is not None:
+            all_now = about.reactions | {(event.sender, relation["key"])}
+            messages[about.id] = replace(about, reactions=all_now)
+        elif event.type == "m.room.message" and relation.get("rel_type") == "m.replace":
+            if about is not None and about.sender == event.sender:
+                new = event.content["m.new_content"]["body"]
+                messages[about.id] = replace(about, text=new)
+        elif event.type == "m.room.message":
+            answers = relation.get("m.in_reply_to", {}).get("event_id")
+            messages[event.id] = Shown(event.id, event.sender, event.content["body"], answers)
+    return list(messages.values())
+
+
 class MatrixUser:
     """A user of the homeserver, with a client of theirs."""
 
@@ -225,6 +260,36 @@ class MatrixUser:
         """Write into a room."""
         content = {"msgtype": "m.text", "body": text}
         return self._bridge.homeserver.rooms.send(room, self.id, "m.room.message", content).id
+
+    def reply(self, room: RoomId, about: EventId, text: str) -> EventId:
+        """Answer a message."""
+        return self._send(room, text, {"m.in_reply_to": {"event_id": about}})
+
+    def edit(self, room: RoomId, about: EventId, text: str) -> EventId:
+        """Change a message, as clients do."""
+        new = {"msgtype": "m.text", "body": text}
+        relation = {"rel_type": "m.replace", "event_id": about}
+        return self._send(room, f"* {text}", relation, {"m.new_content": new})
+
+    def react(self, room: RoomId, about: EventId, emoji: str) -> EventId:
+        """React to a message."""
+        relation = {"rel_type": "m.annotation", "event_id": about, "key": emoji}
+        content = {"m.relates_to": relation}
+        return self._bridge.homeserver.rooms.send(room, self.id, "m.reaction", content).id
+
+    def redact(self, room: RoomId, event: EventId) -> EventId:
+        """Take a message or a reaction back."""
+        content = {"redacts": event}
+        return self._bridge.homeserver.rooms.send(room, self.id, "m.room.redaction", content).id
+
+    def _send(self, room: RoomId, text: str, relation: Json, more: Json | None = None) -> EventId:
+        content: Json = {"msgtype": "m.text", "body": text, "m.relates_to": relation}
+        content |= more or {}
+        return self._bridge.homeserver.rooms.send(room, self.id, "m.room.message", content).id
+
+    def shown(self, room: RoomId) -> list[Shown]:
+        """The messages of a room as a client shows them, in order."""
+        return shown(self._bridge.homeserver.rooms.room(room).events)
 
     def sees(self, room: RoomId) -> list[tuple[UserId, str]]:
         """Who wrote what into a room, in order."""

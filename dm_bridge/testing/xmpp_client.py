@@ -9,8 +9,11 @@ carbons switched on, only when asked for.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import datetime
+import hashlib
+import io
 import logging
 import ssl
 import time
@@ -18,12 +21,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
+from xml.etree.ElementTree import Element, fromstring
 
 from slixmpp import JID, ClientXMPP, Message
 from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.plugins.xep_0363.http_upload import FileUploadError
+from slixmpp.xmlstream import StanzaBase
+from slixmpp.xmlstream.handler import Callback
+from slixmpp.xmlstream.matcher import MatchXPath
 
 from dm_bridge.errors import CredentialsError, NetworkError
 
+NOTICES = (
+    "{urn:xmpp:receipts}received",
+    "{urn:xmpp:chat-markers:0}displayed",
+    "{http://jabber.org/protocol/chatstates}composing",
+    "{http://jabber.org/protocol/chatstates}active",
+)
+"""What makes a stanza without text one of `XmppUser.notices`."""
+_REACTIONS = "{urn:xmpp:reactions:0}reactions"
+_AVATAR_DATA = "urn:xmpp:avatar:data"
+_AVATAR_METADATA = "urn:xmpp:avatar:metadata"
 _CONNECT_SECONDS = 20.0
 _CLOSE_SECONDS = 2.0
 _REASONS = {
@@ -37,7 +55,7 @@ _SLIXMPP_LOGGERS = ("slixmpp", "slixmpp.xmlstream", "slixmpp.features")
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message with a body as it arrived.
+    """One message with a body, or a reaction (XEP-0444), as it arrived.
 
     ``carbon``: ``sent`` or ``received`` when it is a copy from the account's other client (XEP-0280).
     ``at``: `time.monotonic` at arrival. ``xml``: the (inner) stanza.
@@ -75,7 +93,15 @@ class XmppUser:
         """
         self.received: list[Received] = []
         self.errors: list[Received] = []
+        self.notices: list[Received] = []
+        """Stanzas without text that are about messages, or about typing; see `NOTICES`."""
+        self.presences: set[tuple[str, str, str]] = set()
+        """What resources ever said of themselves: bare JID, show and status."""
+        self.present: dict[str, tuple[str, str]] = {}
+        """The resources that are there now, by full JID: show and status."""
         self._host, self._port = host, port
+        self.subscriptions: list[tuple[str, str]] = []
+        """What came about presence: ``subscribe``, ``subscribed``, ``unsubscribed``, and from whom."""
         self._arrived = asyncio.Event()
         self._carbons = carbons
         self._nickname = nickname
@@ -91,9 +117,26 @@ class XmppUser:
         self._client.enable_direct_tls = tls == "direct"
         self._client.auto_authorize = auto_authorize
         self._client.auto_subscribe = bool(auto_authorize)
-        for plugin in ("xep_0030", "xep_0199", "xep_0280", "xep_0172", "xep_0163", "xep_0313"):
+        for plugin in (
+            "xep_0030",
+            "xep_0199",
+            "xep_0280",
+            "xep_0172",
+            "xep_0163",
+            "xep_0313",
+            "xep_0363",
+        ):
             self._client.register_plugin(plugin)
         self._client.add_event_handler("message", self._on_message)
+        # Reactions have no text, so they are no event of slixmpp's.
+        path = MatchXPath(f"{{jabber:client}}message/{_REACTIONS}")
+        self._client.register_handler(Callback("reactions", path, self._on_reactions))
+        self._client.add_event_handler("presence", self._on_presence)
+        for tag in NOTICES:
+            found = MatchXPath(f"{{jabber:client}}message/{tag}")
+            self._client.register_handler(Callback(tag, found, self._on_notice))
+        for kind in ("subscribe", "subscribed", "unsubscribed"):
+            self._client.add_event_handler(f"presence_{kind}", self._on_subscription)
         self._client.add_event_handler("message_error", self._on_error)
         self._client.add_event_handler("carbon_received", self._on_carbon_received)
         self._client.add_event_handler("carbon_sent", self._on_carbon_sent)
@@ -161,6 +204,7 @@ class XmppUser:
         if self._carbons:
             await self._client.plugin["xep_0280"].enable()
         self._client.send_presence()
+        await self._client.plugin["xep_0199"].ping()  # by its answer, presence was taken
         if self._nickname is not None:
             await self._client.plugin["xep_0172"].publish_nick(self._nickname)
 
@@ -178,20 +222,41 @@ class XmppUser:
                 await leftover
 
     def send(
-        self, to: str, body: str, *, id: str | None = None, type: Literal["chat", "normal"] = "chat"
+        self,
+        to: str,
+        body: str,
+        *,
+        id: str | None = None,
+        type: Literal["chat", "normal"] = "chat",
+        receipt: bool = False,
     ) -> str:
-        """Send a message; returns its stanza id."""
+        """Send a message; returns its stanza id. ``receipt``: ask to be told that it arrived (XEP-0184)."""
         message = self._client.make_message(JID(to), mbody=body, mtype=type)
         if id is not None:
             message["id"] = id
         if self._nickname is not None:
             message["nick"] = self._nickname
+        if receipt:
+            message.xml.append(Element("{urn:xmpp:receipts}request"))
         message.send()
         return str(message["id"])
 
     def send_xml(self, xml: str) -> None:
         """Send raw bytes of the stream: stanzas that no library would make."""
         self._client.send_raw(xml)
+
+    async def request(
+        self, kind: Literal["get", "set"], payload: Element, timeout: float = 10.0
+    ) -> Element:
+        """Ask the account's own server; the answer. Raises `NetworkError`."""
+        iq: Any = self._client.Iq(stype=kind)
+        iq.xml.append(payload)
+        try:
+            answer: Any = await iq.send(timeout=timeout)
+        except (IqError, IqTimeout) as error:
+            raise NetworkError(f"{self.bare_jid} was refused something: {error!r}") from error
+        found: Element = answer.xml
+        return found
 
     async def name_contact(self, jid: str, name: str) -> None:
         """Put a contact into the roster under a name."""
@@ -200,9 +265,98 @@ class XmppUser:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await future
 
+    async def publish(self, node: str, payload: str, item: str = "current") -> None:
+        """Publish an item with a node of the account (XEP-0163). Raises `NetworkError`."""
+        pubsub = fromstring(  # noqa: S314 - the test's own
+            f"<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='{node}'><item id='{item}'>"
+            f"{payload}</item></publish></pubsub>"
+        )
+        await self.request("set", pubsub)
+
+    async def publish_avatar(self, picture: bytes, type: str = "image/png") -> str:
+        """Publish a picture (XEP-0084); its id."""
+        digest = hashlib.sha1(picture, usedforsecurity=False).hexdigest()
+        text = base64.b64encode(picture).decode()
+        await self.publish(_AVATAR_DATA, f"<data xmlns='{_AVATAR_DATA}'>{text}</data>", digest)
+        info = f"<info id='{digest}' bytes='{len(picture)}' type='{type}'/>"
+        metadata = f"<metadata xmlns='{_AVATAR_METADATA}'>{info}</metadata>"
+        await self.publish(_AVATAR_METADATA, metadata, digest)
+        return digest
+
+    async def publish_vcard(self, name: str, picture: bytes) -> None:
+        """Say who the account is by vCard (XEP-0054)."""
+        text = base64.b64encode(picture).decode()
+        vcard = fromstring(  # noqa: S314 - the test's own
+            f"<vCard xmlns='vcard-temp'><FN>{name}</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>{text}</BINVAL>"
+            "</PHOTO></vCard>"
+        )
+        await self.request("set", vcard)
+
+    async def upload(self, name: str, content: bytes, mimetype: str) -> str:
+        """Put a file where the account's own server keeps them (XEP-0363); its address.
+
+        Raises `NetworkError` when there is no such place.
+        """
+        plugin: Any = self._client.plugin["xep_0363"]
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS * 3):
+                return str(
+                    await plugin.upload_file(
+                        name,
+                        size=len(content),
+                        content_type=mimetype,
+                        input_file=io.BytesIO(content),
+                    )
+                )
+        except (TimeoutError, IqError, IqTimeout, FileUploadError) as error:
+            raise NetworkError(f"{self.bare_jid} could not upload a file: {error!r}") from error
+
+    async def upload_slot(self, name: str, size: int, mimetype: str) -> tuple[str, dict[str, str]]:
+        """Where a file may be put, and with which headers. Raises `NetworkError`."""
+        plugin: Any = self._client.plugin["xep_0363"]
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                info = await plugin.find_upload_service()
+                answer = await plugin.request_slot(info["from"], name, size, mimetype)
+        except (TimeoutError, IqError, IqTimeout) as error:
+            raise NetworkError(f"{self.bare_jid} got no slot: {error!r}") from error
+        put = answer["http_upload_slot"]["put"]
+        headers = {str(each["name"]): str(each["value"]) for each in put["headers"]}
+        return str(put["url"]), {**headers, "Content-Type": mimetype}
+
     def subscribe(self, jid: str) -> None:
         """Ask a contact to share presence."""
         self._client.send_presence_subscription(jid)
+
+    def approve(self, jid: str) -> None:
+        """Let somebody see our presence who has asked."""
+        self._client.send_presence(pto=jid, ptype="subscribed")
+
+    async def asked_by(self, jid: str, timeout: float = 60.0) -> None:
+        """Return once somebody has asked to see our presence. Raises TimeoutError."""
+        await self._until(lambda: ("subscribe", jid) in self.subscriptions, timeout)
+
+    async def subscribed_to(self, jid: str, timeout: float = 60.0) -> None:
+        """Return once somebody lets us see their presence. Raises TimeoutError."""
+        await self._until(lambda: ("subscribed", jid) in self.subscriptions, timeout)
+
+    async def refused_by(self, jid: str, timeout: float = 60.0) -> None:
+        """Return once somebody does not let us see their presence. Raises TimeoutError."""
+        await self._until(lambda: ("unsubscribed", jid) in self.subscriptions, timeout)
+
+    async def error(self, timeout: float = 60.0) -> Received:
+        """The first message that came back. Raises TimeoutError."""
+        await self._until(lambda: bool(self.errors), timeout)
+        return self.errors[0]
+
+    async def _until(self, condition: Callable[[], bool], timeout: float) -> None:
+        async with asyncio.timeout(timeout):
+            while not condition():
+                await self._arrived.wait()
+
+    def _on_subscription(self, presence: Any) -> None:
+        self.subscriptions.append((str(presence["type"]), str(presence["from"].bare)))
+        self._arrive()
 
     async def archive(self, since: datetime.datetime) -> list[Received]:
         """What the account's own server has kept (XEP-0313), sent and received, in order.
@@ -227,7 +381,7 @@ class XmppUser:
         return len(self.received)
 
     async def wait_for(
-        self, predicate: Callable[[Received], bool], timeout: float = 20.0, *, after: int = 0
+        self, predicate: Callable[[Received], bool], timeout: float = 60.0, *, after: int = 0
     ) -> Received:
         """The first message, received already or still to come, that ``predicate`` accepts.
 
@@ -249,12 +403,58 @@ class XmppUser:
                 f" {len(self.received) - after} other messages and {len(self.errors)} errors"
             ) from None
 
-    async def wait_for_text(self, text: str, timeout: float = 20.0, *, after: int = 0) -> Received:
+    async def wait_for_notice(
+        self, tag: str, target: str | None = None, timeout: float = 60.0
+    ) -> Received:
+        """The first stanza without text that has this child, with the id of ``target`` if given.
+
+        Raises TimeoutError after ``timeout`` seconds.
+        """
+        position = 0
+        async with asyncio.timeout(timeout):
+            while True:
+                while position < len(self.notices):
+                    notice = self.notices[position]
+                    position += 1
+                    child = fromstring(notice.xml).find(tag)  # noqa: S314 - from our own server
+                    if child is not None and target in (None, child.get("id")):
+                        return notice
+                await self._arrived.wait()
+
+    async def wait_for_presence(
+        self, sender: str, show: str, status: str, timeout: float = 60.0
+    ) -> None:
+        """Return once some resource of ``sender`` says this. Raises TimeoutError after ``timeout`` seconds."""
+        async with asyncio.timeout(timeout):
+            while (sender, show, status) not in self.presences:
+                await self._arrived.wait()
+
+    async def wait_for_text(self, text: str, timeout: float = 60.0, *, after: int = 0) -> Received:
         """The first message whose body is ``text``."""
         return await self.wait_for(lambda received: received.body == text, timeout, after=after)
 
     def _on_message(self, message: Message) -> None:
         self._record(message, None)
+
+    def _on_reactions(self, stanza: StanzaBase) -> None:
+        assert isinstance(stanza, Message)
+        self._record(stanza, None)
+
+    def _on_presence(self, presence: Any) -> None:
+        show = presence.xml.findtext("{jabber:client}show") or ""
+        self.presences.add((presence["from"].bare, show, str(presence["status"])))
+        who, kind = presence["from"], presence.xml.get("type")
+        if kind is None:
+            self.present[str(who)] = show, str(presence["status"])
+        elif kind == "unavailable":
+            self.present.pop(str(who), None)
+        self._arrive()
+
+    def _on_notice(self, stanza: StanzaBase) -> None:
+        assert isinstance(stanza, Message)
+        if not stanza["body"]:
+            self.notices.append(_received(stanza, None))
+            self._arrive()
 
     def _on_carbon_received(self, message: Message) -> None:
         self._record(message["carbon_received"], "received")
@@ -264,11 +464,15 @@ class XmppUser:
 
     def _on_error(self, message: Message) -> None:
         self.errors.append(_received(message, None))
+        self._arrive()
 
     def _record(self, message: Message, carbon: Literal["sent", "received"] | None) -> None:
-        if not message["body"]:
+        if not message["body"] and message.xml.find(_REACTIONS) is None:
             return
         self.received.append(_received(message, carbon))
+        self._arrive()
+
+    def _arrive(self) -> None:
         self._arrived.set()
         self._arrived = asyncio.Event()
 

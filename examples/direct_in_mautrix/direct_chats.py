@@ -103,7 +103,7 @@ class DirectChats(BaseUser):
                 return
             before, observed = observed, await _read(intent)
             if not _same(before, observed):  # somebody wrote meanwhile: judge that first
-                mind = replace(mind, journal=mind.journal.abandon())
+                mind = replace(mind, journal=mind.journal.untried())
                 continue
             for reason in outcome.decision.reasons:
                 self.log.debug("m.direct: %s", reason.sentence)
@@ -111,7 +111,7 @@ class DirectChats(BaseUser):
                 await intent.set_account_data(EventType.DIRECT, outcome.decision.document.content())
             except MatrixRequestError as error:
                 if error.http_status < 500:  # refused: it surely was not written
-                    await self._save(replace(mind, journal=mind.journal.abandon()))
+                    await self._save(replace(mind, journal=mind.journal.untried()))
                 raise
             observed = await _read(intent)  # until it says what it should
         await self._save(mind)

@@ -28,7 +28,7 @@ class World:
         self.with_rows: list[Errand] = []
         self.doubted: list[PortalKey] = []
         world = cast(Any, self)
-        self.tenancy = Tenancy(*[world] * 10)
+        self.tenancy = Tenancy(*[world] * 11)
 
     # shares
     def holds(self, user: UserId) -> bool:

@@ -24,7 +24,7 @@ FIELDS = (
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return once ``condition`` holds; fail after five seconds."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
             await asyncio.sleep(0.005)
 
@@ -173,7 +173,14 @@ class FakeHomeserver:
         return self.transactions[transaction]
 
     async def redact(
-        self, room: RoomId, event: EventId, transaction: str, reason: str, *, user: UserId
+        self,
+        room: RoomId,
+        event: EventId,
+        transaction: str,
+        reason: str,
+        *,
+        user: UserId,
+        mark: object = None,
     ) -> None:
         self._ask("redact", event, user)
 

@@ -93,7 +93,7 @@ class Kept:
 
     async def settled(self, *accounts: UserId) -> None:
         """Wait until the keeper has nothing to do any more."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             for account in accounts or (USER,):
                 while account in self.keeper._work:
                     await self.keeper.settled(account, within=10)

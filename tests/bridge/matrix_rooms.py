@@ -29,6 +29,7 @@ class MatrixRooms:
         self.state: dict[RoomId, dict[tuple[str, str], Json]] = {}
         self.messages: dict[RoomId, list[Json]] = {}
         self.transactions: dict[str, EventId] = {}
+        self.redacted: dict[EventId, UserId] = {}
         self.calls = 0
         self.fail_at: int | None = None
         self.lost_answers = False
@@ -98,10 +99,25 @@ class MatrixRooms:
         lost = self._begin()
         self._in(room, user)
         if transaction not in self.transactions:
-            event = self.say(room, user, content["body"])
-            event["content"] = content
+            event = self.say(room, user, content.get("body", ""))
+            event |= {"type": event_type, "content": content}
             self.transactions[transaction] = EventId(event["event_id"])
         return _answer(self.transactions[transaction], lost)
+
+    async def redact(
+        self,
+        room: RoomId,
+        event: EventId,
+        transaction: str,
+        reason: str,
+        *,
+        user: UserId,
+        mark: Json | None = None,
+    ) -> None:
+        lost = self._begin()
+        self._in(room, user)
+        self.redacted[event] = user
+        _answer(None, lost)
 
     async def set_state(
         self, room: RoomId, event_type: str, key: str, content: Json, *, user: UserId
@@ -142,14 +158,22 @@ class MatrixRooms:
         method: str,
         path: PathBuilder,
         *,
-        user: UserId,
+        user: UserId | None = None,
         body: Json | None = None,
         query: Mapping[str, str] | None = None,
         **_: object,
     ) -> Json:
-        """createRoom, or ``GET`` of a state event with an empty key, or of a room's messages."""
+        """createRoom, or ``GET`` of a state event with an empty key, of a message, or of a room's messages.
+
+        Every user is registered already, and may have any name.
+        """
         lost = self._begin()
         parts = [unquote(part) for part in str(path).split("/")]
+        if parts[-1] == "register":
+            raise HomeserverError("it exists", status=400, errcode="M_USER_IN_USE")
+        assert user is not None
+        if parts[-1] == "displayname":
+            return _answer({}, lost)
         if parts[-1] == "createRoom":
             room = RoomId(f"!created-{next(self._numbers)}")
             self.create(room, user)
@@ -160,6 +184,9 @@ class MatrixRooms:
         self._in(room, user)
         if parts[-1] == "messages":
             return _answer(_page(self.messages[room], query or {}), lost)
+        if parts[-2] == "event":
+            (found,) = [e for e in self.messages[room] if e["event_id"] == parts[-1]]
+            return _answer(dict(found), lost)
         event = self.state[room].get((parts[parts.index("state") + 1], ""))
         if event is None:
             raise HomeserverError("no such state", status=404, errcode="M_NOT_FOUND")
@@ -170,7 +197,12 @@ class MatrixRooms:
 def _page(events: list[Json], query: Mapping[str, str]) -> Json:
     """One page of messages, from the newest back."""
     only = json.loads(query.get("filter", "{}"))
-    kept = [e for e in reversed(events) if e["sender"] in only.get("senders", [e["sender"]])]
+    kept = [
+        e
+        for e in reversed(events)
+        if e["sender"] in only.get("senders", [e["sender"]])
+        and e["type"] in only.get("types", [e["type"]])
+    ]
     start = int(query.get("from", "0"))
     end = start + int(query["limit"])
     return {"chunk": kept[start:end], **({"end": str(end)} if end < len(kept) else {})}

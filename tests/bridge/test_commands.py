@@ -20,7 +20,7 @@ from dm_bridge.errors import (
     StorageError,
     UserError,
 )
-from dm_bridge.ids import ContactId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.ids import ContactId, GhostNamespace, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.network.api import Network
 from dm_bridge.network.events import SessionStatus
@@ -29,6 +29,8 @@ from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
+from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.sealing import SealingKey
 
 from .fakes import FAKE, NO_ADDRESS, FakeNetwork
@@ -36,13 +38,15 @@ from .fakes import FAKE, NO_ADDRESS, FakeNetwork
 USER = UserId("@juliet:example.org")
 NURSE = UserId("@nurse:example.org")
 ROOM = RoomId("!management")
+NAMESPACE = GhostNamespace("_dm_", "example.org")
 SECRET = "wherefore art thou"
 
 
 class FakePortals:
     """Opens every portal in ``!chat``."""
 
-    def __init__(self) -> None:
+    def __init__(self, store: PortalStore) -> None:
+        self.store = store
         self.opened: list[tuple[PortalKey, ContactId]] = []
         self.joined = True
         self.trouble: Exception | None = None
@@ -105,8 +109,8 @@ async def bot(database: Database) -> AsyncIterator[Bot]:
         lambda login: None,
         Metrics(),
     )
-    portals = FakePortals()
-    yield Bot(network, logins, portals, Commands(logins, portals))  # type: ignore[arg-type]
+    portals = FakePortals(PortalStore(database))
+    yield Bot(network, logins, portals, Commands(logins, portals, NAMESPACE, PeopleStore(database)))  # type: ignore[arg-type]
     await logins.stop()
 
 
@@ -402,7 +406,11 @@ async def test_the_address_of_a_chat_may_be_copied_with_what_is_around_it(
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("start", "With whom"), ("start nobody", "no address"), ("start a b c", "more than")],
+    [
+        ("start", "With whom"),
+        ("start nobody", "no address"),
+        ("start a b c", "Nobody in your contact list"),
+    ],
 )
 async def test_a_chat_without_an_address_says_what_one_is(bot: Bot, text: str, words: str) -> None:
     await bot.log_in()

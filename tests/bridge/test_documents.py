@@ -30,7 +30,15 @@ class World:
             self.ghosts,  # type: ignore[arg-type]
             self.accounts,
             lambda user: user.startswith("@_ghost_"),
+            self.revived,
         )
+        self.forgotten: set[UserId] = set()
+        self.asked_about: list[UserId] = []
+
+    async def revived(self, ghost: UserId) -> bool:
+        self.asked_about.append(ghost)
+        self.ghosts.refuses.clear()
+        return ghost in self.forgotten
 
 
 @pytest.fixture
@@ -76,6 +84,29 @@ async def test_only_a_real_not_found_is_a_document_that_was_never_set(
         homeserver.refuses["GET"] = HomeserverError("a proxy's page", status=404)
     with pytest.raises(HomeserverError):
         await world.documents.read(account)
+
+
+async def test_a_ghost_that_the_homeserver_forgot_is_revived_and_read(world: World) -> None:
+    world.forgotten.add(GHOST)
+    world.ghosts.refuses["GET"] = HomeserverError("not registered", status=403)
+    assert isinstance(await world.documents.read(GHOST), NotSet)
+    assert world.asked_about == [GHOST]
+
+
+async def test_a_ghost_that_is_refused_for_another_reason_is_not_read(world: World) -> None:
+    world.ghosts.refuses["GET"] = HomeserverError("forbidden", status=403)
+    with pytest.raises(HomeserverError, match="forbidden"):
+        await world.documents.read(GHOST)
+    assert world.asked_about == [GHOST]
+
+
+async def test_a_homeserver_in_trouble_is_no_reason_to_revive_a_ghost(world: World) -> None:
+    for homeserver in (world.ghosts, world.users):
+        homeserver.refuses["GET"] = HomeserverError("trouble", status=502)
+    for account in (GHOST, USER):
+        with pytest.raises(HomeserverError, match="trouble"):
+            await world.documents.read(account)
+    assert world.asked_about == []
 
 
 async def test_what_is_no_document_is_told_apart(world: World) -> None:

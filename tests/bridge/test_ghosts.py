@@ -46,6 +46,7 @@ class Store:
         return None
 
     name = "Romeo"
+    avatar_url = None
 
 
 @pytest.fixture

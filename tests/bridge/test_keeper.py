@@ -253,6 +253,28 @@ async def test_what_is_written_while_we_decide_is_not_overwritten(kept: Kept) ->
     assert kept.puts == 1
 
 
+async def test_what_was_only_going_to_be_written_is_no_version_that_anybody_edited(
+    kept: Kept,
+) -> None:
+    """While it is decided that one mark goes and another comes, the user takes the first one away."""
+    kept.write({"@friend:x": ["!theirs"]})
+    await kept.manage(ROOM)
+    await kept.keep()
+    await kept.store.set_state(ROOM, DMState.RETIRED)
+    await kept.manage(SECOND)
+    record, meanwhile = kept.journals.record, kept.puts
+
+    async def slowly(*args: object, **kwargs: object) -> object:
+        if kept.puts == meanwhile:
+            kept.write({"@friend:x": ["!theirs"]})
+        return await record(*args, **kwargs)  # type: ignore[arg-type]
+
+    kept.journals.record = slowly  # type: ignore[method-assign, assignment]
+    await kept.keep()
+    assert kept.document() == {"@friend:x": ["!theirs"], GHOST: [SECOND]}
+    assert await kept.opted_out() == set()
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -272,7 +294,7 @@ async def test_nothing_is_written_after_a_read_that_failed(
     await kept.manage(ROOM)
     kept.homeserver.refuses["GET"] = error
     kept.keeper.touch(USER)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(kept.exchange()) < 5:  # noqa: ASYNC110 - it keeps trying
             await asyncio.sleep(0.01)
     assert set(kept.exchange()) == {"GET"}
@@ -395,6 +417,34 @@ async def test_a_write_that_surely_failed_leaves_no_trace(
     assert kept.document() == {"@friend:x": ["!theirs"], GHOST: [ROOM]}
     journal = await kept.journals.read(USER)
     assert [version.source for version in journal.versions] == [Source.READ, Source.WRITTEN]
+    assert (await strengths(kept), await kept.opted_out()) == ({}, set())
+
+
+@pytest.mark.parametrize("another", [{}, {"@late:x": ["!late"]}], ids=["again", "and another"])
+async def test_what_an_old_copy_lost_comes_back_though_the_first_write_surely_failed(
+    kept: Kept, another: dict[str, list[str]]
+) -> None:
+    old = {"@friend:x": ["!theirs"]}
+    kept.write(old)
+    await kept.manage(ROOM)
+    await kept.keep()
+    kept.write({**kept.document(), "@other:x": ["!other"]})
+    await kept.keep()
+    stale = {**old, "@new:x": ["!new"]}
+    kept.write(stale)
+    failed = False
+
+    async def fail(method: str, user: UserId) -> None:
+        nonlocal failed
+        if method == "PUT" and not failed:
+            failed = True
+            kept.write({**stale, **another})
+            raise HomeserverError("slower", status=429, errcode="M_LIMIT_EXCEEDED", retry_after=0.0)
+
+    kept.homeserver.before = fail
+    await kept.keep()
+    assert failed
+    assert kept.document() == {**stale, **another, "@other:x": ["!other"], GHOST: [ROOM]}
     assert (await strengths(kept), await kept.opted_out()) == ({}, set())
 
 
@@ -636,7 +686,7 @@ async def test_versions_that_arrived_outlive_a_homeserver_that_is_away(known: Ke
     known.homeserver.refuses["GET"] = busy()
     for version in (edit, overwrite):
         known.keeper.saw(USER, version, Source.PUSHED)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(known.exchange()) < 3:  # noqa: ASYNC110 - it keeps trying
             await asyncio.sleep(0.01)
     del known.homeserver.refuses["GET"]
@@ -805,7 +855,7 @@ async def test_a_bridge_that_dies_anywhere_loses_nothing_of_anybodys(
     await kept.manage(ROOM)
     cut = Cut(kept, method, number, after=after)
     kept.keeper.touch(USER)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await cut.reached.wait()
     await kept.die()
     kept.homeserver.before = kept.homeserver.after = None
@@ -857,7 +907,7 @@ async def test_deaths_again_and_again_between_record_and_write_are_no_struggle(
         mortal = Kept(kept.database, kept.homeserver)
         cut = Cut(mortal, "PUT", 1, after=False)
         mortal.keeper.touch(USER)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await cut.reached.wait()
         await mortal.die()
     kept.homeserver.before = None

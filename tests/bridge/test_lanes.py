@@ -172,7 +172,7 @@ async def test_who_waits_for_something_else_to_come_first_looks_again_at_the_sam
     began = time.monotonic()
     lanes.wake("a")
     await until(lambda: len(work.runs) == 9)
-    assert 8 * 0.02 <= time.monotonic() - began < 3.0
+    assert 8 * 0.02 <= time.monotonic() - began < 30
     await lanes.stop()
 
 

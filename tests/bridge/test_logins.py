@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -320,6 +321,26 @@ async def test_a_session_that_was_replaced_never_moves_the_position_back(world: 
     await old.sink.deliver([], "later")
     assert await world.store.position(row) == "two"
     assert len(await world.inbox.waiting(PortalKey(row, ChatId("c")), 10)) == 1
+
+
+async def test_no_session_follows_while_a_write_of_the_last_one_is_under_way(world: World) -> None:
+    row = await world.log_in()
+    copy = RemoteMessage(ChatId("c"), RemoteId("copy"), ContactId("c"), True, Text("x"))
+    archived = replace(copy, id=RemoteId("archived"), other_id=RemoteId("copy"))
+    async with world.inbox._database.transaction() as other:
+        await other.execute("LOCK TABLE inbox IN EXCLUSIVE MODE")
+        delivery = asyncio.create_task(world.network.sessions[0].sink.deliver([copy]))
+        await asyncio.sleep(0.05)
+        delivery.cancel()
+        await asyncio.wait([delivery])
+        again = asyncio.create_task(world.log_in())
+        await until(lambda: world.network.sessions[0].closed)
+        await asyncio.sleep(0.05)
+        assert len(world.network.sessions) == 1
+    await again
+    await world.network.sessions[1].sink.deliver([archived], "one")
+    waiting = await world.inbox.waiting(PortalKey(row.id, ChatId("c")), 10)
+    assert [one.event for one in waiting] == [copy]
 
 
 async def test_what_cannot_be_committed_is_not_acknowledged(world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import pytest
 import pytest_asyncio
@@ -18,9 +19,12 @@ from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginStore
+from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.sealing import SealingKey
 
 from .fakes import FAKE, FakeNetwork
+from .room_world import NAMESPACE
 
 USER = UserId("@juliet:other.example")
 NURSE = UserId("@nurse:example.org")
@@ -77,6 +81,12 @@ class Bot:
         return "\n".join(answers)
 
 
+def commands_of(logins: Logins, database: Database, tokens: FakeTokens | None = None) -> Commands:
+    portals = SimpleNamespace(store=PortalStore(database))
+    people = PeopleStore(database)
+    return Commands(logins, portals, NAMESPACE, people, tokens=tokens)  # type: ignore[arg-type]
+
+
 @pytest_asyncio.fixture
 async def bot(database: Database) -> AsyncIterator[Bot]:
     async def tell(user: UserId, text: str) -> None: ...
@@ -92,7 +102,7 @@ async def bot(database: Database) -> AsyncIterator[Bot]:
         Metrics(),
     )
     tokens = FakeTokens()
-    commands = Commands(logins, None, tokens=tokens)  # type: ignore[arg-type]
+    commands = commands_of(logins, database, tokens)
     yield Bot(tokens, logins, commands)
     await logins.stop()
 
@@ -234,8 +244,8 @@ async def test_taking_the_token_back_says_that_its_session_lives_on(bot: Bot) ->
     assert bot.tokens.given == {NURSE: TOKEN}
 
 
-async def test_without_tokens_the_commands_are_missing(bot: Bot) -> None:
-    bare = Commands(bot.logins, None)  # type: ignore[arg-type]
+async def test_without_tokens_the_commands_are_missing(bot: Bot, database: Database) -> None:
+    bare = commands_of(bot.logins, database)
     bot.commands = bare
     assert "matrix" not in await bot.say("help")
     assert "do not know" in await bot.say("login-matrix")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,6 +112,31 @@ async def test_what_was_not_delivered_is_listed_with_contact_time_and_beginning(
     assert len(await asked.numbers()) == 2
 
 
+async def test_what_was_done_to_messages_is_listed_too(asked: Asked) -> None:
+    new = {"msgtype": "m.text", "body": "new"}
+    edit = {
+        "msgtype": "m.text",
+        "body": "* new",
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$a"},
+        "m.new_content": new,
+    }
+    likes = {"m.relates_to": {"rel_type": "m.annotation", "event_id": "$a", "key": "👍"}}
+    done: list[tuple[str, dict[str, Any]]] = [
+        ("m.room.message", edit),
+        ("m.reaction", likes),
+        ("m.room.redaction", {"redacts": "$a"}),
+    ]
+    for kind, content in done:
+        row = OutboxRow(EventId(f"${kind}"), ROOM, OWNER, {})
+        raw = {"type": kind, "sender": OWNER, "event_id": row.id, "content": content}
+        (row,) = await asked.outbox.add([replace(row, event=raw)])
+        await asked.outbox.finish(row, "failed")
+    said = await asked.say()
+    for shown in ("“(edited) new”", "“(reaction) 👍”", "“(deleted a message)”"):
+        assert shown in said
+    assert len(await asked.numbers()) == 3
+
+
 async def test_one_is_tried_again_by_its_number_which_stays_the_same(asked: Asked) -> None:
     await asked.wrote("one", "two", "three")
     first, second, third = await asked.numbers()
@@ -139,12 +165,12 @@ async def test_what_may_have_arrived_is_said_to(asked: Asked, state: str, attemp
     assert f"1 of them {MAY_HAVE}" in await asked.say("all")
 
 
-async def test_a_picture_is_left_out_and_it_is_said_so(asked: Asked) -> None:
-    await asked.wrote("picture.png", msgtype="m.image")
+async def test_what_can_never_be_sent_is_left_out_and_it_is_said_so(asked: Asked) -> None:
+    await asked.wrote("picture.png", msgtype="m.image")  # without an address
     said = await asked.say()
     assert said == await asked.say("all")
     assert "can be tried again" in said
-    assert "One message is left out: pictures" in said
+    assert "One message is left out: what the bridge cannot read" in said
     await asked.wrote("text")
     assert "left out" in await asked.say()
     await asked.say("all")

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from dm_bridge.bridge import routing
 from dm_bridge.bridge.routing import RoomFacts, is_echo, route
 from dm_bridge.ids import EventId, GhostNamespace, UserId
+from dm_bridge.matrix.attachments import Attached
 from dm_bridge.network.events import Text
+from dm_bridge.network.media import MediaKind, Place
 
 BOT = UserId("@bridge:example.org")
 OWNER = UserId("@juliet:example.org")
@@ -314,3 +316,131 @@ def test_only_our_own_event_is_an_echo(
 ) -> None:
     delivered = None if delivered_as is None else EventId(delivered_as)
     assert is_echo(EventId(event_id), delivered, from_self=from_self) is echo
+
+
+def about(kind: str, target: object, **more: object) -> dict[str, object]:
+    return {"m.relates_to": {"rel_type": kind, "event_id": target, **more}}
+
+
+def reply(target: object, **more: object) -> dict[str, object]:
+    return {"m.relates_to": {"m.in_reply_to": {"event_id": target}, **more}}
+
+
+MARK = {"org.dm_bridge.remote_id": "r"}
+
+
+@pytest.mark.parametrize("facts", [PORTAL, replace(PORTAL, former=True)])
+@pytest.mark.parametrize(
+    ("raw", "decision"),
+    [
+        (
+            with_content(text("yes"), **reply("$a")),
+            routing.Message(Text("yes"), None, answers=EventId("$a")),
+        ),
+        (
+            with_content(text("> <@x:y> what\n\nyes"), **reply("$a")),
+            routing.Message(Text("yes"), None, answers=EventId("$a")),
+        ),
+        (
+            with_content(text("yes"), **reply("$a", is_falling_back=True, rel_type="m.thread")),
+            routing.Message(Text("yes"), None),
+        ),
+        (with_content(text("yes"), **reply(7)), routing.Message(Text("yes"), None)),
+        (
+            with_content(
+                text("* new"),
+                **about("m.replace", "$a"),
+                **{"m.new_content": {"msgtype": "m.text", "body": "new"}},
+                **MARK,
+            ),
+            routing.Edit(EventId("$a"), Text("new"), "r"),
+        ),
+        (
+            event("m.reaction", content={**about("m.annotation", "$a", key="👍"), **MARK}),
+            routing.Reaction(EventId("$a"), "👍", "r"),
+        ),
+        (event("m.room.redaction", redacts="$a"), routing.Redaction(EventId("$a"), None)),
+        (
+            event("m.room.redaction", content={"redacts": "$a", **MARK}),
+            routing.Redaction(EventId("$a"), "r"),
+        ),
+    ],
+)
+def test_what_is_done_to_messages(
+    raw: dict[str, Any], decision: routing.Route, facts: RoomFacts
+) -> None:
+    assert decide(raw, facts) == decision
+    assert isinstance(decide({**raw, "sender": STRANGER}, facts), routing.Ignore)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        event("m.room.redaction"),
+        event("m.room.redaction", redacts=7),
+        event("m.reaction"),
+        event("m.reaction", content=about("m.annotation", "$a")),
+        event("m.reaction", content=about("m.annotation", "$a", key=" ")),
+        event("m.reaction", content=about("m.annotation", None, key="x")),
+        event("m.reaction", content=about("m.reference", "$a", key="x")),
+        with_content(text("* new"), **about("m.replace", "$a")),
+        with_content(text("* new"), **about("m.replace", 7), **{"m.new_content": {"body": "x"}}),
+        with_content(
+            text("* a.jpg", "m.image"),
+            **about("m.replace", "$a"),
+            **{"m.new_content": {"msgtype": "m.image", "body": "a.jpg"}},
+        ),
+    ],
+)
+def test_what_is_done_to_nothing_is_passed_over(raw: dict[str, Any]) -> None:
+    assert isinstance(decide(raw, PORTAL), routing.Ignore)
+
+
+MXC = "mxc://example.org/abc"
+
+
+@pytest.mark.parametrize(
+    ("more", "said", "name"),
+    [
+        ({}, Text(""), "cat.png"),
+        ({"filename": "cat.png"}, Text(""), "cat.png"),
+        ({"filename": "a.png"}, Text("cat.png"), "a.png"),
+        ({"filename": 7}, Text(""), "7"),
+    ],
+)
+def test_a_file_is_carried_with_what_is_said_of_it(
+    more: dict[str, Any], said: Text, name: str
+) -> None:
+    raw = with_content(text("cat.png", "m.image"), url=MXC, **more)
+    decision = decide(raw, PORTAL)
+    assert isinstance(decision, routing.Message)
+    assert isinstance(decision.attachment, Attached)
+    assert (decision.text, decision.attachment.file.name) == (said, name)
+    assert decision.words == (said.body or name)
+    edit = with_content(
+        text("* x"), **about("m.replace", "$a"), **{"m.new_content": raw["content"]}
+    )
+    edited = decide(edit, PORTAL)
+    assert isinstance(edited, routing.Edit)
+    assert (edited.text, edited.attachment) == (said, decision.attachment)
+
+
+def test_a_sticker_is_a_file_and_a_place_is_a_text_that_names_it() -> None:
+    sticker = decide(event("m.sticker", content={"body": "love", "url": MXC}), PORTAL)
+    assert isinstance(sticker, routing.Message)
+    assert isinstance(sticker.attachment, Attached)
+    assert sticker.attachment.file.kind is MediaKind.STICKER
+    place = decide(with_content(text("x", "m.location"), geo_uri="geo:1,2"), PORTAL)
+    assert isinstance(place, routing.Message)
+    assert (place.text, place.attachment) == (Text("geo:1,2"), Place(1.0, 2.0))
+    nowhere = decide(with_content(text("In Verona", "m.location"), geo_uri="geo:x"), PORTAL)
+    assert nowhere == routing.Message(Text("In Verona"), None)
+
+
+def test_an_edit_that_leaves_nothing_is_reported() -> None:
+    raw = with_content(
+        text("* "),
+        **about("m.replace", "$a"),
+        **{"m.new_content": {"msgtype": "m.text", "body": " "}},
+    )
+    assert isinstance(decide(raw, PORTAL), routing.Unsendable)

@@ -10,9 +10,11 @@ import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
+from dm_bridge.bridge.files_in import FilesIn, Part, Shown
 from dm_bridge.bridge.sent_before import REMOTE_ID
+from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.to_matrix import EVENTS_OF_A_ROOM, ToMatrix, plausible_time
-from dm_bridge.errors import HomeserverError, NotYet
+from dm_bridge.errors import HomeserverError, NetworkError, NotYet
 from dm_bridge.ids import (
     ChatId,
     ContactId,
@@ -24,14 +26,19 @@ from dm_bridge.ids import (
     RoomId,
     UserId,
 )
+from dm_bridge.matrix.attachments import STICKER, to_media
+from dm_bridge.matrix.media import MediaRepository, Mxc
 from dm_bridge.network.api import Network
-from dm_bridge.network.events import ContactMoved
+from dm_bridge.network.events import ContactMoved, RemoteEdit, RemoteMessage, Text
+from dm_bridge.network.media import Media, MediaKind
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxStore
 from dm_bridge.store.portals import Membership
+from dm_bridge.store.references import ReferenceStore
+from dm_bridge.web import Web
 from tests.store.stored import OWNER, ROMEO, message
 
 from .matrix_rooms import Json
@@ -46,6 +53,7 @@ from .room_world import (
 )
 
 NOW = 1_800_000_000.0
+HIDDEN = Text("This message is encrypted.")
 MANTUA = ContactId("romeo@mantua.example")
 
 
@@ -82,6 +90,15 @@ class Carrier:
         self.world = world
         self.inbox = InboxStore(database)
         self.happened: list[int] = []
+        references = ReferenceStore(database)
+        self.signals = Signals(
+            world.rooms,  # type: ignore[arg-type]
+            world.accounts,  # type: ignore[arg-type]
+            world.store,
+            references,
+            OneLogin(world),  # type: ignore[arg-type]
+            lambda user: False,
+        )
         self.lane = ToMatrix(
             world.rooms,  # type: ignore[arg-type]
             world.accounts,  # type: ignore[arg-type]
@@ -89,6 +106,7 @@ class Carrier:
             OneLogin(world),  # type: ignore[arg-type]
             self.inbox,
             OutboxStore(database),
+            references,
             world.store,
             Metrics(),
             Deliveries(
@@ -96,6 +114,14 @@ class Carrier:
                 OutboxStore(database),
                 world.store,
                 DeliverySettings(receipts=False),
+                self.signals.receipts,
+            ),
+            self.signals,
+            FilesIn(
+                world.rooms,  # type: ignore[arg-type]
+                MediaRepository(world.rooms),  # type: ignore[arg-type]
+                Web(),
+                0,
             ),
             happens=lambda account, events: self.happened.append(events),
         )
@@ -315,3 +341,117 @@ async def test_a_new_room_counts_as_the_events_that_it_comes_with(carrier: Carri
     await carrier.world.store.delete(carrier.world.key)
     await carrier.carry(message(1))
     assert carrier.happened == [EVENTS_OF_A_ROOM, 1]
+
+
+class Shows(FilesIn):
+    """Shows every file as what it is said to be. ``shown``: how often; ``fails``: what is raised instead."""
+
+    def __init__(self, world: World) -> None:
+        rooms = world.rooms
+        super().__init__(
+            rooms,  # type: ignore[arg-type]
+            MediaRepository(rooms),  # type: ignore[arg-type]
+            Web(),
+            0,
+        )
+        self.shown = 0
+        self.fails: list[Exception] = []
+
+    async def show(self, part: Part, ghost: UserId, login: LoginId, *, age: float) -> Shown:
+        if isinstance(part.attachment, Media):
+            self.shown += 1
+            if self.fails:
+                raise self.fails.pop(0)
+            kind = STICKER if part.attachment.kind is MediaKind.STICKER else "m.room.message"
+            return Shown(kind, to_media(part.attachment, Mxc("x", f"n{self.shown}"), part.text))
+        return await super().show(part, ghost, login, age=age)
+
+
+def file(number: int, kind: MediaKind = MediaKind.IMAGE, body: str = "") -> RemoteMessage:
+    media = Media(kind=kind, url="https://files.example/x.png", name="x.png")
+    return replace(message(number, body=body), attachment=media)
+
+
+@pytest.mark.parametrize("lost_answers", [False, True])
+@pytest.mark.parametrize("kind", [MediaKind.IMAGE, MediaKind.STICKER])
+async def test_a_file_is_shown_once_whatever_answer_is_lost(
+    database: Database, kind: MediaKind, lost_answers: bool
+) -> None:
+    async for world in broken_at_every_call(database, lost_answers):
+        carrier = Carrier(world, database)
+        carrier.lane._files = Shows(world)
+        events = [message(0, body="0"), file(1, kind), file(2, kind), message(3, body="3")]
+        await carrier.inbox.add([(world.login.id, event) for event in events])
+        for _ in range(3):
+            try:
+                await carrier.lane.drain(world.key)
+            except HomeserverError:
+                world.rooms.transactions.clear()  # it was restarted
+        assert carried(world) == ["0", "x.png", "x.png", "3"]
+
+
+async def test_a_chat_waits_for_its_file_and_what_follows_stays_behind_it(carrier: Carrier) -> None:
+    files = carrier.lane._files = Shows(carrier.world)
+    files.fails = [NotYet("Others come first.", 1.0), NetworkError("Away.", retry_after=1.0)]
+    await carrier.inbox.add([(carrier.world.login.id, e) for e in (file(1), message(2, body="2"))])
+    for error in (NotYet, NetworkError):
+        with pytest.raises(error):
+            await carrier.lane.drain(carrier.world.key)
+        assert carried(carrier.world) == []
+    await carrier.carry()
+    assert carried(carrier.world) == ["x.png", "2"]
+
+
+async def test_an_edit_changes_what_is_said_of_a_file_or_the_file_itself(carrier: Carrier) -> None:
+    files = carrier.lane._files = Shows(carrier.world)
+    first = file(1, body="one")
+    edit = RemoteEdit(first.chat, RemoteId("e1"), first.id, first.sender, False, Text("two"))
+    other = replace(edit, id=RemoteId("e2"), attachment=first.attachment, content=Text("three"))
+    answer = replace(message(3, body="nice"), reply_to=first.id)
+    await carrier.carry(first, edit, other, answer)
+    said, second, third, fourth = (e["content"] for e in carrier.world.rooms.messages[ROOM])
+    event = carrier.world.rooms.messages[ROOM][0]["event_id"]
+    assert (said["body"], said["url"]) == ("one", "mxc://x/n1")
+    for content, body, url in ((second, "two", "mxc://x/n1"), (third, "three", "mxc://x/n2")):
+        new = content["m.new_content"]
+        assert (new["body"], new["filename"], new["url"]) == (body, "x.png", url)
+        assert content["m.relates_to"] == {"rel_type": "m.replace", "event_id": event}
+        assert REMOTE_ID in content
+        assert REMOTE_ID not in new
+    assert fourth["m.relates_to"] == {"m.in_reply_to": {"event_id": event}}
+    assert files.shown == 2
+
+
+async def test_where_no_files_are_carried_they_are_links(carrier: Carrier) -> None:
+    await carrier.carry(file(1, body="Look"))
+    (body,) = carried(carrier.world)
+    assert body.startswith("Look\nhttps://files.example/x.png\n(")
+
+
+async def test_of_encrypted_messages_in_a_row_the_first_is_shown(carrier: Carrier) -> None:
+    hidden = [
+        replace(message(f"h{number}"), content=HIDDEN, unreadable=True) for number in range(3)
+    ]
+    await carrier.carry(*hidden[:2])
+    await carrier.carry(hidden[2])
+    assert carrier.world.rooms.bodies(ROOM) == [HIDDEN.body]
+    await carrier.carry(message("readable", body="hello"))
+    await carrier.carry(replace(message("h4"), content=HIDDEN, unreadable=True))
+    assert carrier.world.rooms.bodies(ROOM) == [HIDDEN.body, "hello", HIDDEN.body]
+
+
+async def test_an_encrypted_message_that_could_not_be_shown_is_tried_again(
+    carrier: Carrier,
+) -> None:
+    hidden = replace(message("h"), content=HIDDEN, unreadable=True)
+    assert not carrier.lane._unreadable.is_told(carrier.world.key, hidden)  # an attempt that failed
+    await carrier.carry(hidden)
+    assert carrier.world.rooms.bodies(ROOM) == [HIDDEN.body]
+
+
+async def test_what_the_user_cannot_read_of_their_own_is_told_apart(carrier: Carrier) -> None:
+    hidden = replace(message("h1"), content=HIDDEN, unreadable=True)
+    assert not carrier.lane._unreadable.is_told(carrier.world.key, hidden)
+    assert not carrier.lane._unreadable.is_told(
+        carrier.world.key, replace(hidden, id=RemoteId("h2"), from_self=True)
+    )

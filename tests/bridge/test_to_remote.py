@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import pytest
@@ -23,6 +23,7 @@ from dm_bridge.bridge.delivery import (
     DeliverySettings,
     Fate,
 )
+from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.sending import TELL_AFTER
@@ -40,7 +41,9 @@ from dm_bridge.ids import (
     UserId,
     message_id,
 )
+from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Json
+from dm_bridge.matrix.media import MediaRepository
 from dm_bridge.network.api import Network, OutgoingMessage
 from dm_bridge.network.events import SessionState, SessionStatus
 from dm_bridge.ops.metrics import Metrics
@@ -49,6 +52,7 @@ from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.queue import Direction, QueueStore
+from dm_bridge.store.references import ReferenceStore
 from tests.store.stored import OWNER
 
 from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
@@ -56,6 +60,9 @@ from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
 EVENT = EventId("$event")
 DROPPED = NetworkError("The connection was lost.", certain=False, retry_after=1.0)
 AWAY = NetworkError("It is not connected.", retry_after=1.0)
+
+
+NO_ACCOUNTS = cast(Accounts, None)
 
 
 class Session:
@@ -174,6 +181,7 @@ class Carrier:
             self.outbox,
             self.world.store,
             DeliverySettings(status_events=True),
+            Receipts(self.said, self.world.accounts),  # type: ignore[arg-type]
             self._ours,
         )
         self.lane = ToRemote(
@@ -184,11 +192,13 @@ class Carrier:
             None,  # type: ignore[arg-type]
             InboxStore(self._database),
             self.outbox,
+            ReferenceStore(self._database),
             self.world.store,
             BOT,
             NAMESPACE,
             Metrics(),
             self.deliveries,
+            FilesOut(MediaRepository(None), BOT, 1000),  # type: ignore[arg-type]
             clock=lambda: time.time() + self.later,
         )
 
@@ -616,7 +626,7 @@ async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way(
         return {}
 
     said.request = slow  # type: ignore[method-assign]
-    receipts = Receipts(said)  # type: ignore[arg-type]
+    receipts = Receipts(said, NO_ACCOUNTS)  # type: ignore[arg-type]
     for number in range(5):
         receipts.note(ROOM, EventId(f"event{number}"), OWNER)
         await asyncio.sleep(0)
@@ -634,12 +644,12 @@ async def test_what_is_delivered_soon_after_a_receipt_waits_for_the_next_one(
 ) -> None:
     monkeypatch.setattr(receipts_module, "PAUSE", 0.2)
     said = Said()
-    receipts = Receipts(said)  # type: ignore[arg-type]
+    receipts = Receipts(said, NO_ACCOUNTS)  # type: ignore[arg-type]
     for number in range(20):
         receipts.note(ROOM, EventId(f"event{number}"), OWNER)
         await asyncio.sleep(0.001)
     assert [unquote(path).rpartition("/")[2] for path, _ in said.receipts] == ["event0"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while len(said.receipts) < 2:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     assert [unquote(path).rpartition("/")[2] for path, _ in said.receipts] == ["event0", "event19"]

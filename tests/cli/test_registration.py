@@ -54,7 +54,7 @@ def test_the_main_file_holds_bot_ghosts_and_tokens(made: Path, written: tuple[Pa
     assert registration["hs_token"] == config.appservice.hs_token.get_secret_value()
     assert registration["sender_localpart"] == "dmbot"
     assert registration["rate_limited"] is False
-    assert not any("ephemeral" in key for key in registration)  # nothing would use them
+    assert registration["receive_ephemeral"] is True
     assert registration["protocols"] == ["xmpp"]
     ghost = config.ghosts.user_id(NetworkName("xmpp"), ContactId("a@b.c"))
     assert matches(registration, ghost) == [True]
@@ -100,7 +100,7 @@ def test_the_second_hs_token_is_derived_and_is_none_of_the_others(
 def test_synapse_accepts_both_files(written: tuple[Path, Path]) -> None:
     main, accounts = load_appservices("example.org", [str(path) for path in written])
     assert main.url == "http://127.0.0.1:29350"
-    assert not main.supports_ephemeral
+    assert main.supports_ephemeral
     assert main.is_exclusive_user("@_dm_xmpp_a:example.org")
     assert not main.is_rate_limited()
     assert accounts.url is None

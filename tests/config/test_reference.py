@@ -40,7 +40,7 @@ def test_every_row_tells_the_default(key: str, default: str) -> None:
         assert default.endswith("from `listen`")
         return
     value = field.get_default(call_default_factory=True)
-    if value in ({}, None):
+    if value in ({}, (), None):
         assert default.endswith("empty")
     else:
         value = value.get_secret_value() if shape.is_secret(field.annotation) else value

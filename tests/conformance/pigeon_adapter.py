@@ -5,16 +5,17 @@ The rule that must never break: whatever is broken on purpose is in the connecto
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from dm_bridge.network.api import API_VERSION
-from dm_bridge.testing.conformance import Account, Adapter
+from dm_bridge.network.signals import Availability
+from dm_bridge.testing.conformance import Account, Adapter, Deed, Heard, Shared
 
-from .loft import NOBODY, Box, Loft, PigeonPerson
+from .loft import AWAY_FOR_GOOD, FORGETS, NOBODY, Box, Loft, PigeonPerson, Shown
 from .pigeons import PigeonNetwork
 
 
@@ -46,8 +47,9 @@ class PigeonAdapter(Adapter):
     )  # fmt: skip
     nobody = NOBODY
     load = 30
-    patience = 3.0
+    patience = 10.0
     quiet = 0.2
+    forgets = FORGETS
 
     def __init__(self, network: Callable[[Loft], PigeonNetwork] = PigeonNetwork) -> None:
         self._make = network
@@ -84,6 +86,63 @@ class PigeonAdapter(Adapter):
         self.loft.people[new] = self.loft.people.pop(old)
         for box in self.loft.boxes.values():
             self.loft.note(box, "move", old, new)
+
+    async def reply(self, person: Any, to: str, about: str, text: str) -> None:
+        person.does(to, text, "reply", about)
+
+    async def edit(self, person: Any, to: str, about: str, text: str) -> None:
+        person.does(to, text, "edit", about)
+
+    async def retract(self, person: Any, to: str, about: str) -> None:
+        person.does(to, "", "retraction", about)
+
+    async def react(self, person: Any, to: str, about: str, emojis: Sequence[str]) -> None:
+        person.does(to, "\n".join(emojis), "reactions", about)
+
+    def deeds(self, person: Any) -> Sequence[Deed]:
+        deeds: Sequence[Deed] = person.deeds
+        return deeds
+
+    async def types(self, person: Any, to: str, typing: bool) -> None:
+        self.loft.tell(person.address, to, typing)
+
+    def typists(self, person: Any) -> Sequence[str]:
+        typists: Sequence[str] = person.typists
+        return typists
+
+    async def read(self, person: Any, to: str, about: str) -> None:
+        person.reads(to, about, "read")
+
+    def seen(self, person: Any) -> Sequence[Heard]:
+        seen: Sequence[Heard] = person.seen
+        return seen
+
+    async def receive(self, person: Any, to: str, about: str) -> None:
+        person.reads(to, about, "received")
+
+    def received(self, person: Any) -> Sequence[Heard]:
+        received: Sequence[Heard] = person.received
+        return received
+
+    async def befriend(self, account: Account, person: Any) -> None:
+        self.loft.boxes[account.address].friends.add(person.address)
+
+    async def appear(self, person: Any, availability: Availability, text: str) -> None:
+        person.appear((availability, text))
+
+    def presence(self, person: Any, address: str) -> Shown:
+        box = self.loft.boxes[address]
+        return box.shows if person.address in box.friends else AWAY_FOR_GOOD
+
+    async def share(self, person: Any, to: str, file: Shared) -> None:
+        self.loft.write(person.address, to, file.text, file=file)
+
+    async def shared(self, person: Any) -> Sequence[Shared]:
+        files: Sequence[Shared] = person.files
+        return files
+
+    async def fetch(self, url: str) -> bytes:
+        return self.loft.files[url]
 
     def bold(self, word: str) -> str:
         return f"*{word}*"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from dm_bridge.errors import NetworkError, StorageError
 from dm_bridge.ids import ContactId, RemoteId
-from dm_bridge.network.api import Capabilities, EventSink, Login, OutgoingMessage
+from dm_bridge.network.api import Capabilities, EventSink, Login, Outgoing, OutgoingMessage
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, Text
 from dm_bridge.network.login import LoginDone
 
@@ -197,9 +197,9 @@ class NewIdsEachTime(PigeonSession):
     "a_cut_while_receiving_loses_and_doubles_nothing",
 )
 class BeginsWithWhatIsNew(PigeonSession):
-    async def read(self, link: Link) -> None:
+    async def follow(self, link: Link) -> None:
         self.position = len(self.box.log)
-        await super().read(link)
+        await super().follow(link)
 
 
 @found_by("a_login_begins_where_it_was_made")
@@ -240,23 +240,23 @@ class TakesTheUserForAContact(PigeonSession):
 
 @found_by("many_messages_are_sent_in_order")
 class SendsTwice(PigeonSession):
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
-        await super().post(link, dataclasses.replace(message, id=RemoteId("")), wire)
-        return await super().post(link, message, wire)
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
+        await super().post(link, dataclasses.replace(message, id=RemoteId("")), wire, *deed)
+        return await super().post(link, message, wire, *deed)
 
 
 @found_by("many_messages_are_sent_in_order")
 class SendsInPairs(PigeonSession):
     """The first of two waits for the second, and goes after it."""
 
-    waiting: tuple[OutgoingMessage, str] | None = None
+    waiting: tuple[Outgoing, str] | None = None
 
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
         first, self.waiting = self.waiting, (message, wire)
         if first is None:
             return "later"
         self.waiting = None
-        await super().post(link, message, wire)
+        await super().post(link, message, wire, *deed)
         return await super().post(link, *first)
 
 
@@ -264,12 +264,12 @@ class SendsInPairs(PigeonSession):
 class SendsOneAtATime(PigeonSession):
     busy = False
 
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
         if self.busy:
             raise NetworkError("Another message is being sent.", retry_after=RETRY)
         self.busy = True
         try:
-            return await super().post(link, message, wire)
+            return await super().post(link, message, wire, *deed)
         finally:
             self.busy = False
 
@@ -306,23 +306,23 @@ class KeepsWhatComesEarly(PigeonSession):
 
 @found_by("a_lost_answer_proves_nothing")
 class IsAlwaysCertain(PigeonSession):
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
         try:
-            return await super().post(link, message, wire)
+            return await super().post(link, message, wire, *deed)
         except NetworkError as error:
             raise NetworkError(str(error), retry_after=RETRY) from None
 
 
 @found_by("a_message_is_looked_for_before_it_is_sent_again")
 class SendsAgainBlindly(PigeonSession):
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
-        return await super().post(link, dataclasses.replace(message, id=RemoteId("")), wire)
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
+        return await super().post(link, dataclasses.replace(message, id=RemoteId("")), wire, *deed)
 
 
 @found_by("a_message_is_looked_for_before_it_is_sent_again")
 class ReturnsAnotherIdTheSecondTime(PigeonSession):
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
-        sent = await super().post(link, message, wire)
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
+        sent = await super().post(link, message, wire, *deed)
         return sent if message.attempted is None else f"{sent} again"
 
 
@@ -338,20 +338,20 @@ class NeverKnows(PigeonSession):
 
 @found_by("sending_while_the_server_sleeps_ends", "a_session_closes_while_the_server_sleeps")
 class SendsWithoutADeadline(PigeonSession):
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
         await self.loft._flows.wait()
-        return await super().post(link, message, wire)
+        return await super().post(link, message, wire, *deed)
 
 
 @found_by("a_send_that_is_given_up_harms_no_other")
 class LocksForEver(PigeonSession):
     busy = False
 
-    async def post(self, link: Link, message: OutgoingMessage, wire: str) -> str:
+    async def post(self, link: Link, message: Outgoing, wire: str, *deed: str) -> str:
         if self.busy:
             raise NetworkError("Another message is being sent.", retry_after=RETRY)
         self.busy = True
-        sent = await super().post(link, message, wire)
+        sent = await super().post(link, message, wire, *deed)
         self.busy = False
         return sent
 

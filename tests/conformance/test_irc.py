@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dm_bridge.testing.conformance import Conformance
 
-from dm_bridge.testing.conformance import Conformance, contacts, outgoing
-from dm_bridge.testing.conformance.suite import CHECKS
-
-from .irc_adapter import InspIrcdAdapter, NgIrcdAdapter
-
-SLOW = "InspIRCd takes a second for every connection; this check is made on ngIRCd"
+from .irc_adapter import InspIrcdAdapter, NgIrcdAdapter, ZncAdapter
 
 
 class TestNgIrcd(Conformance):
@@ -17,11 +12,11 @@ class TestNgIrcd(Conformance):
 
 
 class TestInspIrcd(Conformance):
-    """What echo, labels and MONITOR change: sending, and who is who."""
+    """The server lets people in once a second, when it looks at who has come."""
 
     adapter = InspIrcdAdapter
-    excused: ClassVar = {
-        check.__name__: SLOW
-        for check in CHECKS
-        if check not in (*outgoing.CHECKS, *contacts.CHECKS)
-    }
+    lanes = 6
+
+
+class TestZnc(Conformance):
+    adapter = ZncAdapter

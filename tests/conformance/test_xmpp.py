@@ -9,3 +9,4 @@ from .xmpp_adapter import XmppAdapter
 
 class TestXmpp(Conformance):
     adapter = XmppAdapter
+    lanes = 2

@@ -489,28 +489,28 @@ def test_a_document_of_50000_entries_is_examined_and_mended_in_seconds() -> None
     for n in range(25_000):
         rooms[RoomId(f"!r{n}")] = room(f"@u{n}:x")
         rooms[RoomId(f"!g{n}")] = RoomFacts(NONE)
-    begun = time.monotonic()
+    begun = time.process_time()
     found = examine(document(content), rooms, ME)
     after = repaired(document(content), [f for f in found.findings if f.sure])
-    assert time.monotonic() - begun < 20
+    assert time.process_time() - begun < 20
     assert after.content() == {f"@u{n}:x": [f"!r{n}"] for n in range(25_000)}
 
 
 def test_one_list_of_50000_rooms_under_one_person_is_examined_in_seconds() -> None:
     content = {BOB: [f"!r{n % 25_000}" for n in range(50_000)]}
     rooms = {RoomId(f"!r{n}"): room(BOB) for n in range(25_000)}
-    begun = time.monotonic()
+    begun = time.process_time()
     found = examine(document(content), rooms, ME)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert [finding.kind for finding in found.findings] == [Kind.DUPLICATES]
 
 
 def test_50000_keys_that_are_no_user_ids_are_examined_in_seconds() -> None:
     content = {f"junk{n}": [f"!r{n}", "!r0"] for n in range(25_000)}
     rooms = {RoomId(f"!r{n}"): room(BOB) for n in range(25_000)}
-    begun = time.monotonic()
+    begun = time.process_time()
     found = examine(document(content), rooms, ME)
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert {finding.kind for finding in found.findings} == {Kind.KEY_NOT_A_USER, Kind.DUPLICATES}
     assert len(found.findings) == 25_001
 
@@ -518,9 +518,9 @@ def test_50000_keys_that_are_no_user_ids_are_examined_in_seconds() -> None:
 @pytest.mark.parametrize("known", [JOIN, LEAVE, NONE])
 def test_one_room_under_25000_people_is_examined_in_seconds(known: Membership) -> None:
     people = dict.fromkeys((f"@u{n}:x" for n in range(25_000)), known)
-    begun = time.monotonic()
+    begun = time.process_time()
     found = audit({user: ["!a"] for user in people}, a=room(gone=people))
-    assert time.monotonic() - begun < 10
+    assert time.process_time() - begun < 10
     assert len(found.findings) == (1 if known is JOIN else 25_000)
     assert all(len(finding.said) < 500 for finding in found.findings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,13 +82,35 @@ def test_a_put_is_taken_as_written_and_stays_in_doubt_until_it_is_seen() -> None
     assert after.mind.journal.doubt is None
 
 
-def test_an_abandoned_put_is_decided_again_and_no_opt_out() -> None:
+@pytest.mark.parametrize("echoes", [None, True, False])
+def test_a_put_that_surely_was_not_made_is_decided_again_and_no_opt_out(
+    echoes: bool | None,
+) -> None:
     outcome = seen(mind(), {})
-    abandoned = replace(outcome.mind, journal=outcome.mind.journal.abandon())
-    again = seen(abandoned, {})
+    journal = replace(outcome.mind.journal.untried(), echoes=echoes)
+    again = seen(replace(outcome.mind, journal=journal), {})
     assert isinstance(again.decision, Put)
-    assert again.kind is Kind.SAME
+    assert again.kind is Kind.NOT_WRITTEN
     assert not again.mind.ledger.managed[ROOM].opted_out
+    assert again.mind.journal.struggles == {}
+
+
+@pytest.mark.parametrize("echoes", [None, True, False])
+@pytest.mark.parametrize("another", [{}, {"@late:x": ["!late"]}], ids=["again", "and another"])
+def test_a_put_that_surely_was_not_made_forgets_nothing_of_others(
+    another: dict[str, list[str]], echoes: bool | None
+) -> None:
+    known, stale = {FRIEND: ["!f"]}, {FRIEND: ["!f"], "@new:x": ["!n"]}
+    outcome = seen(
+        mind(), known, {**known, **MARKED}, {**known, **MARKED, "@other:x": ["!o"]}, stale
+    )
+    assert isinstance(outcome.decision, Put)
+    assert outcome.kind is Kind.STALE
+    journal = replace(outcome.mind.journal.untried(), echoes=echoes)
+    again = seen(replace(outcome.mind, journal=journal), {**stale, **another})
+    assert isinstance(again.decision, Put)
+    expected = {**stale, **another, str(GHOST): [ROOM], "@other:x": ["!o"]}
+    assert again.decision.document.content() == expected
 
 
 def test_a_put_that_did_not_arrive_is_made_again_and_no_opt_out() -> None:

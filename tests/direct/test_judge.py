@@ -213,3 +213,13 @@ def test_a_jump_back_is_undone_and_nobodys_decision() -> None:
     assert judgement.document.same_meaning(parse(steps[-1]))
     assert opted_out(judgement) == set()
     assert kinds(judgement) == [ReasonKind.JUMPED_BACK]
+
+
+def test_a_jump_back_keeps_a_room_of_others_that_the_head_does_not_have_elsewhere() -> None:
+    lost = {**without(0), "@other:example.org": ["!lost"]}
+    moved = {**lost, "@other:example.org": ["!lost", "!moved"]}
+    head = {**MARKS, FRIEND: ["!f", "!g", "!moved"]}
+    judgement = judged(moved, MARKS, {**MARKS, FRIEND: ["!f"]}, head, moved)
+    assert judgement.document.same_meaning(parse({**head, "@other:example.org": ["!lost"]}))
+    assert opted_out(judgement) == set()
+    assert kinds(judgement) == [ReasonKind.JUMPED_BACK]

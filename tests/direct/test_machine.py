@@ -156,7 +156,7 @@ class Direct(RuleBasedStateMachine):
     def the_write_is_refused(self, which: int) -> None:
         bridge = self.bridges[which]
         self._observe(bridge)
-        bridge.mind = replace(bridge.mind, journal=bridge.mind.journal.abandon())
+        bridge.mind = replace(bridge.mind, journal=bridge.mind.journal.untried())
 
     @rule(which=bridges)
     def it_dies_before_the_write(self, which: int) -> None:

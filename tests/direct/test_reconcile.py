@@ -550,8 +550,8 @@ def test_a_document_of_ten_thousand_entries_is_decided_in_milliseconds(
     document = parse({key: [room] for key, room in rows[missing:]})
     fastest = float("inf")
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         decision = reconcile(ledger, document)
-        fastest = min(fastest, time.perf_counter() - start)
+        fastest = min(fastest, time.process_time() - start)
     assert isinstance(decision, Put if missing else Keep)
     assert fastest < 0.1  # it takes some 10 ms; the rest is for a machine that does other work

@@ -43,7 +43,12 @@ async def stack(
         prosody=prosody,
         domain=f"v{request.param}.localhost",
         room_version=request.param,
-        config={"logging": {"level": "debug"}},
+        config={
+            "logging": {"level": "debug"},
+            "presence": {"contacts": True, "users": True},
+            "media": {"private_hosts": [prosody.host], "max_megabytes": 60},
+        },
+        synapse_config=lambda _: {"presence": {"enabled": True}},
     )
     yield stack
     await stack.stop()

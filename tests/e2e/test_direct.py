@@ -92,7 +92,7 @@ class Chats:
         self.rooms[ghost] = (await self.direct())[ghost][0]
         return ghost
 
-    async def becomes(self, expected: Mapping[str, object], within: float = 20) -> None:
+    async def becomes(self, expected: Mapping[str, object], within: float = 60) -> None:
         """Wait until m.direct is that, and stays so."""
         await until_direct(self.alice, lambda content: content == expected, within)
         await self.rests()
@@ -116,7 +116,7 @@ class Chats:
             await asyncio.sleep(seconds)
 
 
-async def until_direct(user: MatrixUser, condition: Any, within: float = 20) -> None:
+async def until_direct(user: MatrixUser, condition: Any, within: float = 60) -> None:
     content: object = None
     try:
         async with asyncio.timeout(within):

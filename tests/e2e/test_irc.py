@@ -77,15 +77,23 @@ async def test_chats_follow_people_and_never_nicks(stack: Stack, ngircd: NgIrcd)
         bot = await log_in(stack, alice, "romeo")
         await juliet.join("#verona")
 
-        juliet.say("romeo", "O Romeo, \x02Romeo\x02!")
+        juliet.say("romeo", "O \x1dRomeo\x1d, \x02\x0304Romeo\x03\x02!")
         seen = await alice.wait_for_text("O Romeo, Romeo!", timeout=30)
         room = seen.room_id
         assert seen.sender == ghost("juliet")
-        assert seen.content["formatted_body"] == "O Romeo, <strong>Romeo</strong>!"
+        assert seen.content["formatted_body"] == (
+            'O <em>Romeo</em>, <span data-mx-color="#ff0000"><strong>Romeo</strong></span>!'
+        )
         await direct(alice, {ghost("juliet"): room})
 
         await alice.send_text(room, "Shall I speak at this?")
         await juliet.wait_for_text("Shall I speak at this?")
+        html = '<em>Neither</em>, <font data-mx-color="#ff0000">fair</font> <del>saint</del>'
+        content = {"msgtype": "m.text", "body": "Neither, fair saint", "formatted_body": html}
+        await alice.send_event(
+            room, "m.room.message", {**content, "format": "org.matrix.custom.html"}
+        )
+        await juliet.wait_for_text("\x1dNeither\x1d, \x0304,99fair\x0399,99 \x1esaint\x1e")
 
         await juliet.change_nick("Julia")
         juliet.say("romeo", "call me Julia")

@@ -23,7 +23,7 @@ FUNCTIONAL_MEMBERS = "io.element.functional_members"
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[object]], what: str, timeout: float = 20.0
+    condition: Callable[[], Awaitable[object]], what: str, timeout: float = 60.0
 ) -> None:
     """Return once ``condition`` holds."""
     try:
@@ -40,7 +40,7 @@ async def marked(user: MatrixUser, ghost: str) -> list[str]:
 
 
 async def until_marked(
-    p: Pair, *rooms: str, ghost: str | None = None, timeout: float = 20.0
+    p: Pair, *rooms: str, ghost: str | None = None, timeout: float = 60.0
 ) -> None:
     """Wait until exactly ``rooms`` are marked, for alice and in the ghost's own document."""
     ghost = ghost or p.ghost

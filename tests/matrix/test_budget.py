@@ -21,7 +21,7 @@ async def test_without_a_limit_nobody_waits() -> None:
     before = time.monotonic()
     for _ in range(1000):
         await budget.wait(later(60))
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 10
 
 
 async def test_after_a_limit_everybody_waits_and_then_goes_one_after_the_other(

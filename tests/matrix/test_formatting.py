@@ -58,6 +58,8 @@ markup = st.lists(
         ('<iframe src="https://x"></iframe>x', "x"),
         ('<form action="https://x"><input name="y"></form>', ""),
         ("<mx-reply><blockquote>what they wrote</blockquote></mx-reply>what I say", "what I say"),
+        ('<span data-mx-color="red;x:url(y)">x</span>', "<span>x</span>"),
+        ('<span data-mx-bg-color="#ff0000\n">x</span>', "<span>x</span>"),
         ("<!-- hidden -->x", "x"),
         ("<b>never closed", "<b>never closed</b>"),
         ("</b></p>x", "<p></p>x"),
@@ -81,6 +83,8 @@ def test_what_could_harm_is_taken_out(hostile: str, harmless: str) -> None:
         '<ol start="3"><li>x</li></ol>',
         "<blockquote>x</blockquote>",
         '<span data-mx-spoiler="why">x</span>',
+        '<span data-mx-color="#ff0000">x</span>',
+        '<font data-mx-bg-color="#00FF7f">x</font>',
         "one<br>two",
     ],
 )
@@ -103,9 +107,9 @@ def test_formatting_that_matrix_recommends_survives(harmless: str) -> None:
 )
 def test_ten_thousand_nested_tags_take_bounded_time(nested: str) -> None:
     hostile = (nested * 10_000)[:MAX_HTML]
-    started = time.monotonic()
+    started = time.process_time()
     sanitise(hostile)
-    assert time.monotonic() - started < 3
+    assert time.process_time() - started < 3
 
 
 @given(any_text)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import RoomId, UserId
-from dm_bridge.matrix import rooms
+from dm_bridge.matrix import ghosts, rooms
 
 from .scripted import Script
 
@@ -196,7 +196,7 @@ async def test_state_that_is_not_there_or_not_to_be_seen_is_empty(
 
 async def test_a_name_for_one_room_is_bounded(script: Script) -> None:
     script.answers = [(200, {"event_id": "$e"})]
-    await rooms.set_room_name_of(script.homeserver, ROOM, GHOST, "R" * 10_000)
+    await ghosts.show_in(script.homeserver, GHOST, ROOM, "R" * 10_000, None)
     assert orjson.loads(script.seen[0].body) == {"membership": "join", "displayname": "R" * 255}
 
 

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dm_bridge.ids import RoomId
+from dm_bridge.matrix.ephemeral import TypingIn
 from dm_bridge.matrix.transactions import BadTransaction, Transaction, parse_transaction
 
 EVENT = {
@@ -50,7 +52,9 @@ def test_unknown_members_are_passed_over() -> None:
 @pytest.mark.parametrize("key", ["ephemeral", "de.sorunome.msc2409.ephemeral"])
 def test_ephemeral_events_are_taken_under_either_name_and_are_no_events(key: str) -> None:
     typing = {"type": "m.typing", "content": {"user_ids": []}, "room_id": "!room"}
-    assert parse_transaction(body(EVENT, **{key: [typing]})) == parse_transaction(body(EVENT))
+    parsed = parse_transaction(body(EVENT, **{key: [typing]}))
+    assert parsed.events == parse_transaction(body(EVENT)).events
+    assert parsed.ephemeral == (TypingIn(RoomId("!room"), frozenset()),)
 
 
 @pytest.mark.parametrize(

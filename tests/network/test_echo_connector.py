@@ -16,6 +16,7 @@ from dm_bridge.network import registry
 from dm_bridge.network.api import Connector, Login, Network, OutgoingMessage, Session
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, SessionState, SessionStatus, Text
 from dm_bridge.network.login import LoginDone
+from dm_bridge.network.signals import Signal
 from tests.observed import until
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ class Sink:
     def __init__(self) -> None:
         self.failures = 0
         self.events: list[RemoteEvent] = []
+        self.signals: list[Signal] = []
         self.states: list[SessionStatus] = []
 
     async def deliver(self, events: Sequence[RemoteEvent], position: str | None = None) -> None:
@@ -36,6 +38,9 @@ class Sink:
             self.failures -= 1
             raise StorageError("The database cannot be reached.")
         self.events += events
+
+    def signal(self, signal: Signal) -> None:
+        self.signals.append(signal)
 
     def report(self, state: SessionState) -> None:
         self.states.append(state.status)

@@ -17,10 +17,25 @@ EVERY_TIME = [
     *((ONE, first) for first in range(0, 300, TOGETHER)),
     *((kind, first) for kind in (MANY, RESTORED) for first in range(0, 100, TOGETHER)),
 ]
-ONCE_WENT_WRONG = (1022, 1070, 1124, 1180, 1246, 1433, 1847, 3740, 4900, 5162, 7485, 8802, 24915)
+ONCE_WENT_WRONG = (
+    1022,
+    1070,
+    1124,
+    1180,
+    1246,
+    1433,
+    1847,
+    3740,
+    4900,
+    5162,
+    7485,
+    8802,
+    24915,
+    211136680,
+)
 """Seeds beyond `EVERY_TIME` that found something when they were played first."""
-MANY_ONCE_WENT_WRONG = (100291,)
-RESTORED_ONCE_WENT_WRONG = (691, 101259)
+MANY_ONCE_WENT_WRONG = (100291, 7400264, 565205907, 210367165, 211132630)
+RESTORED_ONCE_WENT_WRONG = (691, 101259, 7300451, 7301268, 7301444, 454592078, 454593118)
 
 
 def went_wrong(seeds: Iterable[int], kind: str = ONE) -> list[str]:

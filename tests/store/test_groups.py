@@ -93,3 +93,24 @@ async def test_nobody_waits_for_ever_for_a_writer_that_was_cancelled() -> None:
     groups._writing.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_nobody_waits_for_any_more_is_settled_once_it_is_written() -> None:
+    writes = Writes()
+    groups = Groups(writes.write, most=1)
+    await groups.settled()
+    writes.gate.clear()
+    first, second = groups.add(1), groups.add(2)
+    await asyncio.sleep(0)
+    first.cancel()
+    second.cancel()
+    settled = asyncio.create_task(groups.settled())
+    await asyncio.sleep(0)
+    later = groups.add(13)
+    assert not settled.done()
+    writes.gate.set()
+    await settled
+    assert writes.groups[:2] == [[1], [2]]
+    with pytest.raises(ValueError, match="13"):
+        await later
+    await groups.settled()

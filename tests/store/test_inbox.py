@@ -14,11 +14,16 @@ from hypothesis import strategies as st
 from dm_bridge.ids import ChatId, ContactId, EventId, RemoteId, RoomId
 from dm_bridge.network.events import (
     ContactMoved,
+    RemoteEdit,
     RemoteEvent,
     RemoteFailure,
     RemoteMessage,
+    RemoteReactions,
+    RemoteRead,
+    RemoteReceived,
     Text,
 )
+from dm_bridge.network.media import Media, MediaKind, Place
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore, _decode, _encode
 from dm_bridge.store.logins import LoginStore
@@ -28,6 +33,26 @@ from .stored import OWNER, a_login, key_of, message
 
 words = st.text(st.characters(exclude_categories=["Cs"]))
 texts = st.builds(Text, words, st.none() | words, st.booleans())
+numbers = st.none() | st.integers(0, 2**53)
+attachments = (
+    st.none()
+    | st.builds(
+        Media,
+        kind=st.sampled_from(MediaKind),
+        url=words,
+        name=words,
+        mimetype=words,
+        size=numbers,
+        width=numbers,
+        height=numbers,
+        duration=st.none() | st.floats(0, 1e9),
+        thumbnail=st.none() | words,
+        key=st.none() | words,
+        iv=st.none() | words,
+        sha256=st.none() | words,
+    )
+    | st.builds(Place, st.floats(-90, 90), st.floats(-180, 180), st.none() | st.floats(0, 1e6))
+)
 events: st.SearchStrategy[RemoteEvent] = st.builds(
     RemoteMessage,
     st.builds(ChatId, words),
@@ -39,12 +64,53 @@ events: st.SearchStrategy[RemoteEvent] = st.builds(
     st.none() | words,
     st.none() | st.builds(RemoteId, words),
     st.none() | st.builds(RemoteId, words),
+    attachment=attachments,
 ) | st.builds(RemoteFailure, st.builds(ChatId, words), st.builds(RemoteId, words), words)
+edits = st.builds(
+    RemoteEdit,
+    st.builds(ChatId, words),
+    st.builds(RemoteId, words),
+    st.builds(RemoteId, words),
+    st.builds(ContactId, words),
+    st.booleans(),
+    texts,
+    attachment=attachments,
+)
+receipts: st.SearchStrategy[RemoteEvent] = st.builds(
+    RemoteRead,
+    st.builds(ChatId, words),
+    st.builds(RemoteId, words),
+    st.builds(RemoteId, words),
+    st.booleans(),
+) | st.builds(
+    RemoteReceived,
+    st.builds(ChatId, words),
+    st.builds(RemoteId, words),
+    st.builds(RemoteId, words),
+)
 
 
-@given(events)
+@given(events | edits | receipts)
 def test_an_event_comes_out_of_storage_as_it_went_in(event: RemoteEvent) -> None:
     assert _decode(_encode(event)) == event
+
+
+def test_what_an_earlier_version_does_not_know_is_stored_only_where_it_is() -> None:
+    assert b"attachment" not in _encode(message(1))
+    place = replace(message(1), attachment=Place(1.0, 2.0))
+    assert b"attachment" in _encode(place)
+
+
+def test_a_file_with_an_odd_name_can_be_stored() -> None:
+    media = Media(kind=MediaKind.VOICE, url="https://x/", name="\ud800")
+    decoded = _decode(_encode(replace(message(1), attachment=media)))
+    assert isinstance(decoded, RemoteMessage)
+    assert isinstance(decoded.attachment, Media)
+    assert (decoded.attachment.kind, decoded.attachment.name) == (MediaKind.VOICE, "\ufffd")
+    reactions = RemoteReactions(
+        ChatId("c"), RemoteId("i"), RemoteId("t"), ContactId("c"), False, ("\ud800",)
+    )
+    assert _decode(_encode(reactions)) == replace(reactions, emojis=("\ufffd",))
 
 
 async def test_a_message_that_is_delivered_again_waits_once(database: Database) -> None:
@@ -185,6 +251,15 @@ async def test_a_message_that_was_delivered_under_its_other_id_is_the_same(
     waiting = await inbox.waiting(key_of(login), 10)
     assert [row.id for row in waiting] == ["id-1", "id-2", "id-archived-3"]
     assert len(await inbox.waiting(key_of(login, "nurse@example.net"), 10)) == 1
+
+
+async def test_a_copy_that_comes_late_under_the_other_id_is_the_same(database: Database) -> None:
+    """A process that had the login before may still have been about to commit it."""
+    inbox, login = InboxStore(database), await a_login(database)
+    await inbox.add([(login, replace(message("archived"), other_id=RemoteId("id-live")))])
+    assert await inbox.add([(login, message("live"))]) == set()
+    assert await inbox.add([(login, message("live", "nurse@example.net"))]) != set()
+    assert [row.id for row in await inbox.waiting(key_of(login), 10)] == ["id-archived"]
 
 
 async def test_a_message_that_the_bridge_sent_does_not_come_back(database: Database) -> None:

@@ -12,24 +12,28 @@ import pytest_asyncio
 from asyncpg.connection import LoggedQuery
 
 from dm_bridge.direct.ledger import DMState
-from dm_bridge.ids import ChatId, ContactId, LoginId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.network.events import RemoteMessage, Text
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.direct import DirectStore
+from dm_bridge.store.features import FeatureStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.outbox import OutboxStore
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import Direction, QueueStore
+from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
 
-from .stored import a_login
+from .stored import XMPP, a_login
 
 FILL = (
     """
-    INSERT INTO inbox (login_id, chat_id, remote_id, event, state)
+    INSERT INTO inbox (login_id, chat_id, remote_id, event, state, reference, event_id)
     SELECT $1, 'chat' || n % 50, 'id' || n, 'x',
-           CASE WHEN n % 400 = 0 THEN 'waiting' WHEN n % 401 = 0 THEN 'parked' ELSE 'delivered' END
+           CASE WHEN n % 400 = 0 THEN 'waiting' WHEN n % 401 = 0 THEN 'parked' ELSE 'delivered' END,
+           'ref' || n, 'event' || n
     FROM generate_series(1, 20000) AS n
     """,
     """
@@ -60,6 +64,14 @@ FILL = (
     INSERT INTO direct_version (account, seq, at, source, detail)
     SELECT '@account' || n % 500 || ':s', n, 0, 'read' || left($1, 0), '{"added":[],"removed":[],"reasons":[]}'
     FROM generate_series(1, 20000) AS n
+    """,
+    """
+    INSERT INTO ghost (network, contact, user_id, registered)
+    SELECT 'xmpp', 'contact' || n, '@ghost' || n || ':s' || left($1, 0), true FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO contact_request (login_id, contact)
+    SELECT $1, 'contact' || n FROM generate_series(1, 5000) AS n
     """,
     """
     INSERT INTO management_room (room_id, user_id)
@@ -166,7 +178,7 @@ async def test_copies_under_another_id_are_looked_for_through_indexes(full: Data
     )
     await InboxStore(full).add([])  # asyncpg asks for the types of arrays once
     found = await plan(full, lambda database: InboxStore(database).add([(login, event)]))
-    assert indexes(found) == {"inbox_pkey", "outbox_remote"}
+    assert indexes(found) == {"inbox_pkey", "inbox_other", "outbox_remote"}
 
 
 async def test_where_something_waits_is_found_without_reading_history(full: Database) -> None:
@@ -181,6 +193,37 @@ async def test_moves_that_wait_are_found_without_reading_history(full: Database)
         full, lambda database: InboxStore(database).moves_before(KEY, RemoteId("id1"))
     )
     assert indexes(found) == {"inbox_waiting", "inbox_pkey"}
+
+
+async def test_a_message_is_found_by_its_reference_and_by_its_event(full: Database) -> None:
+    found = await plan(full, lambda database: ReferenceStore(database).named(KEY, RemoteId("ref1")))
+    assert indexes(found) == {"inbox_pkey", "inbox_reference", "outbox_remote"}
+    async with full.connection() as connection:
+        login = LoginId(await connection.fetchval("SELECT login_id FROM inbox LIMIT 1"))
+    there = PortalKey(login, ChatId("chat2"))  # not that of the event: there is nothing to decode
+    found = await plan(
+        full, lambda database: ReferenceStore(database).of_event(there, EventId("event1"))
+    )
+    assert indexes(found) == {"inbox_event", "outbox_pkey"}
+
+
+async def test_reactions_are_found_through_an_index(full: Database) -> None:
+    store = ReferenceStore(full)
+    key = PortalKey(await a_login(full, "another@example.com"), KEY.chat)
+    for n in range(2000):
+        target, event = EventId(f"$t{n}"), EventId(f"$r{n}")
+        await store.add_reaction(key, Reaction(target, True, "a", event))
+    async with full.connection() as connection:
+        await connection.execute("ANALYZE reaction")
+    found = await plan(
+        full, lambda database: ReferenceStore(database).reaction_of(key, EventId("$r1"))
+    )
+    assert indexes(found) == {"reaction_event"}
+    found = await plan(
+        full,
+        lambda database: ReferenceStore(database).reactions(key, EventId("$t1"), from_self=True),
+    )
+    assert indexes(found) == {"reaction_pkey"}
 
 
 async def test_what_became_of_a_message_is_found_through_an_index(full: Database) -> None:
@@ -260,6 +303,21 @@ async def test_the_versions_of_an_account_are_found_in_order_through_their_key(
 async def test_the_management_rooms_of_a_user_are_found_through_an_index(full: Database) -> None:
     found = await plan(full, lambda database: RoomStore(database).management_rooms(ACCOUNT))
     assert indexes(found) == {"management_room_user"}
+
+
+async def test_people_are_found_through_indexes(full: Database) -> None:
+    async with full.connection() as connection:
+        login = LoginId(await connection.fetchval("SELECT login_id FROM login"))
+    contacts = [ContactId(f"contact{n}") for n in (7, 8)]
+    for run, names in (
+        (lambda d: PeopleStore(d).ghosts(XMPP, contacts), {"ghost_pkey"}),
+        (lambda d: PeopleStore(d).named_privately(ONE), {"portal_private"}),
+        (lambda d: PeopleStore(d).answered(login, contacts), {"contact_request_pkey"}),
+        (lambda d: FeatureStore(d).untold(LoginId("other"), "new", 5), {"portal_pkey"}),
+        (lambda d: FeatureStore(d).told(KEY, ROOM, "new"), {"portal_pkey"}),
+    ):
+        found = await plan(full, run)
+        assert indexes(found) == names
 
 
 async def test_counting_the_queues_reads_no_history(full: Database) -> None:

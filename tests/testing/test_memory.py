@@ -27,7 +27,14 @@ from dm_bridge.ids import (
     RoomId,
     UserId,
 )
-from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import (
+    ContactMoved,
+    RemoteEdit,
+    RemoteEvent,
+    RemoteFailure,
+    RemoteMessage,
+    Text,
+)
 from dm_bridge.store.database import Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
@@ -35,7 +42,9 @@ from dm_bridge.store.instances import Errand, InstanceStore
 from dm_bridge.store.journals import Busy, JournalStore
 from dm_bridge.store.logins import LoginState, LoginStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import Membership, PortalStore
+from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.testing.memory import (
     MemoryDatabase,
@@ -45,7 +54,9 @@ from dm_bridge.testing.memory import (
     MemoryJournalStore,
     MemoryLoginStore,
     MemoryOutboxStore,
+    MemoryPeopleStore,
     MemoryPortalStore,
+    MemoryReferenceStore,
     MemoryRoomStore,
 )
 
@@ -53,10 +64,12 @@ TWINS: dict[type[Any], type[Any]] = {
     InboxStore: MemoryInboxStore,
     OutboxStore: MemoryOutboxStore,
     PortalStore: MemoryPortalStore,
+    PeopleStore: MemoryPeopleStore,
     DirectStore: MemoryDirectStore,
     JournalStore: MemoryJournalStore,
     LoginStore: MemoryLoginStore,
     RoomStore: MemoryRoomStore,
+    ReferenceStore: MemoryReferenceStore,
     InstanceStore: MemoryInstanceStore,
 }
 INHERITED = {"_get", "_get_by_room", "_update"}
@@ -84,10 +97,12 @@ class Side:
     inbox: InboxStore
     outbox: OutboxStore
     portals: PortalStore
+    people: PeopleStore
     direct: DirectStore
     journals: list[JournalStore]
     store: LoginStore
     rooms: RoomStore
+    references: ReferenceStore
     processes: list[InstanceStore]
     logins: dict[int, LoginId]
 
@@ -102,10 +117,12 @@ def on_postgres(database: Database, others: Sequence[Database]) -> Side:
         InboxStore(database),
         OutboxStore(database),
         PortalStore(database),
+        PeopleStore(database),
         DirectStore(database),
         journals,
         LoginStore(database),
         RoomStore(database),
+        ReferenceStore(database),
         [InstanceStore(other) for other in others],
         {},
     )
@@ -120,10 +137,12 @@ def in_memory() -> Side:
         MemoryInboxStore(database),
         MemoryOutboxStore(database),
         MemoryPortalStore(database),
+        MemoryPeopleStore(database),
         MemoryDirectStore(database),
         journals,
         MemoryLoginStore(database),
         MemoryRoomStore(database),
+        MemoryReferenceStore(database),
         [MemoryInstanceStore(other) for other in others],
         {},
     )
@@ -242,7 +261,34 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
     notice = draw.choice((None, EventId("$notice")))
     verdict = draw.choice((None, EventId("$verdict")))
     noted = replace(row, notice=notice, verdict=verdict)
+    if draw.random() < 0.5:
+        events.append(
+            RemoteEdit(
+                chat,
+                RemoteId(f"edit{number}"),
+                remote,
+                ContactId(chat),
+                own,
+                text,
+                reference=RemoteId(f"ref{number % 3}"),
+            )
+        )
+    named = RemoteId(draw.choice((remote, by, f"ref{number % 3}")))
+    relation = {"rel_type": "m.replace", "event_id": "$first"}
+    if draw.random() < 0.3:
+        row = replace(row, event={"content": {"m.relates_to": relation}})
+    reaction = Reaction(EventId("$target"), own, draw.choice("ab"), row.id)
     operations: list[tuple[str, Operation]] = [
+        ("named", lambda s: s.references.named(s.key(login, chat), named)),
+        ("of_event", lambda s: s.references.of_event(s.key(login, chat), row.id)),
+        ("of_inbox", lambda s: of_one_event(s, s.key(login, chat))),
+        ("react", lambda s: s.references.add_reaction(s.key(login, chat), reaction)),
+        ("unreact", lambda s: s.references.remove_reaction(s.key(login, chat), row.id)),
+        (
+            "reactions",
+            lambda s: s.references.reactions(s.key(login, chat), reaction.target, from_self=own),
+        ),
+        ("reaction_of", lambda s: s.references.reaction_of(s.key(login, chat), row.id)),
         ("add", lambda s: s.inbox.add([(s.logins[login], event) for event in events])),
         ("add_at", lambda s: s.inbox.add_at(s.logins[login], events, before, position)),
         ("position", lambda s: s.store.position(s.logins[login])),
@@ -271,6 +317,11 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
         ),
     ]
     return draw.choice(operations)
+
+
+async def of_one_event(side: Side, key: PortalKey) -> bool:
+    """Whether there is one: which of several that have one event is left open."""
+    return await side.references.of_event(key, EventId("$e")) is not None
 
 
 def of_portals(draw: Random) -> tuple[str, Operation]:
@@ -305,6 +356,7 @@ def of_portals(draw: Random) -> tuple[str, Operation]:
         ("set_successor", lambda s: s.portals.set_successor(s.key(login, chat), maybe)),
         ("set_membership", lambda s: s.portals.set_membership(s.key(login, chat), membership)),
         ("set_bot_joined", lambda s: s.portals.set_bot_joined(s.key(login, chat), flag)),
+        ("set_shows_reads", lambda s: s.portals.set_shows_reads(s.key(login, chat))),
         ("set_own_ghost", lambda s: s.portals.set_own_ghost(s.key(login, chat), ghost)),
         ("replace_room", replace_room),
         ("former_rooms", lambda s: unordered(s.portals.former_rooms(s.key(login, chat)))),
@@ -320,6 +372,34 @@ def of_portals(draw: Random) -> tuple[str, Operation]:
         ("manage", lambda s: s.direct.manage(user, room, ghost, state)),
         ("set_state", lambda s: s.store.set_state(s.logins[login], lost, "")),
         *of_inbox(draw, login, chat),
+    ]
+    return draw.choice(operations)
+
+
+def of_people(draw: Random) -> tuple[str, Operation]:
+    login, chat, room = draw.randrange(2), draw.choice(CHATS), draw.choice(ROOMS)
+    ghost, contact = draw.choice(GHOSTS), ContactId(draw.choice("abc"))
+    user, lost = UserId(f"@{contact}:x"), draw.choice(list(LoginState))
+    name = draw.choice((None, "name", "other name"))
+
+    operations: list[tuple[str, Operation]] = [
+        ("reserve", lambda s: s.portals.reserve(s.key(login, chat), contact, ghost)),
+        ("set_open", lambda s: s.portals.set_open(s.key(login, chat), room, Membership.JOIN)),
+        ("set_lost", lambda s: s.portals.set_lost(s.key(login, chat))),
+        ("get", lambda s: s.portals.get(s.key(login, chat))),
+        ("ghost", lambda s: s.portals.ghost(FAKE, contact, user)),
+        ("set_ghost", lambda s: s.portals.set_ghost(user, "name")),
+        ("ghosts", lambda s: s.people.ghosts(FAKE, [ContactId("a"), contact])),
+        ("claim", lambda s: s.people.claim(user, s.logins[login])),
+        ("set_name", lambda s: s.people.set_name(user, name or "third")),
+        ("set_avatar", lambda s: s.people.set_avatar(user, name or "", name)),
+        ("set_private_name", lambda s: s.portals.set_private_name(s.key(login, chat), name)),
+        ("named_privately", lambda s: unordered(s.people.named_privately(ghost))),
+        ("set_state", lambda s: s.store.set_state(s.logins[login], lost, "")),
+        ("ask", lambda s: s.people.ask(s.logins[login], contact, name)),
+        ("set_told", lambda s: s.people.set_told(s.logins[login], [contact])),
+        ("answered", lambda s: s.people.answered(s.logins[login], [contact])),
+        ("requests", lambda s: s.people.requests(s.logins[login])),
     ]
     return draw.choice(operations)
 
@@ -507,6 +587,7 @@ async def unordered(rows: Awaitable[list[Any]]) -> Unordered:
 OPERATIONS_OF: dict[str, Callable[[Random], tuple[str, Operation]]] = {
     "queues": of_queues,
     "portals": of_portals,
+    "people": of_people,
     "direct": of_direct,
     "journals": of_journals,
     "logins": of_logins,

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from dm_bridge.errors import AdminError
-from dm_bridge.testing.processes import ManagedProcess, free_port
+from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 
 
 def python(log: Path, code: str) -> ManagedProcess:
@@ -57,7 +58,7 @@ def test_a_free_port_can_be_listened_on_at_once() -> None:
 
 async def test_starting_returns_when_the_probe_says_ready(tmp_path: Path) -> None:
     process = python(tmp_path / "log", "import time; time.sleep(0.2); print('up'); time.sleep(60)")
-    await process.start(log_says(process, "up"), timeout=10)
+    await process.start(log_says(process, "up"), timeout=60)
     try:
         assert process.running
         assert process.log_tail() == "up"
@@ -68,7 +69,7 @@ async def test_starting_returns_when_the_probe_says_ready(tmp_path: Path) -> Non
 async def test_a_process_that_ends_while_starting_is_reported_with_its_log(tmp_path: Path) -> None:
     process = python(tmp_path / "log", "import sys; print('no such option'); sys.exit(3)")
     with pytest.raises(AdminError, match=r"(?s)ended while starting.*no such option"):
-        await process.start(log_says(process, "up"), timeout=10)
+        await process.start(log_says(process, "up"), timeout=60)
     assert not process.running
 
 
@@ -82,7 +83,7 @@ async def test_a_process_that_never_becomes_ready_is_reported_and_killed(tmp_pat
 async def test_a_missing_program_is_an_error_that_names_it(tmp_path: Path) -> None:
     process = ManagedProcess("the child", [str(tmp_path / "absent")], log=tmp_path / "log")
     with pytest.raises(AdminError, match="absent"):
-        await process.start(log_says(process, "up"), timeout=5)
+        await process.start(log_says(process, "up"), timeout=60)
 
 
 async def test_stopping_lets_the_process_end_in_order(tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ async def test_stopping_lets_the_process_end_in_order(tmp_path: Path) -> None:
         time.sleep(60)
         """,
     )
-    await process.start(log_says(process, "up"), timeout=10)
+    await process.start(log_says(process, "up"), timeout=60)
     assert await process.stop() == 7
     assert process.log_tail() == "up\ngoodbye"
     assert await process.stop() is None
@@ -112,7 +113,7 @@ async def test_stopping_kills_what_ignores_the_request_and_its_children(tmp_path
         time.sleep(60)
         """,
     )
-    await process.start(_has_line(process), timeout=10)
+    await process.start(_has_line(process), timeout=60)
     pid, grandchild = process.pid, int(process.log_tail())
     assert await process.stop(timeout=0.3) == -signal.SIGKILL
     assert not exists(pid)
@@ -128,7 +129,7 @@ def _has_line(process: ManagedProcess) -> Callable[[], Awaitable[bool]]:
 
 async def test_a_process_does_not_share_our_terminals_interrupt(tmp_path: Path) -> None:
     process = python(tmp_path / "log", "import time; print('up'); time.sleep(60)")
-    await process.start(log_says(process, "up"), timeout=10)
+    await process.start(log_says(process, "up"), timeout=60)
     try:
         assert os.getpgid(process.pid) != os.getpgid(0)
         assert os.getsid(process.pid) != os.getsid(0)
@@ -140,7 +141,7 @@ async def test_waiting_gives_the_exit_status_or_times_out(tmp_path: Path) -> Non
     process = python(
         tmp_path / "log", "import sys, time; print('up'); time.sleep(0.5); sys.exit(4)"
     )
-    await process.start(log_says(process, "up"), timeout=10)
+    await process.start(log_says(process, "up"), timeout=60)
     with pytest.raises(TimeoutError):
         await process.wait(0.05)
     assert await process.wait(10) == 4
@@ -211,3 +212,30 @@ async def test_a_process_survives_the_end_of_the_thread_that_started_it(tmp_path
         with contextlib.suppress(ProcessLookupError):
             parent.kill()
         await parent.wait()
+
+
+async def test_a_free_port_is_free_while_other_threads_start_processes(tmp_path: Path) -> None:
+    """A new process has a moment in which it holds what we have open."""
+    done = threading.Event()
+
+    def start_processes(number: int) -> None:
+        async def one() -> None:
+            process = ManagedProcess("true", ["true"], log=tmp_path / f"log{number}")
+            await process.start()
+            await process.kill()
+
+        while not done.is_set():
+            asyncio.run(one())
+
+    threads = [threading.Thread(target=start_processes, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(1500):
+            port = free_port()
+            with socket.socket() as server:
+                server.bind((LOOPBACK, port))  # raises when something holds it
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()

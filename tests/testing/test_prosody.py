@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from dm_bridge.errors import AdminError, CredentialsError, NetworkError
@@ -130,3 +131,27 @@ async def test_a_missing_server_is_an_error_that_says_how_to_install_it(
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(AdminError, match="apt-get install prosody"):
         await Prosody.start(tmp_path)
+
+
+async def test_it_keeps_files_for_its_users(prosody: Prosody) -> None:
+    await prosody.add_user("kit.files", "pass")
+    async with user(prosody, "kit.files", "pass") as romeo, aiohttp.ClientSession() as web:
+        url = await romeo.upload("a.bin", b"But soft", "application/octet-stream")
+        async with web.get(url) as response:
+            assert await response.read() == b"But soft"
+        put, headers = await romeo.upload_slot("b.bin", 3, "text/plain")
+        async with web.put(put, data=b"sea", headers=headers) as response:
+            assert response.status == 201
+        with pytest.raises(NetworkError, match="upload"):
+            await romeo.upload("c.bin", bytes(100_000_001), "application/octet-stream")
+
+
+async def test_without_being_told_to_it_keeps_none(tmp_path: Path) -> None:
+    server = await Prosody.start(tmp_path)
+    try:
+        await server.add_user("me", "pass")
+        async with user(server, "me", "pass") as me:
+            with pytest.raises(NetworkError, match="upload"):
+                await me.upload("a.bin", b"x", "text/plain")
+    finally:
+        await server.stop()

@@ -62,6 +62,16 @@ async def test_m_direct_is_none_until_it_is_set_and_arrives_over_sync(synapse: S
         assert (seen.kind, seen.room_id) == ("account_data", "")
 
 
+async def test_it_keeps_files_and_gives_them_to_who_asks(synapse: Synapse) -> None:
+    account = await synapse.register_user("kit.files", "pass")
+    async with MatrixUser(synapse.url, account.user_id, account.access_token) as user:
+        mxc = await user.upload(b"But soft", "text/plain", "a.txt")
+        assert await user.download(mxc) == (b"But soft", "text/plain")
+        with pytest.raises(HomeserverError) as caught:
+            await user.download(f"{mxc}0")
+        assert caught.value.status == 404
+
+
 async def test_a_name_that_is_taken_is_refused_with_the_servers_reason(synapse: Synapse) -> None:
     await synapse.register_user("kit.taken", "pass")
     with pytest.raises(HomeserverError) as caught:

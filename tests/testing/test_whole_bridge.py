@@ -29,7 +29,7 @@ async def test_a_user_logs_in_with_the_bot_and_talks_both_ways() -> None:
             lambda: any(stanza.body == "Good evening." for stanza in account.archive),
             "the message is sent",
         )
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 10
 
 
 async def test_a_bridge_that_is_killed_goes_on_where_it_was() -> None:

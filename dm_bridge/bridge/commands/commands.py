@@ -17,30 +17,25 @@ from dm_bridge.bridge.commands.chats import ChatCommands
 from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
-from dm_bridge.bridge.commands.reply import Answer, Reply, not_logged_in
+from dm_bridge.bridge.commands.people import PeopleCommands
+from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.resolving import Resolving
 from dm_bridge.bridge.commands.retry import RetryCommand
+from dm_bridge.bridge.commands.standing import login_again, words_for
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, UserError
-from dm_bridge.ids import NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.ids import GhostNamespace, NetworkName, RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
-from dm_bridge.network.api import Network, Session
-from dm_bridge.network.events import SessionState, SessionStatus
+from dm_bridge.network.api import Network
+from dm_bridge.network.events import SessionStatus
 from dm_bridge.store.logins import LoginRow
+from dm_bridge.store.people import PeopleStore
 
 __all__ = ["Answer", "Commands", "Reply"]
 
 log = structlog.get_logger(__name__)
-
-_STATUS_WORDS = {
-    SessionStatus.CONNECTING: "connecting",
-    SessionStatus.CONNECTED: "connected",
-    SessionStatus.TRANSIENT_DISCONNECT: "disconnected for the moment, trying again",
-    SessionStatus.BAD_CREDENTIALS: "refused by its server",
-    SessionStatus.LOGGED_OUT: "logged out",
-    SessionStatus.UNKNOWN_ERROR: "in trouble",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +52,8 @@ class Commands:
         self,
         logins: Logins,
         portals: Portals,
+        namespace: GhostNamespace,
+        people: PeopleStore,
         *,
         tokens: MatrixTokens | None = None,
         direct: DirectView | None = None,
@@ -71,12 +68,10 @@ class Commands:
             "login": _Command("login NETWORK", "log in to a network", self._login),
             "logins": _Command("logins", "your logins, and how they are", self._list),
             "logout": _Command("logout [ID]", "log out, and forget the password", self._logout),
-            "start": _Command(
-                "start [ID] ADDRESS",
-                "open the chat with somebody (ID: by which login)",
-                self._start,
-            ),
         }
+        self._add_people(
+            PeopleCommands(logins, portals, Resolving(logins, portals.store, namespace), people)
+        )
         if retry is not None:
             self._commands["retry"] = _Command(
                 "retry", "what you wrote and was not delivered; try it again", retry.run
@@ -92,6 +87,39 @@ class Commands:
             "ping": _Command("ping", "whether I am there", self._ping),
             "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
         }
+
+    def _add_people(self, people: PeopleCommands) -> None:
+        self._people = people
+        self._commands |= {
+            "start": _Command(
+                "start [ID] WHO",
+                "open the chat with somebody (WHO: an address, a link, a name in your contact list, or a "
+                "number of the last list; ID: by which login)",
+                people.start,
+            ),
+            "contacts": _Command(
+                "contacts [ID]",
+                "your contact list; open chats with many (`contacts import`)",
+                people.contacts,
+            ),
+            "search": _Command(
+                "search [ID] TEXT", "look for people by a name or an address", people.search
+            ),
+            "accept": _Command(
+                "accept [ID] WHO", "let somebody be your contact who has asked", people.accept
+            ),
+            "decline": _Command(
+                "decline [ID] WHO", "refuse somebody who has asked", people.decline
+            ),
+            "block": _Command(
+                "block [ID] WHO", "let nothing of somebody through to you any more", people.block
+            ),
+            "unblock": _Command("unblock [ID] WHO", "take that back", people.unblock),
+        }
+
+    async def stop(self) -> None:
+        """Give up what goes on in the background."""
+        await self._people.stop()
 
     def _add_chats(self, chats: ChatCommands) -> None:
         self._commands |= {
@@ -215,7 +243,7 @@ class Commands:
         """How a login is, and what to do about that; without the last full stop."""
         state = self._logins.state(row.id)
         refused = state.status is SessionStatus.BAD_CREDENTIALS
-        return f"{_words(state)}. {_login_again(row)}" if refused else _words(state)
+        return f"{words_for(state)}. {login_again(row)}" if refused else words_for(state)
 
     async def _logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         words = rest.split()
@@ -240,43 +268,9 @@ class Commands:
                     return row
             raise UserError("You have no such login. Write `logins` to see those you have.")
         if len(rows) > 1:
-            rest = " ADDRESS" if command == "start" else ""
-            choice = ", ".join(f"`{command} {row.id}{rest}` ({code(row.name)})" for row in rows)
+            choice = ", ".join(f"`{command} {row.id}` ({code(row.name)})" for row in rows)
             raise UserError(f"You have several logins. Which one? {choice}")
         return rows[0]
-
-    async def _start(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
-        words = rest.split()
-        if not words:
-            raise UserError("With whom? For example: `start juliet@example.org`")
-        if len(words) > 2:
-            raise UserError(
-                "That is more than an address, or the id of a login and an address. "
-                "For example: `start juliet@example.org`"
-            )
-        row, session, network = self._connected(user, words)
-        contact = network.parse_contact(uncopied(words[-1]))
-        known = await session.contact(contact)
-        key = PortalKey(row.id, session.chat_with(contact))
-        portal = await self._portals.open(
-            key, row, network, contact, name=known.name, private_name=known.private_name
-        )
-        link = f"https://matrix.to/#/{portal.room}"
-        invited = "" if portal.joined else " I have invited you to it."
-        await answer(Reply(f"Here you are: [your chat]({link}) with {code(contact)}.{invited}"))
-
-    def _connected(self, user: UserId, words: list[str]) -> tuple[LoginRow, Session, Network]:
-        """The login to start a chat from: the one named before the address, or the only one."""
-        rows = self._logins.of(user)
-        if not rows:
-            raise UserError(not_logged_in(self._logins.networks))
-        row = self._choose(user, words[:-1], "start")
-        session = self._logins.session(row.id)
-        if session is None:
-            raise UserError(
-                f"{code(row.name)} is {_words(self._logins.state(row.id))}. {_login_again(row)}."
-            )
-        return row, session, self._logins.network(row.network)
 
     async def _ping(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         rows = self._logins.of(user)
@@ -304,13 +298,3 @@ def _is_contact(network: Network, text: str) -> bool:
     except UserError:
         return False
     return True
-
-
-def _words(state: SessionState) -> str:
-    """How a login is, with the reason; without the last full stop."""
-    words, reason = _STATUS_WORDS[state.status], state.reason.strip().rstrip(".")
-    return f"{words}: {plain(reason)}" if reason else words
-
-
-def _login_again(row: LoginRow) -> str:
-    return f"To log in again, write `login {row.network}`"

@@ -75,8 +75,14 @@ class RetryCommand:
         for row in await self._store.of(user, DAYS * 86400.0, MOST):
             facts = routing.RoomFacts(owner=user)
             match routing.route(row.event, facts, bot=self._bot, namespace=self._namespace):
-                case routing.Message(text):
-                    messages.append(_Message(row, _beginning(text.body)))
+                case routing.Message() as message:
+                    messages.append(_Message(row, _beginning(message.words)))
+                case routing.Edit() as edit:
+                    messages.append(_Message(row, _beginning(f"(edited) {edit.words}")))
+                case routing.Reaction(emoji=emoji):
+                    messages.append(_Message(row, _beginning(f"(reaction) {emoji}")))
+                case routing.Redaction():
+                    messages.append(_Message(row, "(deleted a message)"))
                 case routing.Unsendable():
                     hopeless += 1
                 case _:
@@ -180,7 +186,8 @@ def _hopeless(number: int) -> str:
     if not number:
         return ""
     what = "One message is" if number == 1 else f"{number} messages are"
-    return f" {what} left out: pictures, and whatever else cannot be sent there, fail every time they are tried."
+    why = "what the bridge cannot read, such as encrypted messages, fails every time it is tried."
+    return f" {what} left out: {why}"
 
 
 def _beginning(text: str) -> str:

@@ -32,11 +32,13 @@ Claim = Callable[[Line], bool]
 class Exchange:
     """What was asked, and what came for it. ``token``: its label, or of the PING that follows it.
 
-    ``done``: resolved when all has come. ``ends``: a line that already says how it went.
+    ``through``: a bouncer answers PING, so an ISON follows instead. ``done``: resolved when all has come.
+    ``ends``: a line that already says how it went.
     """
 
     token: str
     labelled: bool
+    through: bool
     claim: Claim
     ends: Claim
     done: asyncio.Future[None]
@@ -50,7 +52,12 @@ class Exchange:
         if line.command == "PONG" and line.param(-1) == self.token:
             self._finish()
             return True
+        if self.through and self.done.done():
+            return False  # what comes now belongs to the next one
         if not self.claim(line):
+            if self.through and line.command == "303":
+                self._finish()
+                return True
             return False
         self._add(line)
         if self.ends(line):
@@ -85,8 +92,9 @@ class Exchange:
 class Client:
     """See the module. It connects once: `open`, then `close`; never again.
 
-    ``on_line``: gets what is no answer, in order, once registered. ``failure``: why it ended, unless we ended
-    it. ``last_received``: loop time of the last line.
+    ``on_line``: gets what is no answer, in order, once registered. ``first``: is offered each line before that,
+    and says whether it took it. ``failure``: why it ended, unless we ended it. ``last_received``: loop time of the
+    last line.
     """
 
     def __init__(
@@ -111,6 +119,7 @@ class Client:
         self._closing = False
         self._loop = loop
         self.pacer = Pacer(route.server.rate, route.server.burst, loop.time)
+        self.first: Claim = lambda line: False
         self.failure: NetworkError | None = None
         self.closed = asyncio.Event()
         self.last_received = 0.0
@@ -196,6 +205,21 @@ class Client:
         await self.pacer.turn(cost)
         await self._write(line)
 
+    async def send_if_free(self, line: Line) -> bool:
+        """Send a line that can as well be left out, if nothing waits for its turn; whether it was sent.
+
+        Raises `NetworkError`.
+        """
+        free = self.pacer.turn_if_free()
+        if free:
+            await self._write(line)
+        return free
+
+    async def ask(self, line: Line | None, token: str) -> None:
+        """Send ``line``, and a PING with ``token``: its answer comes after all that answers the line at once."""
+        await self.pacer.turn()
+        await self._write(*([] if line is None else [line]), Line("PING", (token,)))
+
     async def ping(self, timeout: float) -> None:
         """Raises `NetworkError` when the server does not answer in time."""
         await self.exchange(None, timeout, lambda line: False)
@@ -213,24 +237,33 @@ class Client:
         """Send ``line``, and return what the server answers to it, once it has surely dealt with it.
 
         With ``label``, and where the server knows labels, answers are what carries it. Elsewhere a PING follows,
-        and what comes before its answer and is claimed is taken for the answer; ``ends`` may know earlier.
+        and what comes before its answer and is claimed is taken for the answer; ``ends`` may know earlier. Through
+        a bouncer that answers PING itself it is an ISON, which needs none after it.
 
         Raises `NetworkError`, with ``certain=False`` once the line was handed to the server.
         """
         if line is not None:
             await self.pacer.turn(cost)
+            if self.features.answers_itself and line.command != "ISON":
+                await self.pacer.turn()
         if self.closed.is_set():
             raise failures.lost(self._route.name, certain=True)
         labelled = label and line is not None and self.features.labels
         token = f"dm{next(self._numbers)}"
-        exchange = Exchange(token, labelled, claim, ends, self._loop.create_future())
+        through = line is not None and self.features.answers_itself
+        done: asyncio.Future[None] = self._loop.create_future()
+        exchange = Exchange(token, labelled, through, claim, ends, done)
         self._exchanges.append(exchange)
         try:
             if labelled and line is not None:
                 await self._write(Line(line.command, line.params, {**line.tags, "label": token}))
             else:
                 lines = [] if line is None else [line]
-                await self._write(*lines, Line("PING", (token,)))
+                if not through:
+                    lines.append(Line("PING", (token,)))
+                elif line is not None and line.command != "ISON":
+                    lines.append(Line("ISON", (self.nick,)))
+                await self._write(*lines)
             async with asyncio.timeout(timeout):
                 await exchange.done
         except TimeoutError:
@@ -287,6 +320,8 @@ class Client:
                 self._ready.set_result(None)
             elif self._registration.welcomed and line.command in ("PRIVMSG", "NOTICE"):
                 self._on_line(line)  # bouncers do not wait
+            return
+        if self.first(line):
             return
         for exchange in self._exchanges:
             if exchange.take(line):

@@ -93,6 +93,7 @@ class IrcConfig(BaseModel):
     ``send_timeout``: how long to wait for the server to accept a line.
     ``send_wait``: how long a message waits for the session to be connected.
     ``ping_interval``, ``ping_timeout``: how a dead connection is noticed.
+    ``record_timeout``: how long to wait for more of what was missed, when a server falls silent.
     ``presence_interval``: how often servers without MONITOR are asked who is there.
     ``retry_min``, ``retry_max``: bounds of the pause between attempts to connect.
     """
@@ -106,6 +107,7 @@ class IrcConfig(BaseModel):
     send_wait: Seconds = 10.0
     ping_interval: Seconds = 60.0
     ping_timeout: Seconds = 30.0
+    record_timeout: Seconds = 60.0
     presence_interval: Seconds = 60.0
     retry_min: Seconds = 2.0
     retry_max: Seconds = 300.0

@@ -5,6 +5,7 @@ The rule that must never break: a password goes only where the user said that it
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -20,6 +21,9 @@ from dm_bridge.errors import CredentialsError, NetworkError
 NICKSERV = "NickServ"
 _WRONG = ("invalid password", "incorrect password", "wrong password", "password incorrect", "isn't registered",
           "is not registered", "not a registered")  # fmt: skip
+_RIGHT = ("you are now identified", "you are now logged in", "you are now recognized", "you are already",
+          "password accepted")  # fmt: skip
+_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +70,43 @@ class ServicesAway(NetworkError):
 
 
 async def identify(client: Client, credentials: Credentials, timeout: float) -> None:
-    """Tell NickServ the password, if that is how the user logs in.
+    """Tell NickServ the password, if that is how the user logs in, and hear what it says to it.
 
-    Raises `ServicesAway` when it is not there, `CredentialsError` when it says at once that the password is wrong;
-    services answer in words, and later, so silence means nothing.
+    Raises `ServicesAway` when it is not there, `CredentialsError` when it says that the password is wrong. It
+    answers in words, so what is not understood within some seconds means nothing.
     """
     identity = credentials.identity
     if identity.method != "nickserv":
         return
     fold = client.features.casemapping.fold
+    verdict: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
-    def is_answer(line: Line) -> bool:
-        if line.command in REFUSALS:
-            return fold(line.param(1)) == fold(NICKSERV)
-        from_it = line.source is not None and fold(line.source.nick) == fold(NICKSERV)
-        return line.command == "NOTICE" and from_it
+    def hears(line: Line) -> bool:
+        is_notice = line.command == "NOTICE" and line.source is not None
+        from_it = is_notice and line.source is not None and fold(line.source.nick) == fold(NICKSERV)
+        words = strip(line.param(1)).lower() if from_it else ""
+        wrong = any(one in words for one in _WRONG)
+        right = line.command == "900" or any(one in words for one in _RIGHT)
+        if (wrong or right) and not verdict.done():
+            verdict.set_result(right)
+        return from_it
+
+    def is_refusal(line: Line) -> bool:
+        return line.command in REFUSALS and fold(line.param(1)) == fold(NICKSERV)
 
     words = (
         f"IDENTIFY {identity.account} {identity.password}"
         if identity.account
         else (f"IDENTIFY {identity.password}")
     )
-    answers = await client.exchange(Line("PRIVMSG", (NICKSERV, words)), timeout, is_answer)
-    for line in answers:
-        if line.command in REFUSALS:
+    client.first = hears
+    try:
+        if await client.exchange(Line("PRIVMSG", (NICKSERV, words)), timeout, is_refusal):
             raise ServicesAway(f"{credentials.network} has no NickServ at the moment.")
-        if any(words in strip(line.param(1)).lower() for words in _WRONG):
-            raise CredentialsError(
-                f"NickServ of {credentials.network} does not accept the password of this nick."
-            )
+        await asyncio.wait({verdict}, timeout=min(timeout, _ANSWER_SECONDS))
+    finally:
+        client.first = lambda line: False
+    if verdict.done() and not verdict.result():
+        raise CredentialsError(
+            f"NickServ of {credentials.network} does not accept the password of this nick."
+        )

@@ -154,6 +154,14 @@ def not_pinned(network: str, address: str) -> NetworkError:
     )
 
 
+def not_recorded() -> NetworkError:
+    """What is about to be sent could not be written down first."""
+    return NetworkError(
+        "The bridge could not write down that it sends the message, so it has not sent it yet.",
+        retry_after=RETRY_SOON,
+    )
+
+
 def lost(network: str, *, certain: bool, part: bool = False) -> NetworkError:
     """The connection ended while a message was being sent."""
     if certain:

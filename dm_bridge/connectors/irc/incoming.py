@@ -6,81 +6,83 @@ who wrote it.
 
 from __future__ import annotations
 
-import datetime
 import math
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from dm_bridge.connectors.irc import ctcp
 from dm_bridge.connectors.irc.addresses import contact_id, former_id
-from dm_bridge.connectors.irc.features import Features
 from dm_bridge.connectors.irc.intake import Intake
 from dm_bridge.connectors.irc.lines import Line, Source
 from dm_bridge.connectors.irc.people import Move, People, digest
-from dm_bridge.connectors.irc.position import Position
+from dm_bridge.connectors.irc.record import Here, Progress, Record, parties
+from dm_bridge.connectors.irc.relations import Reaction, Relations
 from dm_bridge.connectors.irc.styling import to_text
-from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
-from dm_bridge.network.events import ContactMoved, RemoteMessage, Text
+from dm_bridge.connectors.irc.typing_notices import TAG, Typists
+from dm_bridge.ids import ChatId, ContactId, RemoteId
+from dm_bridge.network.events import (
+    ContactMoved,
+    ReactionChange,
+    RemoteEvent,
+    RemoteMessage,
+    RemoteReactions,
+    Text,
+)
 
 _REMEMBERED = 1000
 _ANSWERS, _ANSWER_SECONDS = 4, 30.0
 _MOVING_SECONDS = 10.0
 _RECORDS = ("chathistory", "znc.in/playback")
-
-
-@dataclass(frozen=True, slots=True)
-class Here:
-    """What a line is to be understood by: who we are, and what the server can do."""
-
-    nick: str
-    features: Features
-
-    def fold(self, nick: str) -> str:
-        return self.features.casemapping.fold(nick)
-
-    def is_me(self, nick: str) -> bool:
-        return self.fold(nick) == self.fold(self.nick)
+_MAX_RECORDS = 100
+_PLAYBACK = "*playback"
 
 
 class Incoming:
-    """One login's. ``answer``: sends a line some time. ``time``: of the newest message that a record may have."""
+    """One login's. ``answer``: sends a line some time. ``progress``: how far the server's record was read."""
 
     def __init__(
         self,
         network: str,
         own: ContactId,
         people: People,
+        relations: Relations,
+        typists: Typists,
         intake: Intake,
         answer: Callable[[Line], None],
         clock: Callable[[], float],
         version: str,
-        time: float | None,
+        progress: Progress,
     ) -> None:
         self._network = network
         self._own = own
         self._people = people
+        self._relations = relations
+        self._typists = typists
         self._intake = intake
         self._answer = answer
         self._clock = clock
         self._version = version
         self._names: OrderedDict[str, str] = OrderedDict()
-        self._seen: OrderedDict[str, int] = OrderedDict()
-        self._records: set[str] = set()
+        self._records: dict[str, Record] = {}
         self._answered: list[float] = []
         self._left: OrderedDict[str, float] = OrderedDict()
-        self.time = time
-        self.keeps_time = False
+        self._again = False
+        self.progress = progress
 
-    def begin(self, *, keeps_time: bool) -> None:
-        """A new connection; ``keeps_time``: whether it can bring what was missed since `time`."""
+    def begin(self, *, keeps: bool) -> None:
+        """A new connection; ``keeps``: whether it can bring what was missed, or lines again.
+
+        If so, the position's time stays where it is until `caught_up`.
+        """
         self._records.clear()
-        self._seen.clear()
-        self.keeps_time = keeps_time
-        if keeps_time and self.time is None:
-            self.time = self._clock()
+        if self.progress.begin(keeps=keeps):
             self.store()
+
+    def caught_up(self, began: float) -> None:
+        """The record was read, all of it that there was at ``began``."""
+        self.progress.caught_up(began)
+        self.store()
 
     def name(self, nick: str) -> str:
         """How somebody spells their folded nick, as far as that was seen."""
@@ -88,20 +90,24 @@ class Incoming:
 
     # -- lines
 
-    def take(self, line: Line, here: Here) -> None:
-        """Deal with a line that is no answer."""
+    def take(self, line: Line, here: Here, *, again: bool = False) -> None:
+        """Deal with a line that is no answer; ``again``: the record that was read since may have it, too."""
+        self._again = again
         source = line.source
         match line.command:
             case "BATCH":
-                self._batch(line)
+                self._batch(line, here)
             case "PRIVMSG" | "NOTICE" if source is not None:
-                self._message(line, source, here)
+                self._message(line, source, here, self._record_of(line))
+            case "TAGMSG" if source is not None:
+                self._tagged(line, source, here, self._record_of(line))
             case "NICK" if source is not None and not here.is_me(line.param(0)):
                 old, new = here.fold(source.nick), here.fold(line.param(0))
                 self._spelled(new, line.param(0))
+                self._typists.stopped(old)
                 self.moved(self._people.renamed(old, new, digest(source.user, source.host)))
             case "QUIT" if source is not None:
-                self._people.left(here.fold(source.nick))
+                self.gone(here.fold(source.nick))
             case "JOIN" if source is not None and not here.is_me(source.nick):
                 account = line.param(1) if len(line.params) > 2 else None
                 self._notice(source, here, "" if account == "*" else account)
@@ -114,6 +120,29 @@ class Incoming:
                 self._people.has_host(here.fold(source.nick), mask)
                 self.moved([])
 
+    def recorded(self, line: Line, here: Here, record: Record) -> None:
+        """Deal with a line of the record that was asked for."""
+        if line.source is not None and line.command == "TAGMSG":
+            self._tagged(line, line.source, here, record)
+        elif line.source is not None and line.command in ("PRIVMSG", "NOTICE"):
+            self._message(line, line.source, here, record)
+
+    def begins(self, nick: str, lines: Sequence[str]) -> None:
+        """The bridge is about to send lines to a folded nick."""
+        self.progress.known.begin(nick, lines, self._clock())
+        self.store()
+
+    def sent(self, line: Line, here: Here) -> None:
+        """The server shows a line that the bridge has just sent."""
+        self.progress.sent(self.progress.sighting(line, here.fold(line.param(0)), True))
+        if self.progress.keeps:
+            self.store()
+
+    def gone(self, nick: str) -> None:
+        """Nobody has a folded nick any more."""
+        self._people.left(nick)
+        self._typists.stopped(nick)
+
     def noticed(self, source: Source, here: Here) -> None:
         """Somebody is there; the server does not say whether they are logged in."""
         self._notice(source, here, None)
@@ -124,40 +153,94 @@ class Incoming:
             folded = None if account is None else here.fold(account)
             self.moved(self._people.noticed(nick, mask, folded))
 
-    def _batch(self, line: Line) -> None:
+    def _batch(self, line: Line, here: Here) -> None:
         name = line.param(0)
-        outer = line.tags.get("batch")
-        if name.startswith("+") and (line.param(1) in _RECORDS or outer in self._records):
-            self._records.add(name[1:])
-        elif name.startswith("-"):
-            self._records.discard(name[1:])
+        outer = self._records.get(line.tags.get("batch", ""))
+        if name.startswith("-"):
+            self._records.pop(name[1:], None)
+        elif outer is not None:
+            self._records[name[1:]] = outer
+        elif line.param(1) in _RECORDS and len(self._records) < _MAX_RECORDS:
+            peer = here.fold(line.param(2))
+            self._records[name[1:]] = Record("" if here.is_me(peer) else peer)
+
+    def _record_of(self, line: Line) -> Record | None:
+        return self._records.get(line.tags.get("batch", ""))
 
     # -- messages
 
-    def _message(self, line: Line, source: Source, here: Here) -> None:
-        target, said = line.param(0), line.param(1)
-        if not source.host and not source.user:
-            return  # the server itself
-        from_self = here.is_me(source.nick)
-        if from_self == here.is_me(target) or here.features.is_channel(target):
+    def _message(self, line: Line, source: Source, here: Here, record: Record | None) -> None:
+        said = line.param(1)
+        with_whom = self._private(line, source, here, record)
+        if with_whom is None:
             return
-        nick = here.fold(target if from_self else source.nick)
+        from_self, nick = with_whom
+        reaction = self._relations.reaction(line)
+        if reaction is not None and nick in self._people:
+            self._put(line, source, here, from_self, reaction, record)
+            return
         request = ctcp.read(said)
         if request is not None and request.command != "ACTION":
             if line.command == "PRIVMSG" and not from_self:
-                self._asked(request, line, source, here)
+                self._asked(request, line, source, here, record)
             return
         if line.command == "NOTICE" and (from_self or nick not in self._people):
             return  # notices begin no chat, they are greetings and hints of services; the user's are programs'
         content = to_text(said) if request is None else to_text(request.argument, emote=True)
-        self._put(line, source, here, from_self, content)
+        if content.body.strip():  # BitlBee's root leaves lines blank
+            self._put(line, source, here, from_self, content, record)
 
-    def _asked(self, request: ctcp.Ctcp, line: Line, source: Source, here: Here) -> None:
+    def _tagged(self, line: Line, source: Source, here: Here, record: Record | None) -> None:
+        with_whom = self._private(line, source, here, record)
+        if with_whom is None or with_whom[1] not in self._people:
+            return
+        reaction, state = self._relations.reaction(line), line.tags.get(f"+{TAG}")
+        if reaction is not None:
+            self._put(line, source, here, with_whom[0], reaction, record)
+        elif state and not with_whom[0] and record is None and not self._again:
+            self._types(line, source, here, state)
+
+    def _types(self, line: Line, source: Source, here: Here, state: str) -> None:
+        """Somebody says whether they type: it is shown if they are whose chat this is, as far as is known."""
+        nick = here.fold(source.nick)
+        self._notice(source, here, self._account(line, here))
+        if self._people.is_present(nick) and not self.just_left(nick):
+            self._typists.says(nick, state)
+
+    def _account(self, line: Line, here: Here, record: Record | None = None) -> str | None:
+        """To which account the author of a line is logged in; None when the server does not say."""
+        says = here.features.accounts and record is None
+        return line.tags.get("account", "" if says else None)
+
+    def _private(
+        self, line: Line, source: Source, here: Here, record: Record | None
+    ) -> tuple[bool, str] | None:
+        """Whether a line is the user's own, and with whom it is; None when it belongs to no private chat."""
+        target = line.param(0)
+        if not source.host and not source.user and (record is None or not record.peer):
+            return None  # the server itself
+        from_self, to_self = parties(line, here, record)
+        if from_self == to_self or here.features.is_channel(target):
+            return None
+        nick = here.fold(target if from_self else source.nick)
+        if nick == _PLAYBACK or (nick.startswith("*") and nick not in self._people):
+            return None  # modules of a bouncer begin no chat: they tell of connections, and talk with all clients
+        return from_self, nick
+
+    def _asked(
+        self,
+        request: ctcp.Ctcp,
+        line: Line,
+        source: Source,
+        here: Here,
+        record: Record | None,
+    ) -> None:
         text = ctcp.answer(request, self._version, self._clock())
-        if text is not None and line.tags.get("batch") not in self._records and self._may_answer():
+        if text is not None and record is None and self._may_answer():
             self._answer(Line("NOTICE", (source.nick, text)))
         if request.command == "DCC":
-            self._put(line, source, here, False, Text(ctcp.dcc_offer(request), emote=True))
+            offer = Text(ctcp.dcc_offer(request), emote=True)
+            self._put(line, source, here, False, offer, record)
 
     def _may_answer(self) -> bool:
         now = self._clock()
@@ -167,47 +250,55 @@ class Incoming:
         self._answered.append(now)
         return True
 
-    def _put(self, line: Line, source: Source, here: Here, from_self: bool, content: Text) -> None:
+    def _put(
+        self,
+        line: Line,
+        source: Source,
+        here: Here,
+        from_self: bool,
+        said: Text | Reaction,
+        record: Record | None,
+    ) -> None:
         nick = here.fold(line.param(0) if from_self else source.nick)
-        at = _time(line)
-        if from_self:
+        seen = self.progress.sighting(line, nick, from_self, record)
+        if not self.progress.is_new(seen, again=self._again):
+            return
+        if from_self or not source.host:
             self._people.meet(nick)
             moves: list[Move] = []
         else:
             self._spelled(nick, source.nick)
-            account = line.tags.get("account")
-            if account is None and here.features.accounts:
-                account = ""
+            account = self._account(line, here, record)
             folded = None if account is None else here.fold(account)
             moves = self._people.seen(nick, digest(source.user, source.host), folded)
+            if record is not None:
+                self._people.left(nick)  # they were there then
         for move in moves:
             self._intake.put(self._event(move))
         contact = contact_id(nick, self._network)
-        message = RemoteMessage(
-            chat=ChatId(contact),
-            id=self._id(line, source, at),
-            sender=self._own if from_self else contact,
-            from_self=from_self,
-            content=content,
-            sent_at=self._clock() if at is None else at,
-            sender_name=None if from_self else source.nick,
-        )
-        later = self.keeps_time and at is not None and (self.time is None or at > self.time)
-        if later:
-            self.time = at
-        self._intake.put(message, self._position() if later or self._people.changed else None)
-
-    def _id(self, line: Line, source: Source, at: float | None) -> RemoteId:
-        """The server's id; else one that a record gives again; else one of our own."""
-        if given := line.tags.get("msgid"):
-            return RemoteId(f"id:{given}")
-        if at is None:
-            return RemoteId(f"own:{secrets.token_hex(12)}")
-        key = digest_id(line.tags["time"], source.nick, *line.params[:2])
-        count = self._seen[key] = self._seen.pop(key, 0) + 1
-        if len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
-        return RemoteId(f"time:{key}:{count}")
+        chat, sender = ChatId(contact), self._own if from_self else contact
+        sent_at = self._clock() if seen.at is None else seen.at
+        event: RemoteEvent
+        if isinstance(said, Reaction):
+            change = ReactionChange.ADDED if said.added else ReactionChange.REMOVED
+            event = RemoteReactions(
+                chat, seen.ids[0], said.target, sender, from_self, (said.emoji,), change, sent_at
+            )
+        else:
+            if not from_self:
+                self._typists.wrote(nick)
+            event = RemoteMessage(
+                chat=chat,
+                id=seen.ids[0],
+                sender=sender,
+                from_self=from_self,
+                content=said,
+                sent_at=sent_at,
+                sender_name=None if from_self else source.nick,
+                reply_to=self._relations.answered(line),
+            )
+        moved = self.progress.passed(seen.at)
+        self._intake.put(event, self._position() if moved or self._people.changed else None)
 
     # -- people
 
@@ -224,7 +315,7 @@ class Incoming:
 
     def _position(self) -> str:
         self._people.changed = False
-        return Position.text(self._people.store(), self.time if self.keeps_time else None)
+        return self.progress.text(self._people.store())
 
     def _event(self, move: Move) -> ContactMoved:
         self._left[move.old] = self._clock()
@@ -255,11 +346,3 @@ class Incoming:
         self._names.move_to_end(nick)
         if len(self._names) > _REMEMBERED:
             self._names.popitem(last=False)
-
-
-def _time(line: Line) -> float | None:
-    """What the server says when it was (IRCv3 server-time), in seconds since the epoch."""
-    try:
-        return datetime.datetime.fromisoformat(line.tags["time"]).timestamp()
-    except (KeyError, ValueError, OverflowError):
-        return None

@@ -6,6 +6,7 @@ only in the way that they chose.
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,7 +18,7 @@ from dm_bridge.connectors.irc.credentials import Credentials, identify
 from dm_bridge.connectors.irc.lines import Line, UnsendableError
 from dm_bridge.connectors.irc.position import Position
 from dm_bridge.connectors.irc.registration import Identity
-from dm_bridge.connectors.irc.transport import Route, load_certificate, tls_context
+from dm_bridge.connectors.irc.transport import Route, load_certificate
 from dm_bridge.errors import UserError
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
 
@@ -80,7 +81,7 @@ class IrcLogin:
                 if value.lower() not in self._route.server.methods:
                     raise UserError(f"Choose one of: {', '.join(self._route.server.methods)}.")
             case "certificate":
-                load_certificate(tls_context(self._route.server), value)
+                load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), value)
             case "account" | "password":
                 _check_sendable(value)
 

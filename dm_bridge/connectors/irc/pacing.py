@@ -31,6 +31,11 @@ class Pacer:
         self._at = clock()
         self._turn = asyncio.Lock()
 
+    @property
+    def free(self) -> bool:
+        """Whether nobody waits, and two lines could be sent at once, or as many as ever can."""
+        return not self._turn.locked() and self._refill() >= min(2.0, self._burst)
+
     async def turn(self, cost: float = 1.0) -> None:
         """Return when ``cost`` lines may be sent."""
         async with self._turn:
@@ -39,6 +44,13 @@ class Pacer:
                 await self._sleep(missing / self._rate)
                 missing = cost - self._refill()
             self._tokens -= cost
+
+    def turn_if_free(self) -> bool:
+        """Take the turn for one line if the line is `free`: what follows need not wait for it."""
+        free = self.free
+        if free:
+            self._tokens -= 1.0
+        return free
 
     def _refill(self) -> float:
         now = self._clock()

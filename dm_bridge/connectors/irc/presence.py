@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 
 from dm_bridge.connectors.irc.client import Client
-from dm_bridge.connectors.irc.incoming import Here, Incoming
+from dm_bridge.connectors.irc.incoming import Incoming
 from dm_bridge.connectors.irc.lines import Line, Source
 from dm_bridge.connectors.irc.people import People
+from dm_bridge.connectors.irc.record import Here
 
 _LINE_BYTES = 400
 
@@ -70,7 +71,7 @@ class Presence:
         return True
 
     def _is_gone(self, nick: str) -> None:
-        self._people.left(nick)
+        self._incoming.gone(nick)
         if nick == self._fold and self._misses_nick:
             self._changed.set()
             self._regain = True
@@ -96,11 +97,13 @@ class Presence:
         self._people.all_left()
         if self._misses_nick:
             line = Line("ISON", (self._wanted,))
-            answers = await self._client.exchange(
-                line, self._interval, lambda line: line.command == "303"
-            )
+            answers = await self._client.exchange(line, self._interval, _is_ison, _is_ison)
             if answers and not answers[0].param(-1).strip():
                 await self._client.send(Line("NICK", (self._wanted,)))
+
+
+def _is_ison(line: Line) -> bool:
+    return line.command == "303"
 
 
 def _packed(nicks: set[str], separator: str) -> list[str]:

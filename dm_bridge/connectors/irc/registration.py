@@ -129,6 +129,7 @@ class Registration:
                 for item in listed:
                     name, _, value = item.partition("=")
                     self._offered[name] = value
+                    self.features.offered.add(name)
                 if kind == "NEW":
                     return self._request(negotiating=False)
                 return [] if line.param(2) == "*" else self._request(negotiating=True)
@@ -150,6 +151,7 @@ class Registration:
             case "DEL":
                 for item in listed:
                     self._offered.pop(item, None)
+                    self.features.offered.discard(item)
                     self.features.caps.discard(item)
         return []
 

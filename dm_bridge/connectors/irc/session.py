@@ -11,7 +11,7 @@ import contextlib
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib.metadata import version
 from typing import Any
 
@@ -19,20 +19,33 @@ import structlog
 
 from dm_bridge.connectors.irc.addresses import parts
 from dm_bridge.connectors.irc.casemap import CaseMapping
+from dm_bridge.connectors.irc.catch_up import CatchUp
 from dm_bridge.connectors.irc.client import Client
 from dm_bridge.connectors.irc.config import IrcConfig
 from dm_bridge.connectors.irc.credentials import Credentials, ServicesAway, identify
-from dm_bridge.connectors.irc.incoming import Here, Incoming
+from dm_bridge.connectors.irc.features import Features
+from dm_bridge.connectors.irc.incoming import Incoming
 from dm_bridge.connectors.irc.intake import Intake
 from dm_bridge.connectors.irc.lines import Line
 from dm_bridge.connectors.irc.people import People
 from dm_bridge.connectors.irc.position import Position
 from dm_bridge.connectors.irc.presence import Presence
+from dm_bridge.connectors.irc.record import Here, Progress
+from dm_bridge.connectors.irc.relations import Relations
 from dm_bridge.connectors.irc.sending import Sending
 from dm_bridge.connectors.irc.transport import Route
+from dm_bridge.connectors.irc.typing_notices import OwnTyping, Typists
 from dm_bridge.errors import CredentialsError, NetworkError, UserError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
-from dm_bridge.network.api import Capabilities, Contact, EventSink, Login, OutgoingMessage
+from dm_bridge.network.abilities import OutgoingReactions
+from dm_bridge.network.api import (
+    Capabilities,
+    Contact,
+    EventSink,
+    Login,
+    Outgoing,
+    OutgoingMessage,
+)
 from dm_bridge.network.events import SessionState, SessionStatus
 
 _log = structlog.get_logger(__name__)
@@ -67,38 +80,57 @@ class IrcSession:
         trusting = route.server.trust_nicks
         self._people = People(position.people, trusting=trusting)
         self._intake = Intake(sink, login.id, self._on_pressure)
+        self._relations = Relations()
+        self._typists = Typists(route.name, sink.signal)
         self._incoming = Incoming(
             route.name,
             login.remote,
             self._people,
+            self._relations,
+            self._typists,
             self._intake,
             self._answer,
             time.time,
             version("dm-bridge"),
-            position.time,
+            Progress(position, time.time),
         )
         self._sending = Sending(
             route.name,
             self._people,
             self._incoming,
+            self._relations,
             config.send_timeout,
             trusting=trusting,
             changed=self._people_changed,
+            recorded=self._intake.drained,
         )
+        self._typing = OwnTyping(self._sending.reaches)
         self._tasks: set[asyncio.Task[None]] = set()
         self._client: Client | None = None
+        self._catch_up = self._new_catch_up()
         self._presence: Presence | None = None
         self._live = asyncio.Event()
         self._refusal: CredentialsError | None = None
         self._reported: SessionState | None = None
         self._stop = asyncio.Event()
-        self._sent: OrderedDict[RemoteId, None] = OrderedDict()
+        self._sent: OrderedDict[RemoteId, RemoteId] = OrderedDict()
         self._revision = -1
 
     @property
     def capabilities(self) -> Capabilities:
-        """Without a bouncer. Moves are told of people in a shared channel, or with an account."""
-        return Capabilities(formatting=True, moves=True)
+        """Moves are told of people in a shared channel, or with an account. The rest is the server's."""
+        features = self._client.features if self._client is not None else Features()
+        offered = features.history or features.playback
+        relations = self._relations
+        return Capabilities(
+            catches_up=offered and not self._catch_up.failed,
+            own_messages=features.several_clients,
+            formatting=True,
+            moves=True,
+            replies=relations.able,
+            reactions=relations.reacts,
+            typing=features.typing,
+        )
 
     # -- connecting
 
@@ -113,11 +145,13 @@ class IrcSession:
         self._stop.set()
         self._live.clear()
         tasks, client = set(self._tasks), self._client
+        self._catch_up.end()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
                 await self._intake.drained()
         if client is not None:
             await client.close()
+        await self._typing.stop()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -154,8 +188,10 @@ class IrcSession:
                 error = bug
             finally:
                 self._live.clear()
+                self._catch_up.end()
                 self._presence = None
                 self._people.all_left()
+                self._typists.all_stopped()
                 await client.close()
             if self._stop.is_set():
                 return
@@ -165,7 +201,17 @@ class IrcSession:
             await asyncio.sleep(self._pause(attempt, error))
             attempt += 1
 
+    def _new_catch_up(self) -> CatchUp:
+        return CatchUp(
+            self._incoming,
+            self._intake,
+            self._login.id,
+            self._take,
+            self._config.record_timeout,
+        )
+
     def _new_client(self) -> Client:
+        self._catch_up = self._new_catch_up()
         return Client(
             self._route,
             self._credentials.identity,
@@ -180,6 +226,7 @@ class IrcSession:
             await identify(client, self._credentials, self._config.send_timeout)
         except ServicesAway as away:  # as after a netsplit: the chats go on without the account
             self._log.warning("the nick was not identified", reason=str(away))
+        await self._relations.begin(client, self._config.send_timeout)
         for channel in self._route.server.channels:
             await client.send(Line("JOIN", (channel,)))
         self._presence = Presence(
@@ -189,11 +236,9 @@ class IrcSession:
             self._credentials.identity.nick,
             self._config.presence_interval,
         )
-        keeps = "znc.in/playback" in client.features.caps
-        since = self._incoming.time
-        self._incoming.begin(keeps_time=keeps)
-        if keeps and since is not None:
-            await client.send(Line("PRIVMSG", ("*playback", f"PLAY * {since + 0.001:.3f}")))
+        self._incoming.begin(keeps=client.features.keeps_lines)
+        if not client.features.keeps_lines:
+            self._catch_up.end()
         if self._intake.pressed:
             client.pause(True)
 
@@ -201,6 +246,7 @@ class IrcSession:
         """Wait for the end of the connection; end it when the server no longer answers."""
         assert self._presence is not None
         watching = asyncio.create_task(self._watch_people(client, self._presence))
+        reading = asyncio.create_task(self._read_missed(client))
         interval = self._config.ping_interval
         try:
             while not client.closed.is_set():
@@ -213,7 +259,19 @@ class IrcSession:
                     await client.ping(self._config.ping_timeout)
         finally:
             watching.cancel()
-            await asyncio.gather(watching, return_exceptions=True)
+            reading.cancel()
+            await asyncio.gather(watching, reading, return_exceptions=True)
+
+    async def _read_missed(self, client: Client) -> None:
+        if self._catch_up.over.is_set():
+            return
+        try:
+            await self._catch_up.run(client)
+        except NetworkError as error:
+            client.fail(error)
+        except Exception:
+            self._log.exception("what was missed could not be read")
+            self._catch_up.end()
 
     async def _watch_people(self, client: Client, presence: Presence) -> None:
         try:
@@ -264,14 +322,18 @@ class IrcSession:
         if client is None:
             return
         here = Here(client.nick, client.features)
+        if not self._catch_up.hold(line, here):
+            self._take(line, here)
+        if line.command == "NICK" and self._live.is_set():
+            self._report(SessionStatus.CONNECTED, self._nick_note(client))
+
+    def _take(self, line: Line, here: Here, *, again: bool = False) -> None:
         try:
             if self._presence is None or not self._presence.take(line, here):
-                self._incoming.take(line, here)
+                self._incoming.take(line, here, again=again)
         except Exception:
             self._log.exception("a line could not be understood", command=line.command)
         self._people_changed()
-        if line.command == "NICK" and self._live.is_set():
-            self._report(SessionStatus.CONNECTED, self._nick_note(client))
 
     def _people_changed(self) -> None:
         if self._presence is not None and self._revision != self._people.revision:
@@ -303,15 +365,32 @@ class IrcSession:
 
     async def send(self, message: OutgoingMessage) -> RemoteId:
         """See `Session.send`. Several chats send at once; within a chat the caller awaits each."""
-        if message.id in self._sent:
-            return message.id
-        client = await self._ready_client()
-        await self._sending.send(client, message)
-        self._sent[message.id] = None
-        if len(self._sent) > _REMEMBERED:
-            self._sent.popitem(last=False)
-        self._incoming.moved([])
-        return message.id
+        self._typing.wrote(parts(message.chat)[0])
+        return await self._once(message, lambda client: self._sending.send(client, message))
+
+    async def react(self, reactions: OutgoingReactions) -> RemoteId:
+        """See `Reacts`."""
+        return await self._once(reactions, lambda client: self._sending.react(client, reactions))
+
+    async def typing(self, chat: ChatId, typing: bool) -> None:
+        """See `Types`."""
+        client = self._client
+        if client is None or not self._live.is_set():
+            raise NetworkError(f"You are not connected to {self._route.name} at the moment.")
+        nick, mark, _ = parts(chat)
+        if not mark and client.features.typing:
+            self._typing.tell(client, nick, typing)
+
+    async def _once(
+        self, what: Outgoing, send: Callable[[Client], Awaitable[RemoteId | None]]
+    ) -> RemoteId:
+        if what.id not in self._sent:
+            client = await self._ready_client()
+            self._sent[what.id] = await send(client) or what.id
+            if len(self._sent) > _REMEMBERED:
+                self._sent.popitem(last=False)
+            self._incoming.moved([])
+        return self._sent[what.id]
 
     async def _ready_client(self) -> Client:
         if self._refusal is not None:
@@ -319,10 +398,16 @@ class IrcSession:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._config.send_wait):
                 await self._live.wait()
+                await self._catch_up.over.wait()
         client = self._client
         if client is None or not self._live.is_set() or client.closed.is_set():
             raise NetworkError(
                 f"You are not connected to {self._route.name} at the moment.",
+                retry_after=self._config.send_wait,
+            )
+        if not self._catch_up.over.is_set():
+            raise NetworkError(
+                f"What was written on {self._route.name} meanwhile is still being read.",
                 retry_after=self._config.send_wait,
             )
         return client

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_BREAKS = re.compile(r"\r\n|[\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
+_BREAKS = re.compile(
+    r"\r\n|[\r\n\x0b\x0c\x85\u2028\u2029]"
+)  # but \x1d and \x1e: italics and strikethrough
 _JOINER = "\u200d"
 
 

@@ -44,7 +44,7 @@ class Route:
         """
         context = self.context
         if context is not None and certificate:
-            context = tls_context(self.server, certificate)
+            context = await asyncio.to_thread(tls_context, self.server, certificate)
         host = self.server.host.strip("[]")
         try:
             reader, writer = await asyncio.open_connection(

@@ -23,6 +23,7 @@ _LABEL = re.compile(
     r"[a-z0-9\u0080-\U0010FFFF](?:[a-z0-9_\u0080-\U0010FFFF-]*[a-z0-9\u0080-\U0010FFFF])?"
 )
 """Of ASCII, a label holds letters, digits and hyphens only (RFC 1123); underscores occur inside."""
+_ESCAPED = re.compile(r"\\(20|22|26|27|2f|3a|3c|3e|40|5c)")
 _EXAMPLE = "An XMPP address looks like romeo@example.org."
 
 
@@ -108,6 +109,13 @@ def contact_uri(contact: ContactId) -> str:
     """The ``xmpp:`` URI of a bare JID (RFC 5122, section 2)."""
     localpart, separator, domain = contact.rpartition("@")
     return f"xmpp:{quote(localpart, safe='')}{separator}{quote(domain, safe='[]:')}"
+
+
+def readable(contact: ContactId) -> str:
+    """The address as people write it: what a gateway had to escape is itself again (XEP-0106, section 4)."""
+    localpart, _, domain = contact.rpartition("@")
+    address = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), localpart)
+    return contact if address == localpart else f"{address} ({domain})"
 
 
 def _from_uri(rest: str) -> str:

@@ -10,6 +10,8 @@ import re
 from xml.etree.ElementTree import Element
 
 STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
+BLOCKED = "{urn:xmpp:blocking:errors}blocked"
+"""What the user's own server says of a message to somebody whom the user has blocked (XEP-0191, section 3.6)."""
 _TEXT_CHARACTERS = 200
 _REASONS = {
     "service-unavailable": "{chat} cannot receive this message: the address does not exist, or takes"
@@ -35,6 +37,10 @@ _REASONS = {
 
 def failure_reason(error: Element, chat: str) -> str:
     """A sentence for the user about a stanza error (RFC 6120, section 8.3)."""
+    if error.find(BLOCKED) is not None:
+        return (
+            f"You have blocked {chat}. To write to them, write `unblock {chat}` to the bot first."
+        )
     condition, text = "", ""
     for child in error:
         if child.tag == f"{STANZAS}text":

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from xml.etree.ElementTree import Element
 
 from dm_bridge.connectors.xmpp.archive import CLOCK_SKEW, Archive, Entry, Page
 from dm_bridge.connectors.xmpp.failures import RejectedError
 from dm_bridge.connectors.xmpp.intake import Intake
-from dm_bridge.connectors.xmpp.stanzas import Account, Ignored, read_archived
+from dm_bridge.connectors.xmpp.stanzas import CLIENT, Account, Ignored, read_archived
 from dm_bridge.ids import RemoteId
 from dm_bridge.network.events import RemoteEvent, RemoteFailure
 
@@ -57,12 +58,19 @@ async def first_position(archive: Archive) -> Position:
 class CatchUp:
     """What one login's session has read of its archive. ``done``: nothing is left to read for now.
 
-    ``sent_back``: told of messages that the archive says were not delivered.
+    ``sent_back``: told of messages that the archive says were not delivered; ``came``: of every event, with its
+    stanza.
     """
 
     def __init__(
-        self, intake: Intake, position: str | None, log: Any, sent_back: Callable[[RemoteId], None]
+        self,
+        intake: Intake,
+        position: str | None,
+        log: Any,
+        sent_back: Callable[[RemoteId], None],
+        came: Callable[[Element, RemoteEvent], None] = lambda stanza, event: None,
     ) -> None:
+        self._came = came
         self._sent_back = sent_back
         self._intake = intake
         self._position = Position.parse(position)
@@ -166,4 +174,7 @@ class CatchUp:
             return None
         if isinstance(event, RemoteFailure):
             self._sent_back(event.message)
+        stanza = entry.forwarded.find(f"{CLIENT}message")
+        if stanza is not None:
+            self._came(stanza, event)
         return event

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 from xml.etree.ElementTree import Element
 
@@ -33,7 +33,7 @@ from dm_bridge.connectors.xmpp.acks import (
     register_stream_management,
 )
 from dm_bridge.connectors.xmpp.addresses import normal_jid
-from dm_bridge.connectors.xmpp.stanzas import Account, ping, presence_payload, roster_names
+from dm_bridge.connectors.xmpp.stanzas import Account, ping, presence_payload
 from dm_bridge.connectors.xmpp.stream import Stream
 from dm_bridge.connectors.xmpp.transport import Route
 
@@ -51,7 +51,8 @@ class Client(Stream):
     ``on_accepted``: the server accepted the message with this id (with stream management only).
     ``on_resume_refused``: the server cannot continue ``previous``; the argument says whether all it
     had accepted of the old stream has been passed to ``on_accepted``.
-    ``on_roster``: names from a roster push; the roster itself is asked for by the session.
+    ``on_presence``: a presence stanza. ``on_roster``: the query of a roster push; the roster itself is asked for
+    by the session.
     """
 
     def __init__(
@@ -64,12 +65,13 @@ class Client(Stream):
         on_message: Callable[[Element], None] = lambda _: None,
         on_accepted: Callable[[str], None] = lambda _: None,
         on_resume_refused: Callable[[bool], None] = lambda _: None,
-        on_roster: Callable[[dict[str, str | None], str | None], None] = lambda _, __: None,
+        on_roster: Callable[[Element], None] = lambda _: None,
+        on_presence: Callable[[Element], None] = lambda _: None,
     ) -> None:
         super().__init__(jid, password, route)
         self._previous = previous
         self._on_message, self._on_accepted, self._on_roster = on_message, on_accepted, on_roster
-        self._on_resume_refused = on_resume_refused
+        self._on_resume_refused, self._on_presence = on_resume_refused, on_presence
         self._searches: dict[str, list[Element]] = {}
         register_stream_management()
         self.register_plugin(PLUGIN)
@@ -80,11 +82,12 @@ class Client(Stream):
         self._replace_handlers()
 
     def _replace_handlers(self) -> None:
-        """Messages come to us; presence is not read at all, so no subscription is ever answered."""
+        """Messages and presence come to us: slixmpp would answer subscriptions."""
         for name in ("IM", "IMError", "Presence"):
             self.remove_handler(name)
         for name, path, handler in (
             ("message", "{jabber:client}message", self._on_message_stanza),
+            ("presence", "{jabber:client}presence", self._on_presence_stanza),
             ("disco", f"{{jabber:client}}iq/{identity.DISCO_INFO}", self._on_disco),
             ("ping", "{jabber:client}iq/{urn:xmpp:ping}ping", self._on_ping),
         ):
@@ -191,11 +194,18 @@ class Client(Stream):
         finally:
             self.requests.discard(future)
 
-    def send_available(self) -> None:
-        """Send the initial presence."""
+    def send_available(self, appearance: Sequence[Element] = ()) -> None:
+        """Send the initial presence, or another one: ``appearance`` is what it says of the user."""
         presence = self.Presence()
-        for child in presence_payload(identity.capabilities()):
+        for child in (*appearance, *presence_payload(identity.capabilities())):
             presence.xml.append(child)
+        self.send(presence)
+
+    def send_subscription(self, kind: str, to: str) -> None:
+        """Ask for somebody's presence, or answer somebody who asks (RFC 6121, section 3)."""
+        presence = self.Presence()
+        presence["type"] = kind
+        presence["to"] = to
         self.send(presence)
 
     def send_chat(self, to: str, identifier: str, payload: list[Element]) -> None:
@@ -209,6 +219,15 @@ class Client(Stream):
         if self.acks.active:
             self.send(ACK_REQUEST)
 
+    def send_notice(self, to: str, payload: list[Element]) -> None:
+        """Send a message of type chat that nobody waits for. It has no id, so nobody reports its fate."""
+        notice = Message(self)
+        notice.xml.attrib.clear()
+        notice.xml.attrib.update({"to": to, "type": "chat"})
+        for child in payload:
+            notice.xml.append(child)
+        self.send(notice)
+
     # -- what arrives
 
     def _on_message_stanza(self, stanza: Any) -> None:
@@ -217,12 +236,17 @@ class Client(Stream):
         result = stanza.xml.find(RESULT)
         if result is None:
             self._on_message(stanza.xml)
-        elif self._is_own_account(stanza.xml.get("from")):
+        elif self.is_own_account(stanza.xml.get("from")):
             results = self._searches.get(result.get("queryid", ""), [])
             if len(results) < MAX_RESULTS:
                 results.append(result)
 
-    def _is_own_account(self, address: str | None) -> bool:
+    def _on_presence_stanza(self, stanza: Any) -> None:
+        if self.authenticated:
+            self._on_presence(stanza.xml)
+
+    def is_own_account(self, address: str | None) -> bool:
+        """Whether a stanza with this ``from`` comes from the account itself."""
         try:
             return address is None or normal_jid(address).full == self.account.bare
         except (InvalidJID, UnicodeError):
@@ -233,7 +257,7 @@ class Client(Stream):
         query = iq.xml.find(_ROSTER)
         if iq["type"] != "set" or query is None:
             return
-        self._on_roster(roster_names(query), query.get("ver"))
+        self._on_roster(query)
         self.Iq(stype="result", sto=iq["from"], sid=iq["id"]).send()
 
     def _on_disco(self, iq: Any) -> None:

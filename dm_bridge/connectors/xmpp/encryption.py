@@ -6,6 +6,7 @@ because it cannot be read.
 
 from __future__ import annotations
 
+import re
 from xml.etree.ElementTree import Element
 
 from dm_bridge.network.events import Text
@@ -17,14 +18,16 @@ _NAMES = dict.fromkeys(_OMEMO, "OMEMO") | {
     "jabber:x:encrypted": "OpenPGP",
     "urn:xmpp:otr:0": "OTR",
 }
+_OTR = re.compile(r"\?OTR[:,|v?]")
 _OPENPGP_TAGS = ("{urn:xmpp:openpgp:0}openpgp", "{jabber:x:encrypted}x")
 
 
-def unreadable(stanza: Element, from_self: bool) -> Text | None:
-    """What to show for a message without a body; None when it is not an encrypted message.
+def unreadable(stanza: Element, body: str, from_self: bool) -> Text | None:
+    """What to show instead of an encrypted message; None when it is none. ``body``: the whole of it.
 
-    Knows OMEMO (XEP-0384), OX (XEP-0373), OpenPGP (XEP-0027), and the hint of XEP-0380 for all else.
-    An OMEMO message without a payload only transports keys: nobody wrote it.
+    Knows OMEMO (XEP-0384), OX (XEP-0373), OpenPGP (XEP-0027), OTR (XEP-0364), and the hint of XEP-0380 for all
+    else. What such a message has as a body is for clients that know less of it than the bridge. An OMEMO message
+    without a payload only transports keys: nobody wrote it.
     """
     for namespace in _OMEMO:
         encrypted = stanza.find(f"{{{namespace}}}encrypted")
@@ -33,6 +36,8 @@ def unreadable(stanza: Element, from_self: bool) -> Text | None:
             return _notice("OMEMO", from_self) if written else None
     if any(stanza.find(tag) is not None for tag in _OPENPGP_TAGS):
         return _notice("OpenPGP", from_self)
+    if _OTR.match(body):
+        return _notice("OTR", from_self)
     hint = stanza.find(_EXPLICIT)
     return None if hint is None else _notice(_NAMES.get(hint.get("namespace", ""), ""), from_self)
 

@@ -9,12 +9,17 @@ import base64
 import hashlib
 from xml.etree.ElementTree import Element
 
+from dm_bridge.connectors.xmpp import files, profiles, receipts, relations
 from dm_bridge.connectors.xmpp.stanzas import disco_info
 
 DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
 NODE = "urn:dm_bridge:client"
 IDENTITY = {"category": "client", "type": "bot", "name": "dm_bridge"}
 FEATURES = (
+    *files.FEATURES,
+    *relations.FEATURES,
+    *receipts.FEATURES,
+    *profiles.FEATURES,
     "http://jabber.org/protocol/caps",
     "http://jabber.org/protocol/disco#info",
     "http://jabber.org/protocol/nick",

@@ -20,7 +20,7 @@ import structlog
 from dm_bridge.connectors.committing import commit
 from dm_bridge.connectors.xmpp.acks import Ledger
 from dm_bridge.network.api import EventSink
-from dm_bridge.network.events import RemoteEvent, RemoteMessage
+from dm_bridge.network.events import RemoteEvent, Written
 
 _log = structlog.get_logger(__name__)
 
@@ -46,10 +46,18 @@ class _Waiting:
 class Intake:
     """One login's incoming events. ``on_pressure(True)`` asks to stop reading, ``False`` to go on.
 
-    ``skipped``: while holding, a message was too many to be kept; the archive must bring it.
+    ``committed``: told of events that are committed now. ``skipped``: while holding, a message was too many to be
+    kept; the archive must bring it.
     """
 
-    def __init__(self, sink: EventSink, login: str, on_pressure: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        sink: EventSink,
+        login: str,
+        on_pressure: Callable[[bool], None],
+        committed: Callable[[Sequence[RemoteEvent]], None] = lambda events: None,
+    ) -> None:
+        self._on_committed = committed
         self._sink = sink
         self._login = login
         self._on_pressure = on_pressure
@@ -81,6 +89,14 @@ class Intake:
                 _log.warning("messages overtake older ones of the archive", login=self._login)
                 self.release()
 
+    def put_unacknowledged(self, events: Sequence[RemoteEvent]) -> None:
+        """Take events that no stanza of the stream has to be acknowledged for."""
+        for event in events:
+            if self._held is None:
+                self._append(_Waiting(event))
+            elif len(self._held) < MAX_HELD:
+                self._held.append(_Waiting(event))
+
     def hold(self) -> None:
         """Keep back what `put` takes, until `release`."""
         if self._held is None:
@@ -92,7 +108,7 @@ class Intake:
         last = len(events) - 1
         for index, event in enumerate(events):
             self._append(_Waiting(event, position=position if index == last else None))
-            if self._held is not None and isinstance(event, RemoteMessage) and event.other_id:
+            if self._held is not None and isinstance(event, Written) and event.other_id:
                 self._others[event.chat, event.other_id] = None
                 if len(self._others) > CAPACITY:
                     self._others.popitem(last=False)
@@ -103,7 +119,7 @@ class Intake:
         """Let what was held follow."""
         held, self._held = self._held or [], None
         for item in held:
-            known = isinstance(item.event, RemoteMessage) and (
+            known = isinstance(item.event, Written) and (
                 (item.event.chat, item.event.id) in self._others
             )
             self._append(_Waiting(None, item.ledger) if known else item)
@@ -144,6 +160,7 @@ class Intake:
             login=self._login,
             waiting=lambda: len(self._waiting),
         )
+        self._on_committed(events)
 
     def _committed(self, count: int) -> None:
         counts: dict[int, tuple[Ledger, int]] = {}
@@ -160,4 +177,4 @@ class Intake:
 
 def _is_archived(event: RemoteEvent) -> bool:
     """Whether the archive has it, so that it need not be kept."""
-    return isinstance(event, RemoteMessage) and event.id.startswith("sid:")
+    return isinstance(event, Written) and event.id.startswith("sid:")

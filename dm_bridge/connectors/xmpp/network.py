@@ -5,14 +5,16 @@ The rule that must never break: nothing here talks to a server; only logins and 
 
 from __future__ import annotations
 
-from dm_bridge.connectors.xmpp.addresses import bare_jid, contact_uri
+import asyncio
+
+from dm_bridge.connectors.xmpp.addresses import bare_jid, contact_uri, readable
 from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.login import XmppLogin
 from dm_bridge.connectors.xmpp.quiet import quiet_slixmpp
 from dm_bridge.connectors.xmpp.sasl import use_bounded_scram
 from dm_bridge.connectors.xmpp.session import XmppSession
-from dm_bridge.connectors.xmpp.spacing import Spacing
 from dm_bridge.connectors.xmpp.transport import Routes
+from dm_bridge.connectors.xmpp.upload import Uploads, UploadService
 from dm_bridge.ids import ChatId, ContactId, NetworkName
 from dm_bridge.network.api import EventSink, Login
 
@@ -29,23 +31,24 @@ class XmppNetwork:
     def __init__(self, config: XmppConfig) -> None:
         self._config = config
         self._routes = Routes(dict(config.servers))
-        self._spacing = Spacing()
+        self._uploads = Uploads()
 
     async def start(self) -> None:
         """Raises `ConfigError` when an authority file of the configuration cannot be used."""
         quiet_slixmpp()
         use_bounded_scram()
-        self._routes.check()
+        await asyncio.to_thread(self._routes.load)
 
     async def stop(self) -> None:
-        return
+        await self._uploads.close()
 
     def start_login(self) -> XmppLogin:
         return XmppLogin(self._config, self._routes)
 
     def open_session(self, login: Login, sink: EventSink) -> XmppSession:
-        domain = login.remote.rpartition("@")[2]
-        return XmppSession(login, self._routes.to(domain), self._config, sink, self._spacing)
+        route = self._routes.to(login.remote.rpartition("@")[2])
+        uploads = UploadService(route, self._uploads.to(route), self._config.connect_timeout)
+        return XmppSession(login, route, self._config, sink, uploads)
 
     def parse_contact(self, text: str) -> ContactId:
         return bare_jid(text)
@@ -55,3 +58,7 @@ class XmppNetwork:
 
     def contact_uri(self, contact: ContactId) -> str:
         return contact_uri(contact)
+
+    def readable(self, contact: ContactId) -> str:
+        """See `dm_bridge.network.people.Readable`."""
+        return readable(contact)

@@ -12,72 +12,98 @@ import contextlib
 import random
 import secrets
 import time
-from collections import OrderedDict
-from typing import Any
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 from xml.etree.ElementTree import Element
 
 import structlog
 
+from dm_bridge.connectors.xmpp import files, receipts, relations
 from dm_bridge.connectors.xmpp.acks import Resumption
 from dm_bridge.connectors.xmpp.archive import Archive
 from dm_bridge.connectors.xmpp.catch_up import CatchUp
+from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.config import XmppConfig
+from dm_bridge.connectors.xmpp.courtesies import Courtesies
 from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError, StreamConflictError
 from dm_bridge.connectors.xmpp.intake import Intake
-from dm_bridge.connectors.xmpp.spacing import Spacing
+from dm_bridge.connectors.xmpp.presence import Presences, appearance
+from dm_bridge.connectors.xmpp.session_people import SessionPeople
 from dm_bridge.connectors.xmpp.stanzas import (
     Ignored,
     archive_id,
     carbons_enable,
     message_payload,
+    origin_id,
     read_message,
-    roster_names,
+    roster_members,
     roster_query,
 )
 from dm_bridge.connectors.xmpp.transport import Route
+from dm_bridge.connectors.xmpp.upload import UploadService
 from dm_bridge.errors import CredentialsError, NetworkError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
-from dm_bridge.network.api import Capabilities, Contact, EventSink, Login, OutgoingMessage
+from dm_bridge.network.abilities import (
+    OutgoingEdit,
+    OutgoingReactions,
+    OutgoingRead,
+    OutgoingRetraction,
+)
+from dm_bridge.network.api import Capabilities, EventSink, Login, Outgoing, OutgoingMessage
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionState, SessionStatus
+from dm_bridge.network.media import OutgoingMedia, Place
+from dm_bridge.network.signals import Availability
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 STABLE_SECONDS = 60.0
 """A connection that lasted this long makes the next pause short again."""
 _DRAIN_SECONDS = 1.5
-_NAMES = 1000
 
 
-class XmppSession:
+class XmppSession(SessionPeople):
     """See `dm_bridge.network.api.Session`."""
 
     def __init__(
-        self, login: Login, route: Route, config: XmppConfig, sink: EventSink, spacing: Spacing
+        self,
+        login: Login,
+        route: Route,
+        config: XmppConfig,
+        sink: EventSink,
+        uploads: UploadService,
     ) -> None:
         self._login = login
-        self._spacing = spacing
         self._route = route
         self._config = config
         self._sink = sink
+        self._uploads = uploads
         self._log = _log.bind(login=login.id)
-        self._intake = Intake(sink, login.id, self._on_pressure)
+        self._courtesies = Courtesies(lambda: self._client, config.connect_timeout, self._log)
+        self._intake = Intake(sink, login.id, self._on_pressure, self._courtesies.committed)
         self._deliveries = Deliveries()
         self._catch_up = CatchUp(
-            self._intake, login.position, self._log, self._deliveries.sent_back
+            self._intake,
+            login.position,
+            self._log,
+            self._deliveries.sent_back,
+            self._courtesies.came,
         )
         self._archived = self._copied = False
         self._begun = False
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._client: Client | None = None
         self._live = asyncio.Event()
         self._refusal: CredentialsError | None = None
         self._reported: SessionState | None = None
         self._stop = asyncio.Event()
-        self._roster: dict[str, str] = {}
+        super().__init__(sink, config.connect_timeout, self._log)
         self._roster_version: str | None = None
-        self._nicks: OrderedDict[str, str] = OrderedDict()
+        self._presences = Presences()
+        self._appearance: list[Element] = []
 
     # -- connecting
 
@@ -91,6 +117,7 @@ class XmppSession:
     async def disconnect(self) -> None:
         self._stop.set()
         self._live.clear()
+        self._people.close()
         tasks, client = set(self._tasks), self._client
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_SECONDS):
@@ -103,10 +130,11 @@ class XmppSession:
         self._client = None
         self._deliveries.abandon(certain=False)
 
-    def _spawn(self, coroutine: Any) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(coroutine)
+    def _spawn(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _run(self) -> None:
         attempt = 0
@@ -117,9 +145,6 @@ class XmppSession:
             previous = None if client is None else client.resumption()
             live_since: float | None = None
             error: Exception | None = None
-            await self._spacing.turn()
-            if self._stop.is_set():
-                return
             try:
                 client = self._client = self._new_client(previous)
                 self._begun &= await client.open(self._config.connect_timeout)
@@ -166,6 +191,7 @@ class XmppSession:
             on_accepted=self._deliveries.accept,
             on_resume_refused=lambda exact: self._deliveries.abandon(certain=exact),
             on_roster=self._on_roster,
+            on_presence=self._on_presence,
         )
 
     async def _begin(self, client: Client) -> None:
@@ -175,6 +201,7 @@ class XmppSession:
         """
         timeout = self._config.connect_timeout
         self._catch_up.begin()
+        self._uploads.forget()
         try:
             await self._fetch_roster(client, timeout)
         except RejectedError as error:
@@ -188,7 +215,8 @@ class XmppSession:
         self._archived = await self._archive(client).exists()
         if not self._archived:
             self._catch_up.without_archive()
-        client.send_available()
+        self._presences.clear()
+        client.send_available(self._appearance)
         self._begun = True
 
     def _archive(self, client: Client) -> Archive:
@@ -200,8 +228,9 @@ class XmppSession:
         answer = await client.request("get", roster_query(version), timeout)
         query = answer.find("{jabber:iq:roster}query")
         if query is not None:
-            self._roster.clear()
-            self._on_roster(roster_names(query), query.get("ver"))
+            self._people.roster_begins()
+            self._courtesies.contacts([], anew=True)
+            self._on_roster(query)
 
     def _become_live(self, client: Client) -> None:
         if self._intake.pressed:
@@ -224,6 +253,7 @@ class XmppSession:
             return
         try:
             await self._catch_up.run(self._archive(client), client.account)
+            self._intake.put_unacknowledged(await self._courtesies.displayed(client))
         except NetworkError as error:
             client.fail(error)
         except Exception:
@@ -295,31 +325,42 @@ class XmppSession:
         if isinstance(event, Ignored):
             if event.suspicious:
                 self._log.warning("a stanza was dropped", why=event.why)
+            else:
+                self._on_notice(stanza, client)
             return
+        self._courtesies.came(stanza, event)
         if isinstance(event, RemoteMessage) and event.sender_name is not None:
-            self._nicks[event.sender] = event.sender_name
-            self._nicks.move_to_end(event.sender)
-            if len(self._nicks) > _NAMES:
-                self._nicks.popitem(last=False)
+            self._people.called(event.sender, event.sender_name)
         if isinstance(event, RemoteFailure):
             self._deliveries.sent_back(event.message)
-        position = None
-        if isinstance(event, RemoteMessage | RemoteFailure):
-            position = self._catch_up.live(archive_id(stanza, client.account))
+        position = self._catch_up.live(archive_id(stanza, client.account))
         self._intake.put(event, client.acks.ledger, position)
+
+    def _on_notice(self, stanza: Element, client: Client) -> None:
+        """A message that is none: somebody types, or has another name, or another device has displayed it."""
+        if self._people.noticed(stanza):
+            return
+        if client.is_own_account(stanza.get("from")):
+            self._intake.put_unacknowledged(self._courtesies.displayed_now(stanza, client))
+        elif (typing := receipts.typing_from(stanza)) is not None:
+            self._sink.signal(typing)
+
+    def _on_presence(self, stanza: Element) -> None:
+        if self._client is not None:
+            self._people.presence(stanza, self._client.account.bare)
+        changed = self._presences.came(stanza)
+        if changed is not None:
+            self._sink.signal(changed)
 
     def _on_pressure(self, pressed: bool) -> None:
         self._log.info("reading from the server pauses" if pressed else "reading goes on")
         if self._client is not None:
             self._client.pause(pressed)
 
-    def _on_roster(self, names: dict[str, str | None], version: str | None) -> None:
-        for jid, name in names.items():
-            if name is None:
-                self._roster.pop(jid, None)
-            else:
-                self._roster[jid] = name
-        self._roster_version = version
+    def _on_roster(self, query: Element) -> None:
+        self._courtesies.contacts(roster_members(query))
+        self._people.roster(query)
+        self._roster_version = query.get("ver")
 
     # -- what the bridge asks for
 
@@ -333,11 +374,20 @@ class XmppSession:
             formatting=True,
             late_failures=True,
             lines=True,
-        )
-
-    async def contact(self, contact: ContactId) -> Contact:
-        return Contact(
-            contact, name=self._nicks.get(contact), private_name=self._roster.get(contact)
+            replies=True,
+            edits=True,
+            retractions=True,
+            reactions=True,
+            reads=True,
+            typing=True,
+            presence=True,
+            media=True,
+            largest_media=self._uploads.largest,
+            profiles=True,
+            contacts=True,
+            search=True,
+            blocks=self._people.can_block,
+            requests=True,
         )
 
     def chat_with(self, contact: ContactId) -> ChatId:
@@ -345,6 +395,52 @@ class XmppSession:
 
     async def send(self, message: OutgoingMessage) -> RemoteId:
         """See `Session.send`. Several chats send at once; within a chat the caller awaits each."""
+        about = message.reply_to
+        quoted = about is not None and not isinstance(message.attachment, OutgoingMedia)
+        quote = about.text if about is not None and quoted else ""
+        payload = message_payload(message.content, message.id, quote)
+        if about is not None:
+            author = self._login.remote if about.from_self else message.chat
+            payload += relations.reply(xml_text(about.id), author)
+        return await self._send(message, payload + receipts.expected(), message.attachment)
+
+    async def edit(self, edit: OutgoingEdit) -> RemoteId:
+        """See `Edits`."""
+        payload = message_payload(edit.content, edit.id)
+        payload += relations.correction(xml_text(edit.target.id))
+        return await self._send(edit, payload + receipts.expected(), edit.attachment)
+
+    async def retract(self, retraction: OutgoingRetraction) -> RemoteId:
+        """See `Retracts`."""
+        payload = relations.retraction(xml_text(retraction.target.id))
+        return await self._send(retraction, [*payload, origin_id(retraction.id)])
+
+    async def react(self, reactions: OutgoingReactions) -> RemoteId:
+        """See `Reacts`."""
+        emojis = tuple(map(xml_text, reactions.emojis))[-relations.MAX_REACTIONS :]
+        payload = relations.reaction(xml_text(reactions.target.id), emojis)
+        return await self._send(reactions, [*payload, origin_id(reactions.id)])
+
+    async def read(self, read: OutgoingRead) -> None:
+        """See `Reads`."""
+        await self._courtesies.read(await self._ready_client(), read)
+
+    async def appear(self, availability: Availability, text: str) -> None:
+        """See `Appears`."""
+        self._appearance = appearance(availability, xml_text(text))
+        if self._live.is_set() and self._client is not None:
+            self._client.send_available(self._appearance)
+
+    async def typing(self, chat: ChatId, typing: bool) -> None:
+        """See `Types`."""
+        (await self._ready_client()).send_notice(chat, receipts.typing_notice(typing))
+
+    async def _send(
+        self,
+        message: Outgoing,
+        payload: list[Element],
+        attachment: OutgoingMedia | Place | None = None,
+    ) -> RemoteId:
         if self._deliveries.was_accepted(message.id):
             return message.id
         under_way = self._deliveries.pending(message.id)
@@ -353,11 +449,15 @@ class XmppSession:
             client = await self._ready_client()
             if message.attempted is not None and await self._is_archived(client, message):
                 return message.id
+            if isinstance(attachment, OutgoingMedia):
+                payload = await self._with_file(client, payload, attachment)
+                client = await self._ready_client()  # it may be another one by now
             under_way = self._deliveries.pending(message.id)
         if under_way is None:
             assert client is not None
             under_way = self._deliveries.begin(message.id)
-            client.send_chat(message.chat, message.id, message_payload(message.content, message.id))
+            self._courtesies.wrote_to(message.chat)
+            client.send_chat(message.chat, message.id, payload)
             if not client.acks.active:
                 self._spawn(self._confirm_by_ping(client, message.id))
         outcome = await self._outcome(under_way, client)
@@ -365,7 +465,24 @@ class XmppSession:
             raise outcome
         return message.id
 
-    async def _is_archived(self, client: Client, message: OutgoingMessage) -> bool:
+    async def _with_file(
+        self, client: Client, payload: list[Element], file: OutgoingMedia
+    ) -> list[Element]:
+        """``payload`` with the file, which is uploaded; again, where an earlier attempt went no further."""
+        upload = self._spawn(self._uploads.upload(client, file))
+        try:
+            there = await upload
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if not self._stop.is_set() or (current is not None and current.cancelling()):
+                raise
+            raise NetworkError(
+                "The connection to the XMPP server was closed before the file was sent.",
+                retry_after=1.0,
+            ) from None
+        return files.share(payload, file, there.url, there.size, there.sha256)
+
+    async def _is_archived(self, client: Client, message: Outgoing) -> bool:
         """Whether an earlier attempt had success after all.
 
         By now the server is done with the stream that carried it: a stream that is not resumed takes

@@ -24,18 +24,28 @@ from __future__ import annotations
 
 import datetime
 import math
-import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import JID, InvalidJID
 
+from dm_bridge.connectors.xmpp import files, receipts, relations
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.bounces import failure_reason
+from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.encryption import unreadable
 from dm_bridge.connectors.xmpp.styling import from_html, to_html
 from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
-from dm_bridge.network.events import RemoteEvent, RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import (
+    RemoteEdit,
+    RemoteEvent,
+    RemoteFailure,
+    RemoteMessage,
+    RemoteReactions,
+    RemoteRetraction,
+    Text,
+    Written,
+)
 
 CLIENT = "{jabber:client}"
 CARBONS = "{urn:xmpp:carbons:2}"
@@ -54,7 +64,6 @@ MAX_ORIGIN_ID = 200
 MAX_DELAY = 30 * 86_400.0
 """Seconds that a message may have waited for its delay stamp to count."""
 _NAME_CHARACTERS = 100
-_ILLEGAL = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +113,7 @@ def _read(stanza: Element, account: Account, nonce: str, now: float) -> RemoteEv
             return Ignored("carbon copy without a message")
         copied_at = _sent_at(forwarded, account, now)
         event = _carbon(inner, direction, account, nonce, now)
-        if isinstance(event, RemoteMessage) and event.sent_at is None:
+        if isinstance(event, Written) and event.sent_at is None:
             return replace(event, sent_at=copied_at)
         return event
     if stanza.get("type") == "error":
@@ -132,7 +141,7 @@ def read_archived(
                 return Ignored("archived error about a message of another client")
             return _failure(inner, sender)
         event = _message(inner, sender, account, nonce, now, archive_id)
-        if isinstance(event, RemoteMessage):
+        if isinstance(event, Written):
             return replace(event, sent_at=_sent_at(forwarded, account, now, math.inf))
         return event
     except (InvalidJID, UnicodeError):
@@ -180,23 +189,66 @@ def _message(
     if sender.full == account.full:
         return Ignored("sent by this very session")
     from_self = sender.bare == account.bare
-    body = _body(stanza)
-    content = _text(stanza, body) if body else unreadable(stanza, from_self)
-    if content is None:
-        return Ignored("no body")
-    chat = (_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare
+    chat = ChatId((_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare)
+    author = ContactId(sender.bare)
     best, other = _message_ids(stanza, sender, from_self, account, archived)
-    return RemoteMessage(
-        chat=ChatId(chat),
-        id=best or _id_of_text(stanza, sender, content.body, nonce),
-        sender=ContactId(sender.bare),
-        from_self=from_self,
-        content=content,
+    found = _Found(
         sent_at=_sent_at(stanza, account, now),
-        sender_name=None if from_self else _nick(stanza),
         other_id=other if archived is not None else None,
         sent_id=_own_id(stanza) if archived is not None and from_self else None,
     )
+    if best is not None and (target := relations.retracted(stanza)) is not None:
+        return RemoteRetraction(chat, best, target, author, from_self, **asdict(found))
+    if best is not None and (said := relations.reactions(stanza)) is not None:
+        return RemoteReactions(
+            chat, best, said.target, author, from_self, said.emojis, **asdict(found)
+        )
+    whole = _body(stanza)
+    if not whole and (receipt := receipts.read_receipt(stanza, chat, from_self)) is not None:
+        return receipt
+    hidden = unreadable(stanza, whole, from_self)
+    shared = files.shared(stanza, whole) if hidden is None else files.Shared(None, "")
+    content = hidden or (_text(stanza, shared.said) if shared.said else None)
+    if content is None and shared.attachment is not None:
+        content = Text("")
+    if content is None:
+        return Ignored("no body")
+    identifier = best or _id_of_text(stanza, sender, whole or content.body, nonce)
+    reference = RemoteId(stanza.get("id", "")) or _own_id(stanza)
+    if (shared.said or shared.attachment) and (target := relations.corrected(stanza)) is not None:
+        return RemoteEdit(
+            chat,
+            identifier,
+            target,
+            author,
+            from_self,
+            content,
+            reference=reference,
+            attachment=shared.attachment,
+            **asdict(found),
+        )
+    return RemoteMessage(
+        chat=chat,
+        id=identifier,
+        sender=author,
+        from_self=from_self,
+        content=content,
+        sender_name=None if from_self else _nick(stanza),
+        reference=reference,
+        reply_to=relations.answered(stanza),
+        attachment=shared.attachment,
+        unreadable=hidden is not None,
+        **asdict(found),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What all that people write has."""
+
+    sent_at: float | None
+    other_id: RemoteId | None
+    sent_id: RemoteId | None
 
 
 def _body(stanza: Element) -> str:
@@ -312,8 +364,8 @@ def _failure(stanza: Element, sender: JID) -> RemoteEvent | Ignored:
     )
 
 
-def message_payload(content: Text, identifier: RemoteId) -> list[Element]:
-    """The children of the ``message`` stanza that carries ``content``.
+def message_payload(content: Text, identifier: RemoteId, quote: str = "") -> list[Element]:
+    """The children of the ``message`` stanza that carries ``content``, after a ``quote`` if it is an answer.
 
     Plain text goes out as it is; where a reader would take it for styled, it is marked unstyled.
     """
@@ -322,15 +374,18 @@ def message_payload(content: Text, identifier: RemoteId) -> list[Element]:
     text = xml_text(text or content.body)
     body = Element(f"{CLIENT}body")
     body.text = EMOTE + text if content.emote else text
-    children = [body, Element(f"{IDS}origin-id", {"id": identifier})]
+    children = [body, origin_id(identifier)]
+    if quote and not content.emote:
+        body.text, marks = relations.quoting(xml_text(quote), text)
+        children += marks
     if unstyled and to_html(text) is not None:
         children.append(Element(f"{STYLING}unstyled"))
     return children
 
 
-def xml_text(text: str) -> str:
-    """``text`` with what XML 1.0 cannot carry replaced by U+FFFD."""
-    return _ILLEGAL.sub("\ufffd", text)
+def origin_id(identifier: RemoteId) -> Element:
+    """The id that the sender gives a message (XEP-0359)."""
+    return Element(f"{IDS}origin-id", {"id": identifier})
 
 
 def presence_payload(caps: Element) -> list[Element]:
@@ -361,6 +416,19 @@ def roster_names(query: Element) -> dict[str, str | None]:
         if jid:
             names[jid] = None if removed or not name else name
     return names
+
+
+def roster_members(query: Element) -> list[tuple[str, bool]]:
+    """Bare JIDs, and whether each is in the contact list, or was removed."""
+    members = []
+    for item in query.findall("{jabber:iq:roster}item"):
+        try:
+            jid = normal_jid(item.get("jid", "")).bare
+        except (InvalidJID, UnicodeError):
+            continue
+        if jid:
+            members.append((jid, item.get("subscription") != "remove"))
+    return members
 
 
 def roster_query(version: str | None) -> Element:

@@ -9,14 +9,17 @@ A package that brings a connector writes an `Adapter`, and one test class::
 from dm_bridge.testing.conformance.adapter import (
     Account,
     Adapter,
+    Deed,
     Heard,
     Line,
     NotOffered,
     Person,
     ProxyLine,
+    Shared,
 )
 from dm_bridge.testing.conformance.case import Case, Failed, require
-from dm_bridge.testing.conformance.suite import CHECKS, Check, Conformance, Kit
+from dm_bridge.testing.conformance.kit import CHECKS, Check, Kit
+from dm_bridge.testing.conformance.suite import Conformance
 
 __all__ = [
     "CHECKS",
@@ -25,6 +28,7 @@ __all__ = [
     "Case",
     "Check",
     "Conformance",
+    "Deed",
     "Failed",
     "Heard",
     "Kit",
@@ -32,5 +36,6 @@ __all__ = [
     "NotOffered",
     "Person",
     "ProxyLine",
+    "Shared",
     "require",
 ]

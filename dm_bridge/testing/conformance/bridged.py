@@ -6,10 +6,11 @@ The rule that must never break: between the network and the homeserver in memory
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
-from dm_bridge.testing.conformance.adapter import Account
+from dm_bridge.testing.conformance.adapter import Account, Deed, Person
 from dm_bridge.testing.conformance.case import Case, Failed, require
+from dm_bridge.testing.conformance.deeds import act, declared_of
 from dm_bridge.testing.whole_bridge import MatrixUser, WholeBridge
 
 
@@ -98,4 +99,91 @@ async def a_killed_bridge_goes_on(case: Case) -> None:
         require(user.direct == {bridge.ghost(contact): [room]}, f"`m.direct` is {user.direct!r}.")
 
 
-CHECKS = (a_chat_is_a_direct_message, a_user_begins_a_chat, a_killed_bridge_goes_on)
+async def what_is_done_to_messages_is_seen_on_both_sides(case: Case) -> None:
+    """What is declared of answers, edits, retractions, reactions: a client shows it, and only of its author."""
+    probe = await case.connected()
+    declared = declared_of(case, probe)
+    await probe.close()
+    account, person = await case.account(), await case.person()
+    contact = case.contact(person)
+    async with bridged(case, account) as (bridge, user):
+        ghost = bridge.ghost(contact)
+        await person.say(account.address, "theirs")
+        room = await user.chat_with(contact)
+        for text in ("also theirs", "the rest"):
+            await person.say(account.address, text)
+        user.say(room, "ours")
+        await _until_heard(bridge, person, "ours")
+        await bridge.until(lambda: len(user.shown(room)) == 4, "four messages are in the room")
+        ids = {one.text: one.id for one in user.shown(room)}
+        for capability in declared:
+            about = "theirs" if capability == "edits" else "ours"
+            await act(case, person, account.address, capability, about, "also theirs")
+        expected = {
+            "replies": (ghost, "an answer", ids["ours"]),
+            "edits": (ghost, "changed", None),
+        }
+
+        def seen() -> bool:
+            there = {(one.sender, one.text, one.answers) for one in user.shown(room)}
+            texts = [one.text for one in user.shown(room)]
+            reactions = {
+                each for one in user.shown(room) if one.text == "ours" for each in one.reactions
+            }
+            return (
+                all(one in there for key, one in expected.items() if key in declared)
+                and ("also theirs" not in texts or "retractions" not in declared)
+                and ((ghost, "👍") in reactions or "reactions" not in declared)
+            )
+
+        await bridge.until(seen, f"the room shows what the contact did: {declared}")
+        for capability in declared:
+            if capability in ("edits", "retractions"):
+                await act(case, person, account.address, capability, "ours", "ours")
+        await person.say(account.address, "the end")
+        await bridge.until(
+            lambda: "the end" in [one.text for one in user.shown(room)], "a message after all that"
+        )
+        require(
+            (user.id, "ours") in [(one.sender, one.text) for one in user.shown(room)],
+            "A contact changed what the user wrote, or took it back: an edit or a retraction says who did it.",
+        )
+        works: dict[str, tuple[Callable[[], object], Deed]] = {
+            "replies": (
+                lambda: user.reply(room, ids["the rest"], "our answer"),
+                Deed(account.address, "reply", "the rest", "our answer"),
+            ),
+            "reactions": (
+                lambda: user.react(room, ids["the rest"], "👍"),
+                Deed(account.address, "reactions", "the rest", emojis=("👍",)),
+            ),
+            "edits": (
+                lambda: user.edit(room, ids["ours"], "ours, changed"),
+                Deed(account.address, "edit", "ours", "ours, changed"),
+            ),
+            "retractions": (
+                lambda: user.redact(room, ids["ours"]),
+                Deed(account.address, "retraction", "ours"),
+            ),
+        }
+        for capability, (work, deed) in works.items():
+            if capability in declared:
+                work()
+                await bridge.until(
+                    lambda deed=deed: deed in case.adapter.deeds(person),  # type: ignore[misc]
+                    f"the contact's client shows {deed!r}, and not {list(case.adapter.deeds(person))[-3:]!r}",
+                )
+
+
+async def _until_heard(bridge: WholeBridge, person: Person, text: str) -> None:
+    await bridge.until(
+        lambda: text in [heard.text for heard in person.heard], f"the contact gets {text!r}"
+    )
+
+
+CHECKS = (
+    a_chat_is_a_direct_message,
+    a_user_begins_a_chat,
+    a_killed_bridge_goes_on,
+    what_is_done_to_messages_is_seen_on_both_sides,
+)

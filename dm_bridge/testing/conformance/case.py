@@ -11,17 +11,26 @@ import contextlib
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, LoginId, RemoteId, digest_id
+from dm_bridge.network.abilities import (
+    Edits,
+    OutgoingEdit,
+    OutgoingReactions,
+    OutgoingRetraction,
+    Reacts,
+    Retracts,
+)
 from dm_bridge.network.api import (
     Capabilities,
     Login,
     Network,
+    Outgoing,
     OutgoingMessage,
     Session,
     capabilities_of,
@@ -105,36 +114,40 @@ class Live:
     def message(self, person: Person, content: str | Text) -> OutgoingMessage:
         """A new message to somebody."""
         content = Text(content) if isinstance(content, str) else content
-        identifier = RemoteId(digest_id("kit", str(self.case.number())))
-        return OutgoingMessage(self.chat(person), identifier, content)
+        return OutgoingMessage(self.chat(person), self.new_id(), content)
 
-    async def send(self, message: OutgoingMessage) -> RemoteId:
-        """Call `Session.send` once; it ends in time, one way or the other."""
+    def new_id(self) -> RemoteId:
+        """An id for something to send."""
+        return RemoteId(digest_id("kit", str(self.case.number())))
+
+    async def send(self, what: Outgoing) -> RemoteId:
+        """Send a message, or what is done to one, once; it ends in time, one way or the other."""
+        name, able = _method(self.session, what)
         try:
             async with asyncio.timeout(self.case.send_seconds):
-                sent = await self.session.send(message)
+                sent = await able(what)
         except TimeoutError:
             raise Failed(
-                f"`Session.send` returns or raises within {self.case.send_seconds:.0f} seconds, with the short"
+                f"`{name}` returns or raises within {self.case.send_seconds:.0f} seconds, with the short"
                 " pauses that the adapter configures."
             ) from None
         except NetworkError as error:
             self.case.is_plain(error)
             raise
-        require(sent, "`Session.send` returns the id under which the network knows the message.")
-        self.inbox.sent.add((message.chat, sent))
+        require(sent, f"`{name}` returns the id under which the network knows what was sent.")
+        self.inbox.sent.add((what.chat, sent))
         return sent
 
-    async def send_until_taken(self, message: OutgoingMessage) -> RemoteId | None:
+    async def send_until_taken(self, what: Outgoing) -> RemoteId | None:
         """Send as the bridge does: again when it may help. None when the network may have it, and cannot tell."""
         attempted = time.time()
         deadline = time.monotonic() + 2 * self.case.adapter.patience
         while True:
             try:
-                return await self.send(message)
+                return await self.send(what)
             except NetworkError as error:
                 if not error.certain:
-                    message = OutgoingMessage(message.chat, message.id, message.content, attempted)
+                    what = replace(what, attempted=attempted)
                 if error.retry_after is None:
                     require(
                         not error.certain,
@@ -195,6 +208,15 @@ class Case:
         person = await self.adapter.person(name or f"other{self.number()}")
         self._people.append(person)
         return person
+
+    async def meet(self) -> tuple[Live, Person]:
+        """A session that is connected, and somebody; both come at the same time."""
+        arriving = asyncio.create_task(self.person())
+        try:
+            return await self.connected(), await arriving
+        finally:
+            arriving.cancel()
+            await asyncio.gather(arriving, return_exceptions=True)
 
     async def device(self, account: Account) -> Person:
         """Another client of an account."""
@@ -305,6 +327,23 @@ class Case:
                     stack.push_async_callback(live.close)
         for live in self._sessions:
             require(not live.sink.complaints, " ".join(dict.fromkeys(live.sink.complaints)))
+
+
+def _method(session: Session, what: Outgoing) -> tuple[str, Callable[[Any], Awaitable[RemoteId]]]:
+    """How a session sends this. Raises `Failed` when it has no method for it."""
+    match what:
+        case OutgoingMessage():
+            return "Session.send", session.send
+        case OutgoingEdit() if isinstance(session, Edits):
+            return "Session.edit", session.edit
+        case OutgoingRetraction() if isinstance(session, Retracts):
+            return "Session.retract", session.retract
+        case OutgoingReactions() if isinstance(session, Reacts):
+            return "Session.react", session.react
+    raise Failed(
+        "The session declares a capability, and does not have the method that belongs to it:"
+        " `dm_bridge.network.abilities` says which one."
+    )
 
 
 def network_of(adapter: Adapter, host: str, port: int) -> Network:

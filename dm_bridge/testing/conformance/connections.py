@@ -37,7 +37,7 @@ async def states_tell_the_truth(case: Case) -> None:
 
 async def a_cut_connection_is_made_anew(case: Case) -> None:
     """Reconnect by yourself when an idle connection breaks, with nothing asked of you."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     for number in range(3):
         reports = len(live.sink.states)
         await case.line.cut()
@@ -165,7 +165,7 @@ async def logins_do_not_mix(case: Case) -> None:
 
 async def revoked_credentials_end_the_session(case: Case) -> None:
     """Report BAD_CREDENTIALS once, with a reason; then connect no more, and let `send` raise for good."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     await case.adapter.revoke(live.account)
     await live.reach(SessionStatus.BAD_CREDENTIALS)
     await _ends(case, live)

@@ -88,7 +88,7 @@ async def no_address_is_a_bug(case: Case) -> None:
 
 async def everybody_can_be_looked_up(case: Case) -> None:
     """`Session.contact` answers within two seconds, about strangers and without a connection too; never raises."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     for stranger in (case.contact(person), ContactId("nobody, really")):
         for _ in range(2):
             try:
@@ -105,7 +105,7 @@ async def everybody_can_be_looked_up(case: Case) -> None:
 
 async def a_contact_who_moves_is_followed(case: Case) -> None:
     """Where `Capabilities.moves` is declared: deliver `ContactMoved`, once, before what comes from there."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("moves")
     old, chat = case.contact(person), live.chat(person)
     await person.say(live.account.address, "before")

@@ -16,7 +16,7 @@ from dm_bridge.testing.conformance.sinks import Inbox
 
 async def many_messages_arrive_in_order(case: Case) -> None:
     """Deliver the messages of a chat in the order in which they were written, one delivery at a time."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.sink.slow = 0.01
     expected = [f"number {number}" for number in range(case.adapter.load)]
     for text in expected:
@@ -26,7 +26,7 @@ async def many_messages_arrive_in_order(case: Case) -> None:
 
 async def what_cannot_be_stored_is_delivered_again(case: Case) -> None:
     """When `EventSink.deliver` raises `StorageError`, keep the events, and deliver them again, in order."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.sink.refuse = 3
     expected = [f"number {number}" for number in range(6)]
     for text in expected[:3]:
@@ -39,7 +39,7 @@ async def what_cannot_be_stored_is_delivered_again(case: Case) -> None:
 
 async def a_crash_before_the_commit_loses_nothing(case: Case) -> None:
     """Where `Capabilities.catches_up` is declared: acknowledge, and move the position, only after the commit."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("catches_up")
     await person.say(live.account.address, "committed")
     await live.arrives("committed")
@@ -54,7 +54,7 @@ async def a_crash_before_the_commit_loses_nothing(case: Case) -> None:
 
 async def a_crash_after_the_commit_doubles_nothing(case: Case) -> None:
     """Give a message that the network delivers again the same `RemoteMessage.id`, so that it is known."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.sink.hang_after = True
     await person.say(live.account.address, "committed")
     await hangs(case, live)
@@ -65,7 +65,7 @@ async def a_crash_after_the_commit_doubles_nothing(case: Case) -> None:
 
 async def what_was_written_meanwhile_is_delivered(case: Case) -> None:
     """Where `Capabilities.catches_up` is declared: begin at `Login.position`, before what is live."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("catches_up")
     await person.say(live.account.address, "before")
     await live.arrives("before")
@@ -92,7 +92,7 @@ async def a_login_begins_where_it_was_made(case: Case) -> None:
 
 async def a_position_leads_back_to_itself(case: Case) -> None:
     """A session that begins at an earlier position delivers all that came after it, as after a restored backup."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("catches_up")
     places: list[Inbox] = []
     expected = [f"number {number}" for number in range(4)]
@@ -112,7 +112,7 @@ async def a_position_leads_back_to_itself(case: Case) -> None:
 
 async def a_cut_while_receiving_loses_and_doubles_nothing(case: Case) -> None:
     """Reconnect by yourself, and keep the order; where `Capabilities.catches_up` is declared, lose nothing."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     expected = [f"number {number}" for number in range(20)]
     for number, text in enumerate(expected):
         if number in (5, 12):
@@ -128,7 +128,7 @@ async def a_cut_while_receiving_loses_and_doubles_nothing(case: Case) -> None:
 
 async def a_cut_while_the_store_is_down_loses_nothing(case: Case) -> None:
     """Where `Capabilities.catches_up` is declared: keep what is not committed, also over a lost connection."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("catches_up")
     live.sink.refuse = 1_000_000
     await person.say(live.account.address, "one")
@@ -142,7 +142,7 @@ async def a_cut_while_the_store_is_down_loses_nothing(case: Case) -> None:
 
 async def what_the_bridge_sent_does_not_come_back(case: Case) -> None:
     """Do not deliver what `Session.send` sent, also not when the network echoes it or its record has it."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     for number in range(3):
         await live.send(live.message(person, f"sent {number}"))
     await person.say(live.account.address, "answer")
@@ -154,7 +154,7 @@ async def what_the_bridge_sent_does_not_come_back(case: Case) -> None:
 
 async def what_the_user_writes_elsewhere_is_theirs(case: Case) -> None:
     """Where `Capabilities.own_messages` is declared: deliver it once, with `from_self`, in the contact's chat."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("own_messages")
     device = await case.device(live.account)
     await device.say(person.address, "from my phone")

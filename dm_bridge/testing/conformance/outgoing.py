@@ -24,7 +24,7 @@ QUESTION_SECONDS = 2.0
 
 async def many_messages_are_sent_in_order(case: Case) -> None:
     """Send what is sent one after the other in that order, each once."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     expected = [f"number {number}" for number in range(case.adapter.load)]
     for text in expected:
         await live.send(live.message(person, text))
@@ -47,7 +47,7 @@ async def chats_do_not_wait_for_each_other(case: Case) -> None:
 
 async def sending_waits_for_the_network(case: Case) -> None:
     """While there is no connection, `send` raises in time, with `retry_after` and `certain`; later it succeeds."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     await case.line.refuse()
     await case.until(
         lambda: live.sink.status is not SessionStatus.CONNECTED,
@@ -72,7 +72,7 @@ async def before_it_connects_a_session_sends_nothing(case: Case) -> None:
 
 async def a_cut_while_sending_is_said_honestly(case: Case) -> None:
     """Raise with `certain=False` when a message may have been sent; return only when the network has it."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     texts = [f"number {number}" for number in range(16)]
     cuts = {2: 0.0, 5: 0.001, 8: 0.003, 11: 0.01, 14: 0.03}
     taken = []
@@ -99,7 +99,7 @@ async def a_cut_while_sending_is_said_honestly(case: Case) -> None:
 
 async def a_message_is_looked_for_before_it_is_sent_again(case: Case) -> None:
     """Where `Capabilities.sends_once` is declared: with `attempted`, ask the network first; return the same id."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("sends_once")
     message = live.message(person, "once")
     attempted = time.time()
@@ -115,7 +115,7 @@ async def a_message_is_looked_for_before_it_is_sent_again(case: Case) -> None:
 
 async def a_message_that_may_have_been_sent_is_not_sent_blindly(case: Case) -> None:
     """Where it is not: send again with the same id, or raise with `certain=False` and without `retry_after`."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     if live.capabilities.sends_once:
         raise NotOffered("`Capabilities.sends_once` is declared, which is more")
     message = live.message(person, "perhaps twice")
@@ -137,7 +137,7 @@ async def a_message_that_may_have_been_sent_is_not_sent_blindly(case: Case) -> N
 
 async def a_lost_answer_proves_nothing(case: Case) -> None:
     """When the answer is lost, the message may have arrived: `certain=False`; and it is looked for if declared."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     message = live.message(person, "arrives")
     attempted = time.time()
     await case.line.mute()
@@ -163,7 +163,7 @@ async def a_lost_answer_proves_nothing(case: Case) -> None:
 
 async def sending_while_the_server_sleeps_ends(case: Case) -> None:
     """When the server says nothing any more, `send` raises in time; `certain=False` if the message may arrive."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     await case.line.hang()
     message = live.message(person, "into the void")
     try:
@@ -183,7 +183,7 @@ async def sending_while_the_server_sleeps_ends(case: Case) -> None:
 
 async def a_send_that_is_given_up_harms_no_other(case: Case) -> None:
     """When the task that sends is cancelled, the session goes on, and the same message can be sent again."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     await case.line.hang()
     message = live.message(person, "given up")
     sending = asyncio.create_task(live.session.send(message))
@@ -204,7 +204,7 @@ async def what_cannot_be_delivered_is_told(case: Case) -> None:
     """Tell that an address takes no messages: raise without `retry_after`, or deliver a `RemoteFailure` later."""
     if case.adapter.nobody is None:
         raise NotOffered("the adapter knows no address that takes no messages")
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     contact = case.network.parse_contact(case.adapter.nobody)
     message = replace(live.message(person, "hello?"), chat=live.session.chat_with(contact))
     try:

@@ -12,12 +12,19 @@ from dataclasses import dataclass, field
 from dm_bridge.errors import StorageError
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.events import (
+    ContactMoved,
+    ReactionChange,
     RemoteEvent,
     RemoteFailure,
     RemoteMessage,
+    RemoteReactions,
+    RemoteRead,
+    RemoteReceived,
     SessionState,
     SessionStatus,
+    Written,
 )
+from dm_bridge.network.signals import Signal
 
 MAX_CHAT_BYTES = 1000
 MAX_POSITION = 10_000
@@ -32,7 +39,7 @@ class Inbox:
 
     position: str | None = None
     events: list[RemoteEvent] = field(default_factory=list)
-    again: list[RemoteMessage] = field(default_factory=list)
+    again: list[Written] = field(default_factory=list)
     sent: set[tuple[ChatId, RemoteId]] = field(default_factory=set)
     _known: set[tuple[ChatId, RemoteId]] = field(default_factory=set)
 
@@ -40,14 +47,14 @@ class Inbox:
         """Keep what is new of ``events``."""
         known = set(self._known)
         for event in events:
-            if isinstance(event, RemoteMessage) and self._is_copy(event, known):
+            if isinstance(event, Written) and self._is_copy(event, known):
                 self.again.append(event)
             else:
                 self.events.append(event)
         if position is not None:
             self.position = position
 
-    def _is_copy(self, event: RemoteMessage, known: set[tuple[ChatId, RemoteId]]) -> bool:
+    def _is_copy(self, event: Written, known: set[tuple[ChatId, RemoteId]]) -> bool:
         if (event.chat, event.id) in self._known:
             return True
         if event.other_id is not None and (event.chat, event.other_id) in known:
@@ -82,6 +89,7 @@ class Sink:
     def __init__(self, inbox: Inbox) -> None:
         self.inbox = inbox
         self.states: list[SessionState] = []
+        self.signals: list[Signal] = []
         self.complaints: list[str] = []
         self.refuse = 0
         self.refused = 0
@@ -125,6 +133,14 @@ class Sink:
         self.hanging += 1
         await asyncio.Event().wait()
 
+    def signal(self, signal: Signal) -> None:
+        """See `EventSink`."""
+        if self.closed:
+            self.complaints.append(
+                "A signal after `disconnect` has returned: end your tasks in it."
+            )
+        self.signals.append(signal)
+
     def report(self, state: SessionState) -> None:
         """See `EventSink`."""
         if self.closed:
@@ -150,10 +166,21 @@ def complaints(events: Sequence[RemoteEvent], position: str | None) -> Iterator[
             yield f"A chat's id has 1 to {MAX_CHAT_BYTES} bytes; not {event.chat[:80]!r}."
         if any("\0" in text for text in _ids(event)):
             yield "Ids are text without NUL characters."
-        if isinstance(event, RemoteMessage) and not event.id:
+        if isinstance(event, Written) and not event.id:
             yield "A message without an id cannot be told from its copies."
+        if isinstance(event, Written) and not isinstance(event, RemoteMessage) and not event.target:
+            yield "What is done to a message names the message, by its reference."
+        if isinstance(event, RemoteReactions):
+            yield from _odd_reactions(event)
         if isinstance(event, RemoteFailure) and not event.reason:
             yield "A `RemoteFailure` says why, in a sentence for the user."
+
+
+def _odd_reactions(event: RemoteReactions) -> Iterator[str]:
+    if len(set(event.emojis)) < len(event.emojis) or not all(map(str.strip, event.emojis)):
+        yield f"`RemoteReactions.emojis` has each emoji once, and no empty ones; not {event.emojis!r}."
+    if not event.emojis and event.change is not ReactionChange.ALL:
+        yield "Reactions that come or go name at least one."
 
 
 def _ids(event: RemoteEvent) -> Iterator[str]:
@@ -164,5 +191,9 @@ def _ids(event: RemoteEvent) -> Iterator[str]:
             yield event.sender
         case RemoteFailure():
             yield event.message
-        case _:
+        case ContactMoved():
             yield from (event.id, event.old, event.new, event.new_chat)
+        case RemoteRead() | RemoteReceived():
+            yield from (event.id, event.target)
+        case _:
+            yield from (event.id, event.sender, event.target)

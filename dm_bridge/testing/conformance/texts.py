@@ -45,7 +45,7 @@ def joined(texts: list[str]) -> str:
 
 async def what_a_contact_writes_is_delivered_as_it_is(case: Case) -> None:
     """Deliver each text of a contact unchanged, in their chat, with them as the sender and `from_self` False."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     for text in SHORT:
         await person.say(live.account.address, text)
         await live.arrives(text)
@@ -72,7 +72,7 @@ async def what_a_contact_writes_is_delivered_as_it_is(case: Case) -> None:
 
 async def what_is_sent_reaches_the_contact_as_it_is(case: Case) -> None:
     """Send each text unchanged, once, as the user of the login."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     for text in SHORT:
         await live.send(live.message(person, text))
         await live.hears(person, text)
@@ -84,7 +84,7 @@ async def what_is_sent_reaches_the_contact_as_it_is(case: Case) -> None:
 
 async def lines_stay_lines(case: Case) -> None:
     """Carry a text of several lines: as one message where `Capabilities.lines` is declared, else as several."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     await live.send(live.message(person, LINES))
     await person.say(live.account.address, LINES)
     if live.capabilities.lines:
@@ -104,7 +104,7 @@ async def lines_stay_lines(case: Case) -> None:
 
 async def a_long_text_arrives_whole(case: Case) -> None:
     """Carry a text up to `Capabilities.largest_text`; split, or refuse with a sentence, what is longer."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     word = "long ünïcödé 👋🏽 "
     if live.capabilities.lines:
         most = min(live.capabilities.largest_text or LONG, LONG)
@@ -165,7 +165,7 @@ async def a_hostile_text_stays_a_text(case: Case) -> None:
 
 async def an_empty_text_does_no_harm(case: Case) -> None:
     """Send an empty text, or refuse it with a `NetworkError` without `retry_after`; go on with the next."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     for number, text in enumerate(EMPTY):
         await _is_taken(live, person, text)
         await _is_alive(live, person, f"plain {number}")
@@ -174,7 +174,7 @@ async def an_empty_text_does_no_harm(case: Case) -> None:
 
 async def formatting_is_carried(case: Case) -> None:
     """Where `Capabilities.formatting` is declared: bold is `<strong>` or `<b>` in `Text.html`, both ways."""
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     live.needs("formatting")
     bold = case.adapter.bold("brave")
     if bold is None:
@@ -198,7 +198,7 @@ async def emotes_are_carried(case: Case) -> None:
     wire = case.adapter.emote("waves")
     if wire is None:
         raise NotOffered("the adapter knows no emotes")
-    live, person = await case.connected(), await case.person()
+    live, person = await case.meet()
     await live.send(live.message(person, Text("waves", emote=True)))
     await live.hears(person, wire)
     await person.say(live.account.address, wire)

@@ -8,8 +8,10 @@ from dm_bridge.testing.memory.direct import MemoryDirectStore
 from dm_bridge.testing.memory.instances import MemoryInstanceStore
 from dm_bridge.testing.memory.journals import MemoryJournalStore
 from dm_bridge.testing.memory.logins import MemoryLoginStore, MemoryRoomStore
+from dm_bridge.testing.memory.people import MemoryPeopleStore
 from dm_bridge.testing.memory.portals import MemoryPortalStore
 from dm_bridge.testing.memory.queues import MemoryInboxStore, MemoryOutboxStore
+from dm_bridge.testing.memory.references import MemoryReferenceStore
 
 __all__ = [
     "MemoryDatabase",
@@ -19,7 +21,9 @@ __all__ = [
     "MemoryJournalStore",
     "MemoryLoginStore",
     "MemoryOutboxStore",
+    "MemoryPeopleStore",
     "MemoryPortalStore",
+    "MemoryReferenceStore",
     "MemoryRoomStore",
     "Tables",
 ]

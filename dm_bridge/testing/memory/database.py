@@ -29,7 +29,9 @@ from dm_bridge.ids import (
 from dm_bridge.store.database import Buried, Connection, Database, storage_error
 from dm_bridge.store.instances import Errand
 from dm_bridge.store.logins import LoginRow
+from dm_bridge.store.people import RequestRow
 from dm_bridge.store.portals import GhostRow, PortalRow
+from dm_bridge.store.references import Reaction
 
 T = TypeVar("T")
 
@@ -44,6 +46,8 @@ class InboxEntry:
     state: str = "waiting"
     event_id: EventId | None = None
     reason: str = ""
+    reference: RemoteId | None = None
+    other_id: RemoteId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +137,15 @@ class Tables:
     logins: dict[LoginId, LoginRow] = field(default_factory=dict)
     positions: dict[LoginId, str | None] = field(default_factory=dict)
     ghosts: dict[tuple[NetworkName, ContactId], GhostRow] = field(default_factory=dict)
+    sources: dict[UserId, LoginId] = field(default_factory=dict)
+    requests: dict[tuple[LoginId, ContactId], RequestRow] = field(default_factory=dict)
     portals: dict[PortalKey, PortalRow] = field(default_factory=dict)
     former: dict[RoomId, PortalKey] = field(default_factory=dict)
     inbox: dict[PortalKey, dict[RemoteId, InboxEntry]] = field(default_factory=dict)
     outbox: dict[EventId, OutboxEntry] = field(default_factory=dict)
+    reactions: dict[PortalKey, dict[tuple[EventId, bool, str], Reaction]] = field(
+        default_factory=dict
+    )
     direct: dict[UserId, dict[RoomId, DirectEntry]] = field(default_factory=dict)
     accounts: dict[UserId, AccountEntry] = field(default_factory=dict)
     management: dict[RoomId, UserId] = field(default_factory=dict)

@@ -103,7 +103,7 @@ class MemoryJournalStore(JournalStore):
         return Remembered(replace(after, echoes=True), revision, head)
 
     async def written(self, account: UserId, remembered: Remembered) -> None:
-        attempted = replace(remembered.journal, attempted=True)
+        attempted = replace(remembered.journal.sending(), attempted=True)
         self._remember(account, replace(remembered, journal=attempted))
 
         def work() -> None:
@@ -164,5 +164,5 @@ def _remembered(row: AccountEntry | None) -> Remembered:
     """As after a start: what only the process that wrote it could know is not known."""
     if row is None:
         return Remembered(Journal(), 0)
-    journal = replace(row.journal, echoes=True, attempted=False)
+    journal = replace(row.journal, echoes=True, attempted=False, sent=True)
     return Remembered(journal, row.revision, row.head)

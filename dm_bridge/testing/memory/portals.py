@@ -202,6 +202,12 @@ class MemoryPortalStore(PortalStore):
     async def set_own_ghost(self, key: PortalKey, own_ghost: UserId | None) -> None:
         await self._set(key, own_ghost=own_ghost)
 
+    async def set_shows_reads(self, key: PortalKey) -> None:
+        await self._set(key, shows_reads=True)
+
+    async def set_private_name(self, key: PortalKey, name: str | None) -> None:
+        await self._set(key, private_name=name)
+
     async def _set(self, key: PortalKey, **changes: Any) -> None:
         await self._memory.run(lambda: self._change(key, **changes))
 

@@ -5,7 +5,7 @@ The rule that must never break: they answer as `InboxStore` and `OutboxStore` do
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import asyncpg
 import orjson
 
 from dm_bridge.ids import EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
-from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteMessage
+from dm_bridge.network.events import ContactMoved, RemoteEvent
 from dm_bridge.store import inbox as real_inbox
 from dm_bridge.store import outbox as real_outbox
 from dm_bridge.store.database import Database
@@ -52,23 +52,30 @@ class MemoryInboxStore(InboxStore):
     def _insert(self, items: Sequence[tuple[LoginId, RemoteEvent]]) -> set[PortalKey]:
         tables = self._memory.tables
         columns = zip(*real_inbox._columns(items), strict=True) if items else ()
-        new: list[tuple[PortalKey, RemoteId, bytes]] = []
-        for login, chat, remote, event, other, sent in columns:
+        new: list[tuple[PortalKey, RemoteId, InboxEntry]] = []
+        for login, chat, remote, event, other, sent, reference in columns:
             key = PortalKey(login, chat)
             if login not in tables.logins:
                 raise asyncpg.ForeignKeyViolationError(f"no login {login}")
-            if other is not None and other in tables.inbox.get(key, ()):
+            there = tables.inbox.get(key, {})
+            if other is not None and other in there:
+                continue
+            if self._is_late_copy(there.values(), remote):
                 continue
             if sent is not None and self._was_sent(key, sent):
                 continue
-            new.append((key, RemoteId(remote), event))
+            entry = InboxEntry(0, event, tables.clock(), reference=reference, other_id=other)
+            new.append((key, RemoteId(remote), entry))
         added = set()
-        for key, remote, event in new:
+        for key, id_, entry in new:
             chat_rows = tables.inbox.setdefault(key, {})
-            if remote not in chat_rows:
-                chat_rows[remote] = InboxEntry(tables.number(), event, tables.clock())
+            if id_ not in chat_rows:
+                chat_rows[id_] = replace(entry, seq=tables.number())
                 added.add(key)
         return added
+
+    def _is_late_copy(self, there: Iterable[InboxEntry], remote: str) -> bool:
+        return any(row.other_id == remote for row in there)
 
     def _was_sent(self, key: PortalKey, remote: str) -> bool:
         rows = self._memory.tables.outbox.values()
@@ -137,7 +144,7 @@ class MemoryInboxStore(InboxStore):
             if row is None:
                 return None
             event = real_inbox._decode(row.event)
-            own = isinstance(event, RemoteMessage) and event.from_self
+            own = getattr(event, "from_self", False)
             return Delivered(row.event_id, row.state == "waiting", own)
 
         return await self._memory.run(work)

@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.documents import Documents
+from dm_bridge.bridge.files_in import FilesIn
+from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.keeper import Keeper
@@ -24,6 +26,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.observation import Observation, ObservationSettings
 from dm_bridge.bridge.portal import Portals, PortalSettings
+from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.watchers import Watch
@@ -32,6 +35,7 @@ from dm_bridge.errors import BridgeError
 from dm_bridge.ids import GhostNamespace, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.media import MediaRepository
 from dm_bridge.matrix.transactions import BadTransaction, PushedEvent, parse_transaction
 from dm_bridge.network.api import Network
 from dm_bridge.network.login import LoginDone
@@ -48,14 +52,26 @@ from dm_bridge.testing.memory import (
     MemoryJournalStore,
     MemoryLoginStore,
     MemoryOutboxStore,
+    MemoryPeopleStore,
     MemoryPortalStore,
+    MemoryReferenceStore,
     MemoryRoomStore,
 )
+from dm_bridge.web import Web
 
 N = TypeVar("N", bound=Network)
 
 KEY = SealingKey(bytes(32))
-METRICS = Metrics()
+
+
+class _UnreadMetrics(Metrics):
+    """Nobody reads them, so they keep hold of no bridge that could be asked for figures."""
+
+    def before_exposition(self, count: Callable[[], None]) -> None:
+        pass
+
+
+METRICS = _UnreadMetrics()
 """Shared by all simulated processes: nobody reads them, and they are slow to make."""
 
 
@@ -104,7 +120,7 @@ class SimulatedBridge(Generic[N]):
         ghosts = Ghosts(client, portal_store, namespace)
         self._ghosts = ghosts
         self.keeper = Keeper(
-            Documents(client, self.accounts, namespace.owns),
+            Documents(client, self.accounts, namespace.owns, ghosts.revived),
             database,
             direct,
             self._journals(database),
@@ -153,17 +169,22 @@ class SimulatedBridge(Generic[N]):
             client,
             self.accounts,
             MemoryRoomStore(database),
-            Commands(self.logins, self.portals),
+            Commands(self.logins, self.portals, namespace, MemoryPeopleStore(database)),
             bot,
             namespace,
             lambda _user: True,
             homeserver.domain,
+        )
+        references = MemoryReferenceStore(database)
+        self.signals = Signals(
+            client, self.accounts, portal_store, references, self.logins, namespace.owns
         )
         self.deliveries = Deliveries(
             client,
             self.outbox,
             portal_store,
             DeliverySettings(status_events=settings.status_events),
+            self.signals.receipts,
             lambda rooms: self._ours(rooms),
         )
         self.carrier = ToMatrix(
@@ -173,9 +194,12 @@ class SimulatedBridge(Generic[N]):
             self.logins,
             self.inbox,
             self.outbox,
+            references,
             portal_store,
             METRICS,
             self.deliveries,
+            self.signals,
+            FilesIn(client, MediaRepository(client), Web(), 0),
             lambda chat: self.to_matrix.ends(chat),
             self.observation.happened,
             clock=clock,
@@ -188,11 +212,13 @@ class SimulatedBridge(Generic[N]):
             self._management,
             self.inbox,
             self.outbox,
+            references,
             portal_store,
             bot,
             namespace,
             METRICS,
             self.deliveries,
+            FilesOut(MediaRepository(client), bot, 0),
             lambda room: self.to_remote.ends(room),
             clock,
         )
@@ -231,7 +257,7 @@ class SimulatedBridge(Generic[N]):
         await self.logins.stop()
         await self.to_matrix.stop()
         await self.keeper.stop()
-        await self.deliveries.stop()
+        await self.signals.stop()
         await self.database.close()
         self.life.kill()
 
@@ -325,7 +351,7 @@ class SimulatedBridge(Generic[N]):
             "chats in doubt": len(self.carrier._sent_before._chats),
             "portals locked": len(self.portals._locks),
             "accounts to keep": len(self.keeper._work),
-            "receipts": len(self.deliveries._receipts._tasks),
+            "receipts": len(self.signals.receipts._tasks),
             "ghosts being made": len(self._ghosts._busy),
         }
 

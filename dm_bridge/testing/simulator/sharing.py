@@ -75,6 +75,7 @@ class SharingBridge(SimulatedBridge[FakeNetwork]):
             self.to_matrix,
             self.to_remote,
             cast(Any, None),  # nobody pings
+            self.signals.attention,
         )
         self._queues = QueueWatch(
             cast(Any, None),
@@ -145,7 +146,7 @@ class SharingBridge(SimulatedBridge[FakeNetwork]):
         for task in self._tasks[:2]:
             await _ended(task)
         await self.shares.leave()
-        await self.deliveries.stop()
+        await self.signals.stop()
         await self.database.close()
 
     # -- what is different where there are several processes

@@ -309,7 +309,7 @@ class World:
 
         def restore() -> None:
             for person in self.people:
-                self._forget_marks(person, kept.documents.get(person.id, {}))
+                self.forget_marks(person, kept.documents.get(person.id, {}))
             self.homeserver.restore(kept)
             self.pusher.restore(pushes)
             for tell in self.on_restore:
@@ -321,13 +321,13 @@ class World:
 
         return restore
 
-    def _forget_marks(self, person: Person, restored: dict[str, Any]) -> None:
+    def forget_marks(self, person: Person, now: dict[str, Any]) -> None:
         """A document that lacks few of the entries that the bridge knows looks as if its user had edited it."""
         account = self.tables.accounts.get(person.id)
         head = orjson.loads((account and account.head) or b"{}")
         for known in (head, self.homeserver.documents.get(person.id, {})):
-            lost = _pairs(known) - _pairs(restored)
-            if len(_pairs(known) ^ _pairs(restored)) < FAR:
+            lost = _pairs(known) - _pairs(now)
+            if len(_pairs(known) ^ _pairs(now)) < FAR:
                 self.unmarked |= {(person.id, key) for key, _ in lost}
 
     # -- rooms

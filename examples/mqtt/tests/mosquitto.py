@@ -73,7 +73,7 @@ class Mosquitto:
         )
 
     async def start(self) -> None:
-        """Returns when it listens."""
+        """Returns when it answers: from then on a SIGHUP lets it read its files, and before it ends it."""
         self._directory.mkdir(parents=True, exist_ok=True)
         settings = SETTINGS.format(
             port=self.port, host=LOOPBACK, directory=self._directory, user=getpass.getuser()
@@ -86,12 +86,15 @@ class Mosquitto:
         (self._directory / "rights").write_text(RIGHTS)
         self._write_passwords()
 
-        async def listens() -> bool:
-            _, out = await asyncio.open_connection(LOOPBACK, self.port)
-            out.close()
-            return True
+        async def answers() -> bool:
+            stream, out = await asyncio.open_connection(LOOPBACK, self.port)
+            out.write(b"\x10\x0c\0\4MQTT\4\2\0\x3c\0\0")  # CONNECT, with nothing in it
+            try:
+                return bool(await stream.read(1))
+            finally:
+                out.close()
 
-        await self._process.start(listens, timeout=20)
+        await self._process.start(answers, timeout=60)
 
     async def stop(self) -> None:
         await self._process.stop()
@@ -99,17 +102,12 @@ class Mosquitto:
     async def add(self, name: str) -> None:
         """An account that can connect."""
         self.accounts[name] = PASSWORD
-        self._write_passwords()
-        self._process.signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
-        while not await self._accepts(name):
-            assert time.monotonic() < deadline, f"Mosquitto does not know {name}"
+        await self._read_again(name, accepted=True)
 
     async def remove(self, name: str) -> None:
         """The account is refused from now on, and its connections are closed."""
         del self.accounts[name]
-        self._write_passwords()
-        self._process.signal(signal.SIGHUP)
+        await self._read_again(name, accepted=False)
 
     def client(self, program: str, name: str) -> list[str]:
         """The command of a client of ``name``; each is a device of its own."""
@@ -118,6 +116,17 @@ class Mosquitto:
             program, "-h", LOOPBACK, "-p", str(self.port), "-V", "mqttv311", "-q", "1",
             "-i", device, "-u", name, "-P", PASSWORD,
         ]  # fmt: skip
+
+    async def _read_again(self, name: str, *, accepted: bool) -> None:
+        """Write the accounts, and return once the broker goes by them.
+
+        It forgets a SIGHUP that arrives while it deals with another, so each attempt sends one.
+        """
+        self._write_passwords()
+        async with asyncio.timeout(60):
+            self._process.signal(signal.SIGHUP)
+            while await self._accepts(name) is not accepted:
+                self._process.signal(signal.SIGHUP)
 
     async def _accepts(self, name: str) -> bool:
         process = await asyncio.create_subprocess_exec(
@@ -158,7 +167,7 @@ class Somebody:
         )  # fmt: skip
         subscribed = asyncio.Event()
         self._reading = asyncio.create_task(self._hear(self._process, subscribed))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await subscribed.wait()
 
     @property
@@ -176,7 +185,7 @@ class Somebody:
             "-t", f"chat/{to}/{self.address}", "-s",
             stdin=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await process.communicate(payload.encode())
         assert process.returncode == 0, "mosquitto_pub could not publish"
 

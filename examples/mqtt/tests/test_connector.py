@@ -15,6 +15,7 @@ from dm_bridge.errors import ConfigError, NetworkError
 from dm_bridge.ids import ContactId, LoginId
 from dm_bridge.network.api import Login
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, SessionState, SessionStatus
+from dm_bridge.network.signals import Signal
 from dm_bridge.testing.certificates import write_certificate
 from dm_bridge.testing.processes import LOOPBACK
 
@@ -24,10 +25,14 @@ _names = (f"me{number}" for number in itertools.count())
 class Sink:
     def __init__(self) -> None:
         self.events: list[RemoteEvent] = []
+        self.signals: list[Signal] = []
         self.states: list[SessionStatus] = []
 
     async def deliver(self, events: Sequence[RemoteEvent], position: str | None = None) -> None:
         self.events += events
+
+    def signal(self, signal: Signal) -> None:
+        self.signals.append(signal)
 
     def report(self, state: SessionState) -> None:
         self.states.append(state.status)
@@ -37,7 +42,7 @@ class Sink:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what other processes do
             await asyncio.sleep(0.01)
 
@@ -53,7 +58,7 @@ async def broker(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mosq
 
 def network(broker: Mosquitto, *, tls: bool = False) -> MqttNetwork:
     port = broker.tls_port if tls else broker.port
-    return connector.build(mqtt.Broker(host="localhost", port=port, tls=tls, quiet=0.5))
+    return connector.build(mqtt.Broker(host="localhost", port=port, tls=tls, quiet=5.0))
 
 
 @pytest_asyncio.fixture

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 from dm_bridge.connectors.irc.config import IrcConfig
 from dm_bridge.connectors.irc.network import IrcNetwork
@@ -22,8 +23,19 @@ FAST = {"retry_min": 0.05, "retry_max": 0.2, "connect_timeout": 10.0, "send_time
 SERVER: dict[str, Any] = {"rate": 50.0, "burst": 50}
 
 
+class Address(Protocol):
+    """Where a server is."""
+
+    host: str
+    port: int
+    tls: Any
+
+    @property
+    def ca_file(self) -> Path | None: ...
+
+
 async def network_for(
-    server: IrcServer, *, settings: dict[str, Any] | None = None, **options: Any
+    server: Address, *, settings: dict[str, Any] | None = None, **options: Any
 ) -> IrcNetwork:
     """A network whose one server is called ``net``; ``options`` are of that, ``settings`` of the section."""
     entry = {

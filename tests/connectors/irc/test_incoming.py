@@ -11,11 +11,14 @@ import pytest
 from dm_bridge.connectors.irc.addresses import parse as parse_address
 from dm_bridge.connectors.irc.casemap import CaseMapping
 from dm_bridge.connectors.irc.features import Features
-from dm_bridge.connectors.irc.incoming import Here, Incoming
+from dm_bridge.connectors.irc.incoming import Incoming
 from dm_bridge.connectors.irc.intake import Intake
 from dm_bridge.connectors.irc.lines import Line, parse
 from dm_bridge.connectors.irc.people import People
 from dm_bridge.connectors.irc.position import Position
+from dm_bridge.connectors.irc.record import Here, Progress
+from dm_bridge.connectors.irc.relations import Relations
+from dm_bridge.connectors.irc.typing_notices import Typists
 from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId
 from dm_bridge.network.events import RemoteMessage
@@ -37,13 +40,15 @@ class Desk:
             "net",
             ContactId("romeo@net"),
             People(stored.people),
+            Relations(),
+            Typists("net", self.sink.signal),
             self.intake,
             self.answers.append,
             lambda: NOW,
             "1",
-            stored.time,
+            Progress(stored, lambda: NOW),
         )
-        self.incoming.begin(keeps_time=keeps_time)
+        self.incoming.begin(keeps=keeps_time)
         self.here = Here("romeo", Features({"server-time"}, {"CHANTYPES": "#"}))
 
     async def take(self, *lines: str) -> Sequence[RemoteMessage]:
@@ -88,10 +93,20 @@ async def test_the_position_is_the_newest_time() -> None:
     before = Position.text({}, 1_700_000_000.0)
     desk = Desk(before, keeps_time=True)
     await desk.take(*PLAYED)
+    assert Position.parse(desk.sink.position).time == 1_700_000_000.0  # not all may have come
+    desk.incoming.caught_up(NOW)
+    await desk.take()
     assert Position.parse(desk.sink.position).time == 1767323046.0
     without = Desk(before)
     await without.take(*PLAYED)
     assert Position.parse(without.sink.position).time is None
+
+
+async def test_a_server_whose_clock_is_fast_hides_nothing_that_comes_later() -> None:
+    desk = Desk(Position.text({}, NOW - 100), keeps_time=True)
+    desk.incoming.caught_up(NOW)
+    await desk.take("@time=2222-01-01T00:00:00.000Z :juliet!j@h PRIVMSG romeo :hi")
+    assert Position.parse(desk.sink.position).time == NOW
 
 
 async def test_the_id_of_the_server_is_kept() -> None:
@@ -117,6 +132,10 @@ async def test_messages_without_any_mark_are_different_messages() -> None:
         ":juliet!j@h NOTICE romeo :unasked",
         ":juliet!j@h PRIVMSG romeo :\x01CLIENTINFO\x01",
         ":juliet!j@h TAGMSG romeo",
+        ":juliet!j@h PRIVMSG romeo :",
+        ":juliet!j@h PRIVMSG romeo :\x02 \x02",
+        ":*status!znc@znc.in PRIVMSG romeo :Connected!",
+        ":romeo!r@h PRIVMSG *playback :PLAY * 0",
         "PRIVMSG romeo :from nobody",
         ":juliet!j@h JOIN #channel",
         ":juliet!j@h QUIT :bye",

@@ -7,6 +7,7 @@ import base64
 import datetime
 import hashlib
 import ssl
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,12 +15,13 @@ from typing import Any
 
 import pytest
 
+from dm_bridge.connectors.irc import transport
 from dm_bridge.connectors.irc.client import Client
 from dm_bridge.connectors.irc.config import IrcConfig, ServerConfig
 from dm_bridge.connectors.irc.lines import Line
 from dm_bridge.connectors.irc.network import IrcNetwork
 from dm_bridge.connectors.irc.registration import Identity
-from dm_bridge.connectors.irc.transport import make_route
+from dm_bridge.connectors.irc.transport import make_route, tls_context
 from dm_bridge.errors import CredentialsError, NetworkError, UserError
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginProcess, LoginStep
@@ -110,7 +112,7 @@ async def test_a_password_that_would_be_two_lines_is_refused(ngircd: NgIrcd) -> 
 
 
 async def test_nickserv_is_told_the_password_and_believed(ngircd: NgIrcd) -> None:
-    network = await network_for(ngircd, methods=["nickserv"])
+    network = await network_for(ngircd, methods=["nickserv"], settings={"send_timeout": 1.0})
     answers = ({"nick": "romeo34"}, {"password": "balcony"})
     with pytest.raises(NetworkError, match="has no NickServ"):
         await walk(network.start_login(), *answers)
@@ -251,7 +253,7 @@ async def test_a_certificate_is_a_certificate_with_its_key(ngircd: NgIrcd, tmp_p
             process.check("certificate", wrong)
 
 
-async def test_a_certificate_is_shown(tmp_path: Path) -> None:
+async def test_a_certificate_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     files = write_certificate(mine, ["romeo"])
@@ -262,8 +264,17 @@ async def test_a_certificate_is_shown(tmp_path: Path) -> None:
         )
         pem = files.certificate.read_text() + files.key.read_text()
         client = Client(route, Identity("romeo"), certificate=pem)
+        makers: list[threading.Thread] = []
+
+        def noted(server: ServerConfig, certificate: str) -> ssl.SSLContext:
+            makers.append(threading.current_thread())
+            return tls_context(server, certificate)
+
+        monkeypatch.setattr(transport, "tls_context", noted)
         try:
             await client.open(10)
+            assert makers, "made for this client alone"
+            assert threading.main_thread() not in makers, "that takes long"
             answers = await client.exchange(
                 Line("WHOIS", ("romeo",)), 10, lambda line: line.command == "276"
             )

@@ -77,3 +77,17 @@ async def test_a_clock_that_goes_back_gives_nothing_and_takes_nothing() -> None:
     await pacer.turn()
     await pacer.turn()
     assert clock.now == pytest.approx(100.0 - 3600 + 1)
+
+
+async def test_what_can_be_left_out_takes_no_turn_that_a_message_needs() -> None:
+    clock = Clock()
+    pacer = Pacer(1.0, 3, clock, clock.sleep)
+    assert [pacer.turn_if_free() for _ in range(4)] == [True, True, False, False]
+    await pacer.turn()
+    assert clock.now == 100.0
+    clock.now += 2.0
+    waiting = asyncio.create_task(pacer.turn(3.0))
+    await asyncio.sleep(0)
+    assert not pacer.turn_if_free()
+    await waiting
+    assert Pacer(1.0, 1, clock, clock.sleep).turn_if_free()

@@ -33,7 +33,8 @@ async def test_messages_go_both_ways(server: IrcServer) -> None:
         assert (await session.contact(event.sender)).name == "Juliet1"
 
         out = message("juliet1", "ein Gruß \U0001f600 :) ")
-        assert await session.send(out) == out.id
+        sent = await session.send(out)
+        assert sent.startswith("id:") if session.capabilities.replies else sent == out.id
         assert (await juliet.wait_for_text("ein Gruß \U0001f600 :)")).nick == "romeo1"
         await session.send(message("juliet1", Text("waves", "<b>waves</b>", emote=True)))
         await juliet.wait_for_text("\x01ACTION \x02waves\x02\x01")
@@ -306,7 +307,7 @@ async def test_the_usual_pace_is_what_servers_take_by_default(tmp_path: Path) ->
                 lines = [f"line {number}" for number in range(20)]
                 began = time.monotonic()
                 await session.send(message("juliet", "\n".join(lines)))
-                assert 15 < time.monotonic() - began < 25
+                assert 15 < time.monotonic() - began < 60
                 await juliet.wait_for_text(lines[-1])
                 assert juliet.texts("romeo") == lines
                 assert sink.states[-1].status is SessionStatus.CONNECTED

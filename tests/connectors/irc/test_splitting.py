@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dm_bridge.connectors.irc.sending import pieces
 from dm_bridge.connectors.irc.splitting import split
+from dm_bridge.network.events import Text
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "pieces"),
+    ("text", "limit", "expected"),
     [
         ("one two three", 7, ["one two", "three"]),
         ("one two three", 8, ["one two", "three"]),
@@ -25,33 +27,38 @@ from dm_bridge.connectors.irc.splitting import split
         ("", 9, []),
         ("     ", 4, []),
         ("          x", 4, ["x"]),
+        ("a \x02b\x02 \x1dc\x1d \x1ed\x1e", 99, ["a \x02b\x02 \x1dc\x1d \x1ed\x1e"]),
         ("aaae\u0301", 5, ["aaa", "e\u0301"]),
         ("aaa\U0001f468\u200d\U0001f469", 12, ["aaa", "\U0001f468\u200d\U0001f469"]),
         ("a\ud800b", 9, ["a?b"]),
     ],
 )
-def test_text_is_split(text: str, limit: int, pieces: list[str]) -> None:
-    assert split(text, limit) == pieces
+def test_text_is_split(text: str, limit: int, expected: list[str]) -> None:
+    assert split(text, limit) == expected
+
+
+def test_formatting_breaks_no_line() -> None:
+    """Some of IRC's control characters are line breaks to Unicode."""
+    html = "<b>b</b> <i>i</i> <u>u</u> <del>s</del> <code>c</code>"
+    (line,) = pieces(Text("b i u s c", html=html), 400)
+    assert line == "\x02b\x02 \x1di\x1d \x1fu\x1f \x1es\x1e \x11c\x11"
 
 
 @given(st.text(max_size=300), st.integers(4, 40))
 def test_nothing_is_lost_but_breaks_and_blanks(text: str, limit: int) -> None:
-    pieces = split(text, limit)
-    assert all(0 < len(piece.encode()) <= limit for piece in pieces)
-    assert not any(char in piece for piece in pieces for char in "\r\n\0")
+    parts = split(text, limit)
+    assert all(0 < len(piece.encode()) <= limit for piece in parts)
+    assert not any(char in piece for piece in parts for char in "\r\n\0")
 
     def without(value: str) -> str:
-        return "".join(
-            char for char in value if char not in " \0\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-        )
+        return "".join(char for char in value if char not in " \0\r\n\x0b\x0c\x85\u2028\u2029")
 
-    assert without("".join(pieces)) == without(text.encode("utf-8", "replace").decode())
+    assert without("".join(parts)) == without(text.encode("utf-8", "replace").decode())
 
 
 @given(st.lists(st.text("abcäö€\U0001f600", min_size=1, max_size=3), max_size=40))
 def test_words_that_fit_stay_whole(words: list[str]) -> None:
-    pieces = split(" ".join(words), 12)
-    assert " ".join(pieces).split() == words
+    assert " ".join(split(" ".join(words), 12)).split() == words
 
 
 def test_the_limit_leaves_room_for_a_character() -> None:

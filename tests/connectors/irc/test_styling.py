@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dm_bridge.connectors import markup as markup_module
 from dm_bridge.connectors.irc.styling import from_text, strip, to_text
 from dm_bridge.network.events import Text
 
@@ -48,6 +49,10 @@ def test_codes_become_html(line: str, body: str, markup: str | None) -> None:
             "<b>b</b> <i>i</i> <u>u</u> <del>s</del> <code>c</code>",
             "\x02b\x02 \x1di\x1d \x1fu\x1f \x1es\x1e \x11c\x11",
         ),
+        ("<p><i>i</i> a <s>s</s></p>", "\x1di\x1d a \x1es\x1e"),
+        ("<ul><li><u>x</u></li></ul>", "• \x1fx\x1f"),
+        ("<blockquote><i>q</i></blockquote>a", "> \x1dq\x1d\na"),
+        ("<b><i>b</i></b>", "\x02\x1db\x1d\x02"),
         ("<h1>Title</h1>text", "\x02Title\x02\ntext"),
         ("<b>one<br>two</b>", "\x02one\x02\n\x02two\x02"),
         ("<pre><code>a\n  b</code></pre>", "\x11a\x11\n  \x11b\x11"),
@@ -60,6 +65,12 @@ def test_codes_become_html(line: str, body: str, markup: str | None) -> None:
 )
 def test_html_becomes_codes(markup: str, line: str) -> None:
     assert from_text(Text("plain", markup)) == line
+
+
+def test_blanks_are_what_python_takes_for_them_but_formatting() -> None:
+    everything = "".join(map(chr, range(0x3001)))
+    blank = {char for char in everything if char.isspace()}
+    assert set(markup_module._BLANKS) == blank - set("\x1c\x1d\x1e\x1f")
 
 
 def test_what_html_cannot_say_is_said_plainly() -> None:

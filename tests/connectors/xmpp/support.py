@@ -17,6 +17,7 @@ from dm_bridge.errors import StorageError
 from dm_bridge.ids import ChatId, ContactId, LoginId, RemoteId
 from dm_bridge.network.api import Login, OutgoingMessage
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, SessionState, SessionStatus, Text
+from dm_bridge.network.signals import Signal
 from dm_bridge.testing.prosody import Prosody
 
 FAST = {"retry_min": 0.05, "retry_max": 0.2, "connect_timeout": 5.0}
@@ -29,6 +30,7 @@ class Sink:
         self.events: list[RemoteEvent] = []
         self.batches: list[int] = []
         self.position: str | None = None
+        self.signals: list[Signal] = []
         self.states: list[SessionState] = []
         self.broken = False
         self.refused = 0
@@ -41,6 +43,9 @@ class Sink:
         self.events.extend(events)
         self.position = position or self.position
         self.batches.append(len(events))
+
+    def signal(self, signal: Signal) -> None:
+        self.signals.append(signal)
 
     def report(self, state: SessionState) -> None:
         self.states.append(state)
@@ -59,7 +64,7 @@ class Sink:
         return next(state for state in self.states[after:] if state.status is status)
 
 
-async def until(condition: Callable[[], bool], timeout: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], timeout: float = 60.0) -> None:
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from dm_bridge.connectors.xmpp.config import ServerConfig, XmppConfig
 from dm_bridge.connectors.xmpp.network import XmppNetwork
 from dm_bridge.connectors.xmpp.transport import Routes, Target
 from dm_bridge.errors import ConfigError
-from dm_bridge.network.api import API_VERSION
+from dm_bridge.ids import ContactId, LoginId
+from dm_bridge.network.api import API_VERSION, Login
 from dm_bridge.network.registry import load_connector
+from tests.connectors.xmpp.support import Sink
 
 
 def test_the_entry_point_finds_the_connector() -> None:
@@ -123,3 +127,25 @@ def test_sessions_share_their_tls_contexts() -> None:
     assert one.starttls_context is other.starttls_context
     assert one.starttls_context is not one.direct_context
     assert one.starttls_context.check_hostname
+
+
+async def test_no_session_waits_for_a_tls_context_to_be_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """To read the system's authorities takes 20 ms, in which the loop does nothing else."""
+    makers: list[threading.Thread] = []
+    make = ssl.create_default_context
+
+    def noted(cafile: Path | None = None) -> ssl.SSLContext:
+        makers.append(threading.current_thread())
+        return make(cafile=cafile)
+
+    monkeypatch.setattr(ssl, "create_default_context", noted)
+    network = XmppNetwork(XmppConfig(servers={"one.example": ServerConfig(host="h")}))
+    await network.start()
+    assert makers
+    assert threading.main_thread() not in makers
+    made = len(makers)
+    for domain in ("one.example", "other.example"):
+        network.open_session(Login(LoginId("l"), ContactId(f"romeo@{domain}"), {}), Sink())
+    assert len(makers) == made

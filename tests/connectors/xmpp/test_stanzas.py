@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dm_bridge.connectors.xmpp.bounces import failure_reason
+from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.identity import FEATURES, answer, verification
 from dm_bridge.connectors.xmpp.stanzas import (
     Account,
@@ -19,7 +20,6 @@ from dm_bridge.connectors.xmpp.stanzas import (
     read_archived,
     read_message,
     roster_names,
-    xml_text,
 )
 from dm_bridge.ids import RemoteId
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, Text
@@ -73,7 +73,8 @@ def test_a_message_with_a_body_is_an_event(type_: str) -> None:
         stanza(""),
         stanza("<body/>"),
         stanza("<composing xmlns='http://jabber.org/protocol/chatstates'/>"),
-        stanza("<received xmlns='urn:xmpp:receipts' id='x'/>"),
+        stanza("<received xmlns='urn:xmpp:receipts'/>"),
+        stanza("<displayed xmlns='urn:xmpp:chat-markers:0'/>"),
         stanza("<body>join</body><x xmlns='jabber:x:conference' jid='r@c'/>"),
         stanza("<body>join</body><x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>"),
         stanza(type="error"),
@@ -207,7 +208,7 @@ def test_the_body_without_a_language_is_preferred() -> None:
     assert read(stanza("<body xml:lang='de'>Hallo</body>")).content.body == "Hallo"
 
 
-def test_the_fallback_of_an_encrypted_message_is_passed_on() -> None:
+def test_a_text_beside_transported_keys_is_passed_on() -> None:
     element = stanza(
         "<encrypted xmlns='eu.siacs.conversations.axolotl'/><body>I sent you an OMEMO message</body>"
     )
@@ -229,10 +230,16 @@ HINT = "<encryption xmlns='urn:xmpp:eme:0' namespace='{}' name='x'/>"
         (HINT.format("urn:xmpp:omemo:2"), " (OMEMO)"),
         (HINT.format("urn:example:new"), ""),
         ("<body/>" + HINT.format("urn:xmpp:otr:0"), " (OTR)"),
+        ("<body>?OTR:AAMD</body>", " (OTR)"),
+        ("<body>?OTRv23?\nlet us talk in private</body>", " (OTR)"),
     ],
 )
-def test_an_encrypted_message_without_a_body_says_so(payload: str, method: str) -> None:
-    event = read(stanza(payload, id="e1"))
+@pytest.mark.parametrize("fallback", ["", "<body>I sent you an encrypted message</body>"])
+def test_an_encrypted_message_says_so_and_what_to_do(
+    payload: str, method: str, fallback: str
+) -> None:
+    event = read(stanza(payload + fallback, id="e1"))
+    assert event.unreadable
     assert event.content == Text(
         f"This message is encrypted{method}, and the bridge cannot read it."
         " Ask your contact to turn encryption off for this chat."
@@ -241,6 +248,12 @@ def test_an_encrypted_message_without_a_body_says_so(payload: str, method: str) 
         "juliet@example.com",
         read(stanza(id="e1")).id,
     )
+
+
+@pytest.mark.parametrize("text", ["?OTRAGEOUS", "what is ?OTR: for", "(?OTR:"])
+def test_a_text_about_encryption_is_a_text(text: str) -> None:
+    event = read(stanza(f"<body>{text}</body>"))
+    assert (event.content.body, event.unreadable) == (text, False)
 
 
 def test_an_encrypted_message_of_the_users_own_names_the_other_client() -> None:

@@ -1,0 +1,199 @@
+"""What a user does without writing, told to their networks: they read, they type, they are there.
+
+The homeserver pushes it without an id, once; whoever takes it in keeps nothing of it. What a user has read while
+their network is away waits in memory until it is back.
+
+The rule that must never break: only what the owner of a chat does is told, and of one chat one thing at a time,
+the newest; what the bridge itself has marked as read is told to nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.errors import BridgeError
+from dm_bridge.ids import EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
+from dm_bridge.network.abilities import Appears, OutgoingRead, Reads, Reference, Types
+from dm_bridge.network.api import Session, capabilities_of
+from dm_bridge.network.events import RemoteMessage, SessionStatus
+from dm_bridge.network.signals import Availability
+from dm_bridge.store.portals import PortalRow, PortalStore
+from dm_bridge.store.references import ReferenceStore
+
+log = structlog.get_logger(__name__)
+K = TypeVar("K")
+T = TypeVar("T")
+
+MAX_ROOMS = 1000
+"""Rooms in which something may be under way, or wait for a network."""
+MAX_NEWEST = 10_000
+"""Chats whose newest message is remembered."""
+DEADLINE = 10.0
+"""Seconds for telling a network."""
+
+
+@dataclass(slots=True)
+class _News:
+    """What has not been told yet. ``typing``: who types; None: nothing new."""
+
+    typing: Collection[UserId] | None = None
+    read: dict[UserId, EventId] | None = None
+
+
+class Attention:
+    """Tells it in the background."""
+
+    def __init__(self, portals: PortalStore, references: ReferenceStore, logins: Logins) -> None:
+        self._portals = portals
+        self._references = references
+        self._logins = logins
+        self._news: dict[RoomId, _News] = {}
+        self._tasks: dict[RoomId, asyncio.Task[None]] = {}
+        self._newest: OrderedDict[PortalKey, OutgoingRead] = OrderedDict()
+        self._marked: OrderedDict[PortalKey, EventId] = OrderedDict()
+        self._told: OrderedDict[PortalKey, RemoteId] = OrderedDict()
+        self._appearances: OrderedDict[UserId, PresenceOf] = OrderedDict()
+        self._appearing: dict[LoginId, asyncio.Task[None]] = {}
+        self._waiting: dict[LoginId, dict[RoomId, tuple[UserId, EventId]]] = {}
+
+    # -- what happens in Matrix
+
+    def note(self, signal: Ephemeral) -> None:
+        """The homeserver says that a user of ours is there, or types, or has read something, in a room of ours."""
+        if isinstance(signal, PresenceOf):
+            self._note_presence(signal)
+            return
+        news = self._news.get(signal.room)
+        if news is None:
+            if len(self._news) >= MAX_ROOMS:
+                return
+            news = self._news[signal.room] = _News()
+        match signal:
+            case TypingIn(_, users):
+                news.typing = users
+            case ReadBy(_, user, event):
+                news.read = {**(news.read or {}), user: event}
+        if signal.room not in self._tasks:
+            name = f"attention in {signal.room}"
+            self._tasks[signal.room] = asyncio.create_task(self._tell(signal.room), name=name)
+
+    def _note_presence(self, signal: PresenceOf) -> None:
+        _keep(self._appearances, signal.user, signal)
+        for login in self._logins.of(signal.user):
+            self._appear(login.id, signal)
+
+    def _appear(self, login: LoginId, signal: PresenceOf) -> None:
+        if len(self._appearing) < MAX_ROOMS and login not in self._appearing:
+            name = f"appearance of {signal.user}"
+            self._appearing[login] = asyncio.create_task(self._tell_presence(login), name=name)
+
+    def shown(self, key: PortalKey, message: RemoteMessage) -> None:
+        """A message of the contact is in the room: whoever reads what comes after it has read it, too."""
+        about = Reference(message.reference or message.id, from_self=False)
+        _keep(self._newest, key, OutgoingRead(key.chat, message.id, about))
+
+    def marked(self, key: PortalKey, event: EventId) -> None:
+        """The bridge says for the user that they have read ``event``: their network knows."""
+        _keep(self._marked, key, event)
+
+    def connected(self, login: LoginId) -> None:
+        """The network of a login can be told again."""
+        for room, (user, event) in self._waiting.pop(login, {}).items():
+            self.note(ReadBy(room, user, event))
+        owner = self._logins.owner(login)
+        if owner is not None and (signal := self._appearances.get(owner)) is not None:
+            self._appear(login, signal)
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        tasks = [*self._tasks.values(), *self._appearing.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- telling
+
+    async def _tell(self, room: RoomId) -> None:
+        try:
+            portal = await self._portals.by_room(room)
+            while (news := self._news.get(room)) is not None:
+                self._news[room] = _News()
+                if portal is None or (news.typing is None and news.read is None):
+                    break
+                async with asyncio.timeout(DEADLINE):
+                    await self._tell_news(room, portal, news)
+        except (BridgeError, TimeoutError) as error:
+            log.info("a network could not be told", room=room, reason=str(error))
+        except Exception:
+            log.exception("a network could not be told for a reason of our own", room=room)
+        finally:
+            self._news.pop(room, None)
+            del self._tasks[room]
+
+    async def _tell_presence(self, login: LoginId) -> None:
+        try:
+            told: PresenceOf | None = None
+            while True:
+                owner, session = self._logins.owner(login), self._logins.session(login)
+                signal = None if owner is None else self._appearances.get(owner)
+                if session is None or signal is None or signal == told:
+                    return
+                if not (capabilities_of(session).presence and isinstance(session, Appears)):
+                    return
+                async with asyncio.timeout(DEADLINE):
+                    await session.appear(Availability(signal.presence), signal.text)
+                told = signal
+        except (BridgeError, TimeoutError) as error:
+            log.info("a network could not be told", login=login, reason=str(error))
+        except Exception:
+            log.exception("a network could not be told for a reason of our own", login=login)
+        finally:
+            del self._appearing[login]
+
+    async def _tell_news(self, room: RoomId, portal: PortalRow, news: _News) -> None:
+        login = portal.key.login
+        owner, session = self._logins.owner(login), self._logins.session(login)
+        if owner is None:
+            return
+        event = (news.read or {}).get(owner)
+        connected = self._logins.state(login).status is SessionStatus.CONNECTED
+        if session is None or not connected:
+            if event is not None and sum(map(len, self._waiting.values())) < MAX_ROOMS:
+                self._waiting.setdefault(login, {})[room] = owner, event
+            return
+        can = capabilities_of(session)
+        if event is not None and can.reads and isinstance(session, Reads):
+            await self._tell_read(portal.key, session, event)
+        if news.typing is not None and can.typing and isinstance(session, Types):
+            await session.typing(portal.key.chat, owner in news.typing)
+
+    async def _tell_read(self, key: PortalKey, session: Session, event: EventId) -> None:
+        if self._marked.get(key) == event or not isinstance(session, Reads):
+            return
+        read = await self._read_up_to(key, event)
+        if read is not None and self._told.get(key) != read.id:
+            await session.read(read)
+            _keep(self._told, key, read.id)
+
+    async def _read_up_to(self, key: PortalKey, event: EventId) -> OutgoingRead | None:
+        """The message of the contact that an event is, or the newest one, if it is none."""
+        known = await self._references.of_event(key, event)
+        if known is None or known.from_self or known.reference is None or known.id is None:
+            return self._newest.get(key)
+        about = Reference(known.edits or known.reference, from_self=False, text=known.text)
+        return OutgoingRead(key.chat, known.id, about)
+
+
+def _keep(kept: OrderedDict[K, T], key: K, value: T) -> None:
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > MAX_NEWEST:
+        kept.popitem(last=False)

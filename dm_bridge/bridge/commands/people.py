@@ -1,0 +1,424 @@
+"""`start`, `contacts`, `search`, `accept`, `decline`, `block`, `unblock`: what a person can do about people.
+
+The rule that must never break: nobody is accepted, and no room made, unless the user has said so; and what their
+network cannot do is said plainly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import TypeVar
+
+import structlog
+
+from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.resolving import (
+    By,
+    Meant,
+    Resolving,
+    line,
+    listed_contacts,
+    names_of,
+)
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.bridge.requests import described
+from dm_bridge.errors import BridgeError, NetworkError, UserError
+from dm_bridge.ids import ContactId, PortalKey, RoomId, UserId
+from dm_bridge.matrix.formatting import code, plain
+from dm_bridge.network.api import Contact, capabilities_of
+from dm_bridge.network.people import (
+    PEOPLE_SECONDS,
+    Answers,
+    Blocks,
+    Lists,
+    Searches,
+    readable,
+)
+from dm_bridge.store.people import PeopleStore
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+PAGE = 100
+"""Contacts in one message."""
+FOUND = 50
+IMPORTED_AT_ONCE = 4
+_BLOCKED_SECONDS = 5.0
+
+
+class PeopleCommands:
+    """Runs the commands about people."""
+
+    def __init__(
+        self, logins: Logins, portals: Portals, resolving: Resolving, store: PeopleStore
+    ) -> None:
+        self._logins = logins
+        self._portals = portals
+        self._resolving = resolving
+        self._store = store
+        self._imports: dict[UserId, asyncio.Task[None]] = {}
+
+    async def stop(self) -> None:
+        """Give up what goes on; whoever asks again goes on with it."""
+        tasks = list(self._imports.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- a chat
+
+    async def start(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``start WHO``: open the chat with somebody."""
+        if not rest:
+            raise UserError("With whom? For example: `start juliet@example.org`")
+        meant = await self._resolving.meant(user, rest, "start")
+        if await self._is_blocked(meant):
+            raise UserError(
+                f"You have blocked {code(meant.contact)}. To write to them, send "
+                f"{code(f'unblock {meant.contact}')} first."
+            )
+        portal, known = await self._open(meant)
+        link = f"https://matrix.to/#/{portal.room}"
+        invited = "" if portal.joined else " I have invited you to it."
+        await answer(
+            Reply(f"Here you are: [your chat]({link}) with {called(meant, known)}.{invited}")
+        )
+
+    async def _open(self, meant: Meant) -> tuple[OpenPortal, Contact]:
+        known = await meant.session.contact(meant.contact)
+        key = PortalKey(meant.login.id, meant.session.chat_with(meant.contact))
+        portal = await self._portals.open(
+            key,
+            meant.login,
+            meant.network,
+            meant.contact,
+            name=known.name,
+            private_name=known.private_name,
+        )
+        return portal, known
+
+    async def _is_blocked(self, meant: Meant) -> bool:
+        session = meant.session
+        if not (capabilities_of(session).blocks and isinstance(session, Blocks)):
+            return False
+        try:
+            async with asyncio.timeout(_BLOCKED_SECONDS):
+                return meant.contact in await session.blocked()
+        except (NetworkError, TimeoutError):
+            return False  # whoever writes will hear of it
+
+    # -- lists
+
+    async def contacts(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``contacts``: the contact list, in pages; ``contacts import …``: open chats."""
+        words = rest.split()
+        if words and words[0].lower() == "import":
+            await self._import(user, words[1:], answer)
+            return
+        by, rest = self._resolving.by(user, rest, "contacts", "")
+        session = by.session
+        if not (capabilities_of(session).contacts and isinstance(session, Lists)):
+            raise UserError(f"{by.network.title} has no contact list that I could show.")
+        contacts = await listed_contacts(by)
+        if not contacts:
+            await answer(Reply("Your contact list is empty."))
+            return
+        pages = -(-len(contacts) // PAGE)
+        page = int(rest) if rest.isascii() and rest.isdigit() and len(rest) < 5 else 1
+        if not 0 < page <= pages:
+            raise UserError(f"Your contact list has {pages} pages. For example: `contacts {pages}`")
+        self._resolving.remember(user, [meant_by(by, each) for each in contacts])
+        chats = await self._chats(by)
+        begin = (page - 1) * PAGE
+        lines = [
+            line(by.network, each, number, " (chat)" if each.id in chats else "")
+            for number, each in enumerate(contacts[begin : begin + PAGE], begin + 1)
+        ]
+        many = "" if pages == 1 else f", page {page} of {pages}"
+        further = "" if page == pages else f" The next page: `contacts {page + 1}`."
+        await answer(
+            Reply(
+                "\n".join(
+                    [
+                        f"Your contact list has {_people(len(contacts))}{many}:",
+                        "",
+                        *lines,
+                        "",
+                        "To write to somebody, send `start` and the number. To open chats with several, send "
+                        f"`contacts import` and their numbers.{further}",
+                    ]
+                )
+            )
+        )
+
+    async def _chats(self, by: By) -> set[ContactId]:
+        rows = await self._portals.store.of_login(by.login.id)
+        return {row.contact for row in rows}
+
+    async def search(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``search TEXT``: in the contact list, and in a directory of the network."""
+        by, text = self._resolving.by(user, rest, "search", "TEXT")
+        wanted = " ".join(text.casefold().split())
+        if not wanted:
+            raise UserError("For whom? For example: `search juliet`")
+        contacts = await listed_contacts(by)
+        found = [
+            each for each in contacts if any(wanted in name for name in names_of(by.network, each))
+        ]
+        known = {each.id for each in found}
+        elsewhere, problem = await self._directory(by, text)
+        found = [*found, *(each for each in elsewhere if each.id not in known)]
+        if not found:
+            await answer(Reply(f"I find nobody. {problem}".strip()))
+            return
+        self._resolving.remember(user, [meant_by(by, each) for each in found[:FOUND]])
+        lines = [
+            line(by.network, each, number, "" if each.id in known else " (directory)")
+            for number, each in enumerate(found[:FOUND], 1)
+        ]
+        more = (
+            f" There are {len(found) - FOUND} more; say more of the name."
+            if len(found) > FOUND
+            else ""
+        )
+        end = f"To write to somebody, send `start` and the number.{more} {problem}".strip()
+        await answer(Reply("\n".join(["I have found:", "", *lines, "", end])))
+
+    async def _directory(self, by: By, text: str) -> tuple[Sequence[Contact], str]:
+        """Who is found in the network's directory; and why not, if so."""
+        session = by.session
+        if not (capabilities_of(session).search and isinstance(session, Searches)):
+            return (
+                [],
+                "I have looked in your contact list only: there is no directory that I could ask.",
+            )
+        try:
+            return await _in_time(session.search(text)), ""
+        except NetworkError as error:
+            return [], plain(str(error))
+
+    async def _import(self, user: UserId, words: Sequence[str], answer: Answer) -> None:
+        """``contacts import NUMBERS`` or ``all``: open chats with those who have none."""
+        if not words:
+            raise UserError(
+                "With whom? I open a chat with everybody whose number you give, such as `contacts import 1 4-9`, "
+                "or with all your contacts: `contacts import all`. Write `contacts` to see their numbers."
+            )
+        if user in self._imports:
+            raise UserError(
+                "I am still busy with the last ones; I will tell you when that is done."
+            )
+        if words[-1].lower() == "all":
+            by, _ = self._resolving.by(user, " ".join(words[:-1]), "contacts import", "all")
+            meant = [meant_by(by, each) for each in await listed_contacts(by)]
+        else:
+            numbers = _numbers(words)
+            meant = [await self._resolving.meant(user, str(n), "contacts") for n in numbers]
+        task = asyncio.create_task(self._open_all(user, meant, answer), name=f"import for {user}")
+        self._imports[user] = task
+        await answer(
+            Reply(f"I open chats with {_people(len(meant))}, as far as you have none yet.")
+        )
+
+    async def _open_all(self, user: UserId, wanted: Sequence[Meant], answer: Answer) -> None:
+        slots = asyncio.Semaphore(IMPORTED_AT_ONCE)
+        failed: list[ContactId] = []
+
+        async def open_one(meant: Meant) -> None:
+            async with slots:
+                try:
+                    await self._open(meant)
+                except BridgeError as error:
+                    log.info("a chat could not be opened", login=meant.login.id, reason=str(error))
+                    failed.append(meant.contact)
+
+        try:
+            await asyncio.gather(*map(open_one, wanted))
+            if failed:
+                await answer(
+                    Reply(
+                        f"⚠ I could not open the chats with {_people(len(failed))}; try again later, and those "
+                        "who have one are passed over."
+                    )
+                )
+            else:
+                await answer(Reply(f"Done: you have a chat with {_people(len(wanted))}."))
+        except BridgeError as error:
+            log.info("a user could not be told what became of an import", reason=str(error))
+        except Exception:
+            log.exception("an import failed")
+        finally:
+            del self._imports[user]
+
+    # -- who asks
+
+    async def accept(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``accept``: who asks; ``accept WHO``: let them."""
+        if not rest:
+            await self._list_requests(user, answer)
+            return
+        meant, session = await self._asking(user, rest, "accept")
+        await _in_time(session.accept(meant.contact))
+        await self._store.answered(meant.login.id, [meant.contact])
+        await answer(
+            Reply(
+                f"{called(meant)} is your contact now: they see whether you are there, and I have asked them "
+                f"for the same. To write to them, send {code(f'start {meant.contact}')}."
+            )
+        )
+
+    async def decline(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``decline WHO``: refuse them."""
+        if not rest:
+            await self._list_requests(user, answer)
+            return
+        meant, session = await self._asking(user, rest, "decline")
+        await _in_time(session.decline(meant.contact))
+        await self._store.answered(meant.login.id, [meant.contact])
+        await answer(
+            Reply(
+                f"I have refused {called(meant)}. They can ask again; to hear no more of them, send "
+                f"{code(f'block {meant.contact}')}."
+            )
+        )
+
+    async def _list_requests(self, user: UserId, answer: Answer) -> None:
+        lines = []
+        listed: list[Meant] = []
+        for login in self._logins.of(user):
+            session, network = self._logins.session(login.id), self._logins.network_of(login)
+            if session is None or network is None:
+                continue
+            for request in (await self._store.requests(login.id))[:PAGE]:
+                listed.append(Meant(login, session, network, request.contact))
+                entry = described(request, readable(network, request.contact))
+                lines.append(f"{len(listed)}. {entry.removeprefix('- ')}")
+        if not lines:
+            await answer(Reply("Nobody waits for an answer of yours."))
+            return
+        self._resolving.remember(user, listed)
+        end = "To answer, write `accept` or `decline` and the number, or the address."
+        await answer(Reply("\n".join(["They ask to be contacts of yours:", "", *lines, "", end])))
+
+    async def _asking(self, user: UserId, rest: str, command: str) -> tuple[Meant, Answers]:
+        """Somebody who waits for an answer. Raises `UserError`."""
+        meant = await self._resolving.meant(user, rest, command)
+        session = meant.session
+        if not (capabilities_of(session).requests and isinstance(session, Answers)):
+            raise UserError(f"On {meant.network.title} nobody needs to ask.")
+        waiting = await self._store.requests(meant.login.id)
+        if all(request.contact != meant.contact for request in waiting):
+            raise UserError(
+                f"{code(meant.contact)} does not wait for an answer. Write `accept` to see who does."
+            )
+        return meant, session
+
+    # -- who is not to be heard
+
+    async def block(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``block``: who is blocked; ``block WHO``: let nothing of them through."""
+        if not rest:
+            await self._list_blocked(user, answer)
+            return
+        meant, session = await self._blocking(user, rest, "block")
+        if meant.contact == meant.login.remote:
+            raise UserError("That is your own address.")
+        await _in_time(session.block(meant.contact))
+        await self._store.answered(meant.login.id, [meant.contact])
+        await answer(
+            Reply(
+                f"{called(meant)} is blocked: nothing of them reaches you any more, on no device, and they do not "
+                f"see whether you are there. To take that back, send {code(f'unblock {meant.contact}')}."
+            )
+        )
+
+    async def unblock(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        """``unblock WHO``: let them through again."""
+        if not rest:
+            await self._list_blocked(user, answer)
+            return
+        meant, session = await self._blocking(user, rest, "unblock")
+        if meant.contact not in await _in_time(session.blocked()):
+            raise UserError(f"{code(meant.contact)} is not blocked. Write `block` to see who is.")
+        await _in_time(session.unblock(meant.contact))
+        await answer(Reply(f"{called(meant)} is no longer blocked."))
+
+    async def _blocking(self, user: UserId, rest: str, command: str) -> tuple[Meant, Blocks]:
+        meant = await self._resolving.meant(user, rest, command)
+        session = meant.session
+        if not (capabilities_of(session).blocks and isinstance(session, Blocks)):
+            raise UserError(
+                f"I cannot block anybody for {code(meant.login.name)}: it has no such thing."
+            )
+        return meant, session
+
+    async def _list_blocked(self, user: UserId, answer: Answer) -> None:
+        by, _ = self._resolving.by(user, "", "block", "WHO")
+        session = by.session
+        if not (capabilities_of(session).blocks and isinstance(session, Blocks)):
+            raise UserError(
+                f"I cannot block anybody for {code(by.login.name)}: it has no such thing."
+            )
+        blocked = sorted(await _in_time(session.blocked()))
+        if not blocked:
+            await answer(
+                Reply("You have blocked nobody. To block somebody, send `block` and their address.")
+            )
+            return
+        listed = [meant_by(by, await session_contact(by, each)) for each in blocked[:PAGE]]
+        self._resolving.remember(user, listed)
+        lines = [
+            line(by.network, await session_contact(by, each.contact), number)
+            for number, each in enumerate(listed, 1)
+        ]
+        more = f" The first {PAGE} are shown." if len(blocked) > PAGE else ""
+        end = f"To hear from somebody again, send `unblock` and the number.{more}"
+        await answer(
+            Reply("\n".join([f"You have blocked {_people(len(blocked))}:", "", *lines, "", end]))
+        )
+
+
+async def session_contact(by: By, contact: ContactId) -> Contact:
+    """What is known of somebody."""
+    return await by.session.contact(contact)
+
+
+def meant_by(by: By, contact: Contact) -> Meant:
+    """Somebody on a list of a login."""
+    return Meant(by.login, by.session, by.network, contact.id)
+
+
+def called(meant: Meant, known: Contact | None = None) -> str:
+    """Somebody, as an answer speaks of them: by their address, and what people read for it."""
+    read = readable(meant.network, meant.contact)
+    return code(meant.contact) if read == meant.contact else f"{plain(read)}, {code(meant.contact)}"
+
+
+def _people(number: int) -> str:
+    return "one person" if number == 1 else f"{number} people"
+
+
+def _numbers(words: Sequence[str]) -> list[int]:
+    """The numbers in ``1 4-9``, in order. Raises `UserError`."""
+    numbers: dict[int, None] = {}
+    for word in " ".join(words).replace(",", " ").split():
+        first, dash, last = word.strip("#.").partition("-")
+        if not all(
+            each.isascii() and each.isdigit() and len(each) < 6 for each in (first, last or first)
+        ):
+            raise UserError(
+                "Which numbers? For example: `contacts import 1 4-9`, or `contacts import all`"
+            )
+        numbers |= dict.fromkeys(range(int(first), int(last if dash and last else first) + 1))
+    return list(numbers)
+
+
+async def _in_time(work: Awaitable[T]) -> T:
+    """What ``work`` yields. Raises `NetworkError` when that takes too long."""
+    try:
+        async with asyncio.timeout(PEOPLE_SECONDS):
+            return await work
+    except TimeoutError as error:
+        raise NetworkError("Your network does not answer; try again later.") from error

@@ -1,0 +1,95 @@
+"""Files of users, for sessions to send.
+
+The rule that must never break: a file is read from the homeserver only while somebody sends it, in pieces, and
+with authentication; one that is encrypted is given out in full only if it is the one that its sender encrypted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+
+from dm_bridge.bridge.ciphers import exactly, opened_ctr
+from dm_bridge.bridge.files_in import megabytes
+from dm_bridge.errors import HomeserverError, NetworkError
+from dm_bridge.ids import UserId
+from dm_bridge.matrix.attachments import Attached
+from dm_bridge.matrix.media import DEADLINE, MediaRepository
+from dm_bridge.network.media import Opened, OutgoingMedia, Place
+
+
+class FilesOut:
+    """``bot``: as whom files are read. ``largest``: bytes of a file; with 0, none is carried."""
+
+    def __init__(self, repository: MediaRepository, bot: UserId, largest: int) -> None:
+        self._repository = repository
+        self._bot = bot
+        self._largest = largest
+
+    def outgoing(self, what: Attached | Place | None) -> OutgoingMedia | Place | None:
+        """What a session is given of it."""
+        if not isinstance(what, Attached):
+            return what
+        source = _Source(self._repository, self._bot, self._largest, what)
+        return OutgoingMedia(**asdict(what.file), source=source)
+
+
+class _Source:
+    """See `MediaSource`."""
+
+    def __init__(
+        self, repository: MediaRepository, user: UserId, largest: int, what: Attached
+    ) -> None:
+        self._repository = repository
+        self._user = user
+        self._largest = largest
+        self._what = what
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Opened]:
+        if not self._largest:
+            raise NetworkError(_too_large(0, 0))
+        try:
+            async with (
+                asyncio.timeout(DEADLINE),
+                self._repository.download(self._what.mxc, user=self._user) as found,
+            ):
+                if found.size > self._largest:
+                    raise NetworkError(_too_large(found.size, self._largest))
+                yield Opened(found.size, _explained(self._chunks(found)))
+        except HomeserverError as error:
+            raise _failure(error) from error
+        except TimeoutError as error:
+            raise NetworkError(
+                "The homeserver did not give out the file in time.", retry_after=10.0
+            ) from error
+
+    def _chunks(self, found: Opened) -> AsyncIterator[bytes]:
+        chunks = exactly(found.chunks, found.size)
+        lock = self._what.lock
+        return chunks if lock is None else opened_ctr(chunks, lock.key, lock.iv, lock.sha256)
+
+
+async def _explained(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in chunks:
+            yield chunk
+    except HomeserverError as error:
+        raise _failure(error) from error
+
+
+def _too_large(size: int, largest: int) -> str:
+    if not largest:
+        return "This bridge carries no files. Send a link instead."
+    return (
+        f"The file is {megabytes(size)} large, and at most {megabytes(largest)} are carried here. "
+        "Send a smaller one, or a link."
+    )
+
+
+def _failure(error: HomeserverError) -> NetworkError:
+    if error.status in (403, 404):
+        return NetworkError("The homeserver does not have the file any more. Send it again.")
+    return NetworkError(f"The file cannot be read. {error}", retry_after=error.retry_after)

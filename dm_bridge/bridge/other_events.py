@@ -1,0 +1,66 @@
+"""Events that are no messages, and yet something that a user says: as text, where there is any. Pure.
+
+Polls (MSC3381), calls (client-server API, "Voice over IP"; MSC4075), and whatever has a text for clients that do
+not know it (MSC1767).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dm_bridge.network.events import Text
+
+Json = dict[str, Any]
+
+_POLLS = ("m.poll.start", "org.matrix.msc3381.poll.start")
+_CALLS = (
+    "m.call.invite",
+    "m.call.notify",
+    "org.matrix.msc4075.call.notify",
+    "m.rtc.notification",
+    "org.matrix.msc4075.rtc.notification",
+)
+_TEXTS = ("m.text", "org.matrix.msc1767.text", "body")
+NO_CALLS = "The bridge carries no calls. Write to your contact, or agree on another way to call."
+MAX_ANSWERS = 50
+
+
+def in_words(kind: str, content: Json) -> Text | str | None:
+    """What to send instead of an event of type ``kind``; or a sentence why nothing can be sent.
+
+    None where nobody would expect that the contact sees anything.
+    """
+    if kind in _CALLS:
+        return NO_CALLS
+    poll = next((content[key] for key in _POLLS if isinstance(content.get(key), dict)), None)
+    words = _poll(poll) if kind in _POLLS and poll is not None else ""
+    words = words or _text(content)
+    return Text(words) if words else None
+
+
+def _poll(poll: Json) -> str:
+    """A question, and its answers with numbers."""
+    question = poll.get("question")
+    asked = _text(question) if isinstance(question, dict) else ""
+    given = poll.get("answers")
+    answers = (
+        [_text(one) for one in given if isinstance(one, dict)] if isinstance(given, list) else []
+    )
+    lines = [f"{n}. {answer}" for n, answer in enumerate(answers[:MAX_ANSWERS], 1) if answer]
+    return "\n".join([f"📊 {asked}", *lines]) if asked else ""
+
+
+def _text(content: Json) -> str:
+    """The plain text of an event that may have several forms of it."""
+    for key in _TEXTS:
+        value = content.get(key)
+        if isinstance(value, list):  # MSC1767: forms of it, the best first
+            plain = (one for one in value if isinstance(one, dict))
+            value = next((one.get("body") for one in plain if _is_plain(one)), None)
+        if isinstance(value, str) and value.strip():
+            return value.strip()
+    return ""
+
+
+def _is_plain(form: Json) -> bool:
+    return bool(form.get("mimetype", "text/plain") == "text/plain")

@@ -1,0 +1,254 @@
+"""Puts files where contacts can fetch them: HTTP File Upload (XEP-0363).
+
+The rule that must never break: wherever a server sends us with a file, it goes by https to a public address, or to
+where the admin said that the user's server is; and with no header that the XEP does not name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from xml.etree.ElementTree import Element
+
+from dm_bridge.connectors.xmpp.characters import xml_text
+from dm_bridge.connectors.xmpp.client import Client
+from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError
+from dm_bridge.connectors.xmpp.transport import Route
+from dm_bridge.errors import NetworkError
+from dm_bridge.network.media import File, Opened, OutgoingMedia, plain_type
+from dm_bridge.web import Web
+
+UPLOAD = "{urn:xmpp:http:upload:0}"
+DISCO_ITEMS = "{http://jabber.org/protocol/disco#items}"
+DISCO_INFO = "{http://jabber.org/protocol/disco#info}"
+DATA = "{jabber:x:data}"
+MAX_ITEMS = 20
+"""Parts of a server that are asked whether they take files."""
+DEADLINE = 600.0
+"""Seconds for one file."""
+_HEADERS = {"authorization": "Authorization", "cookie": "Cookie", "expires": "Expires"}
+_MAX_HEADER = 8192
+_MAX_NAME = 100
+UNKNOWN = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What takes files. ``largest``: in bytes; None when it does not say."""
+
+    jid: str
+    largest: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """Where a file is now."""
+
+    url: str
+    size: int
+    sha256: bytes
+
+
+class Uploads:
+    """The connections on which files leave, of all logins."""
+
+    def __init__(self) -> None:
+        self._public = Web()
+        self._named: dict[str, Web] = {}
+
+    def to(self, route: Route) -> Web:
+        """For the files of one server's users. One that the admin named may have private addresses."""
+        server, domain = route.server, route.dns_name
+        if server is None:
+            return self._public
+        if domain not in self._named:
+            self._named[domain] = Web(
+                lambda host: host in (domain, server.host) or host.endswith(f".{domain}")
+            )
+        return self._named[domain]
+
+    async def close(self) -> None:
+        """End all connections."""
+        for web in (self._public, *self._named.values()):
+            await web.close()
+
+
+class UploadService:
+    """Of one login. It is looked for when the first file is to be sent, on each new session."""
+
+    def __init__(self, route: Route, web: Web, timeout: float) -> None:
+        self._route = route
+        self._web = web
+        self._timeout = timeout
+        self._found: Service | None = None
+        self._looked = False
+
+    def forget(self) -> None:
+        """There is a new session, and the server may be another one."""
+        self._looked = False
+
+    @property
+    def largest(self) -> int | None:
+        """Bytes of a file, as far as is known."""
+        return None if self._found is None else self._found.largest
+
+    async def upload(self, client: Client, file: OutgoingMedia) -> Uploaded:
+        """Put a file there. Raises `NetworkError`."""
+        service = await self._service(client)
+        if service is None:
+            raise NetworkError(
+                f"{self._route.domain} has no place for files, so none can be sent from there. Send a link "
+                "instead."
+            )
+        try:
+            async with asyncio.timeout(DEADLINE), file.source.open() as opened:
+                _check_size(opened.size, service, self._route.domain)
+                return await self._put(client, service, file, opened)
+        except TimeoutError as error:
+            raise NetworkError(
+                f"{self._route.domain} did not take the file in time.", retry_after=30.0
+            ) from error
+
+    async def _put(
+        self, client: Client, service: Service, file: OutgoingMedia, opened: Opened
+    ) -> Uploaded:
+        mimetype = plain_type(file.mimetype) or UNKNOWN
+        request = Element(
+            f"{UPLOAD}request",
+            {
+                "filename": slot_name(file),
+                "size": str(opened.size),
+                "content-type": mimetype,
+            },
+        )
+        try:
+            answer = await client.request("get", request, self._timeout, to=service.jid)
+        except RejectedError as error:
+            raise self._refused(error, opened.size) from error
+        slot = _slot(answer)
+        if slot is None:
+            raise NetworkError(
+                f"{self._route.domain} did not say where the file is to go. Send a link instead."
+            )
+        put, get, headers = slot
+        headers |= {"Content-Type": mimetype, "Content-Length": str(opened.size)}
+        digest = hashlib.sha256()
+
+        async def chunks() -> AsyncIterator[bytes]:
+            async for chunk in opened.chunks:
+                digest.update(chunk)
+                yield chunk
+
+        async with self._web.put(put, chunks(), headers, self._route.starttls_context) as response:
+            status = response.status
+        if status not in (200, 201, 204):
+            raise _not_taken(self._route.domain, status)
+        return Uploaded(get, opened.size, digest.digest())
+
+    def _refused(self, error: RejectedError, size: int) -> NetworkError:
+        domain = self._route.domain
+        match error.condition:
+            case "not-acceptable":
+                return NetworkError(
+                    f"{domain} does not take this file: it is too large, or of a kind that is not wanted. "
+                    "Send another one, or a link."
+                )
+            case "resource-constraint":
+                return NetworkError(
+                    f"{domain} takes no more files for now: you have sent too much today, or it is full. "
+                    "Try again tomorrow, or send a link."
+                )
+            case condition if condition in PASSING:
+                return error
+            case condition:
+                return NetworkError(
+                    f"{domain} does not let you send files ({condition}). Send a link instead."
+                )
+
+    async def _service(self, client: Client) -> Service | None:
+        if not self._looked:
+            self._found = await self._look(client)
+            self._looked = True
+        return self._found
+
+    async def _look(self, client: Client) -> Service | None:
+        """The first part of the server that takes files (XEP-0363, section 4)."""
+        domain = client.account.domain
+        jids = [domain]
+        try:
+            items = await client.request(
+                "get", Element(f"{DISCO_ITEMS}query"), self._timeout, to=domain
+            )
+            found = items.findall(f"{DISCO_ITEMS}query/{DISCO_ITEMS}item")
+            jids = [each.get("jid", "") for each in found[:MAX_ITEMS]] + jids
+        except RejectedError:
+            pass  # then the server itself, at least
+        for jid in filter(None, jids):
+            try:
+                info = await client.request(
+                    "get", Element(f"{DISCO_INFO}query"), self._timeout, to=jid
+                )
+            except RejectedError:
+                continue
+            features = {each.get("var") for each in info.iter(f"{DISCO_INFO}feature")}
+            if UPLOAD[1:-1] in features:
+                return Service(jid, _largest(info))
+        return None
+
+
+def _check_size(size: int, service: Service, domain: str) -> None:
+    if service.largest is not None and size > service.largest:
+        raise NetworkError(
+            f"{domain} takes files of at most {service.largest / 1e6:.1f} MB, and this one has "
+            f"{size / 1e6:.1f} MB. Send a smaller one, or a link."
+        )
+
+
+def _not_taken(domain: str, status: int) -> NetworkError:
+    if status >= 500 or status in (408, 429):
+        return NetworkError(
+            f"{domain} cannot take files at the moment ({status}).", retry_after=30.0
+        )
+    return NetworkError(f"{domain} did not take the file ({status}). Send it again, or a link.")
+
+
+def _largest(info: Element) -> int | None:
+    for form in info.iter(f"{DATA}x"):
+        values = {
+            each.get("var"): (each.findtext(f"{DATA}value") or "").strip()
+            for each in form.findall(f"{DATA}field")
+        }
+        size = values.get("max-file-size") or ""
+        if values.get("FORM_TYPE") == UPLOAD[1:-1] and size.isascii() and size.isdigit():
+            return int(size[:18])
+    return None
+
+
+def _slot(answer: Element) -> tuple[str, str, dict[str, str]] | None:
+    """Where to put the file, where it is to be had then, and the headers for the former."""
+    put, get = answer.find(f"{UPLOAD}slot/{UPLOAD}put"), answer.find(f"{UPLOAD}slot/{UPLOAD}get")
+    if put is None or get is None or not put.get("url") or not get.get("url"):
+        return None
+    headers = {}
+    for header in put.findall(f"{UPLOAD}header"):
+        name = _HEADERS.get(header.get("name", "").strip().lower())
+        value = "".join((header.text or "").splitlines()).strip()
+        if name is not None and len(value) <= _MAX_HEADER:
+            headers[name] = value
+    return put.get("url", ""), get.get("url", ""), headers
+
+
+def slot_name(file: File) -> str:
+    """A name for a file in an address: short, of one piece, and with the ending that tells its type."""
+    name = "".join(
+        "_" if char in '/\\?#%*:|"<>' or not char.isprintable() else char for char in file.name
+    )
+    name = xml_text(name).strip(". ")
+    stem, dot, ending = name.rpartition(".")
+    if not dot or len(ending) > 10:
+        stem, ending = name, (mimetypes.guess_extension(file.mimetype) or "").lstrip(".")
+    stem = stem[: _MAX_NAME - 11] or file.kind.value
+    return f"{stem}.{ending}" if ending else stem

@@ -1,0 +1,103 @@
+"""What is no message, and is said all the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dm_bridge.bridge import routing
+from dm_bridge.bridge.other_events import MAX_ANSWERS, NO_CALLS, in_words
+from dm_bridge.bridge.routing import RoomFacts, route
+from dm_bridge.ids import GhostNamespace, UserId
+from dm_bridge.network.events import Text
+
+OWNER = UserId("@juliet:example.org")
+GHOST = UserId("@_xmpp_xmpp_romeo:example.org")
+UNSTABLE = "org.matrix.msc3381.poll.start"
+OLD_TEXT = "org.matrix.msc1767.text"
+
+
+def poll(kind: str, key: str, answers: object) -> dict[str, Any]:
+    return {key: "Where?", kind: {"question": {key: "Where?"}, "answers": answers}}
+
+
+@pytest.mark.parametrize("kind", ["m.poll.start", UNSTABLE])
+@pytest.mark.parametrize("key", ["m.text", OLD_TEXT])
+def test_a_poll_is_a_question_with_numbered_answers(kind: str, key: str) -> None:
+    said = in_words(kind, poll(kind, key, [{"id": "1", key: "Verona"}, {"id": "2", key: "Mantua"}]))
+    assert said == Text("📊 Where?\n1. Verona\n2. Mantua")
+
+
+def test_texts_of_several_forms_are_read() -> None:
+    forms = [{"mimetype": "text/html", "body": "<b>no</b>"}, {"body": "plain"}]
+    assert in_words("org.example.note", {"m.text": forms}) == Text("plain")
+
+
+@pytest.mark.parametrize("answers", [None, "Verona", [None, 5, {}, {"m.text": 3}]])
+def test_a_poll_with_answers_that_are_none_is_its_question(answers: object) -> None:
+    assert in_words("m.poll.start", poll("m.poll.start", "m.text", answers)) == Text("📊 Where?")
+
+
+def test_a_poll_without_a_question_is_what_it_says_for_others() -> None:
+    assert in_words(UNSTABLE, {UNSTABLE: [], OLD_TEXT: "Where? 1. Verona"}) == Text(
+        "Where? 1. Verona"
+    )
+
+
+def test_a_poll_has_an_end() -> None:
+    answers = [{"m.text": f"answer {n}"} for n in range(10 * MAX_ANSWERS)]
+    said = in_words("m.poll.start", poll("m.poll.start", "m.text", answers))
+    assert isinstance(said, Text)
+    assert len(said.body.splitlines()) == 1 + MAX_ANSWERS
+
+
+@pytest.mark.parametrize("kind", ["m.call.invite", "org.matrix.msc4075.rtc.notification"])
+def test_a_call_is_told_to_reach_nobody(kind: str) -> None:
+    assert in_words(kind, {"call_id": "1"}) == NO_CALLS
+
+
+@pytest.mark.parametrize("kind", ["m.call.candidates", "m.poll.response", "org.example.data"])
+def test_what_has_no_words_is_passed_over(kind: str) -> None:
+    assert in_words(kind, {"data": 1, "body": "  "}) is None
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(
+        ["m.text", OLD_TEXT, "body", "question", "answers", "mimetype", UNSTABLE, "m.poll.start"]
+    ), inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@given(st.sampled_from(["m.poll.start", UNSTABLE, "x"]), st.dictionaries(
+    st.sampled_from(["m.text", OLD_TEXT, "body", UNSTABLE, "m.poll.start"]), json
+))  # fmt: skip
+def test_any_content_has_an_answer(kind: str, content: dict[str, Any]) -> None:
+    said = in_words(kind, content)
+    assert said is None or (isinstance(said, Text) and said.body.strip())
+
+
+def decide(
+    kind: str, content: dict[str, Any], sender: str = OWNER, **more: object
+) -> routing.Route:
+    raw = {"type": kind, "sender": sender, "content": content, **more}
+    facts = RoomFacts(owner=OWNER, ghost=GHOST)
+    namespace = GhostNamespace("_xmpp_", "example.org")
+    return route(raw, facts, bot=UserId("@bot:example.org"), namespace=namespace)
+
+
+def test_only_what_the_user_says_in_the_timeline_is_carried() -> None:
+    note = {"body": "note"}
+    assert decide("org.example.note", note) == routing.Message(Text("note"), None)
+    assert isinstance(decide("org.example.note", note, state_key=""), routing.Ignore)
+    assert isinstance(decide("org.example.note", note, sender=GHOST), routing.Ignore)
+    assert decide("m.call.invite", {}) == routing.Unsendable(NO_CALLS)
+
+
+def test_nobody_is_asked_to_verify_anything() -> None:
+    content = {"msgtype": "m.key.verification.request", "body": "wants to verify", "to": GHOST}
+    assert isinstance(decide("m.room.message", content), routing.Unsendable)

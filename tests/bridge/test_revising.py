@@ -1,0 +1,235 @@
+"""Edits, reactions and redactions of a user, as their network is told of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from dm_bridge.errors import NetworkError
+from dm_bridge.ids import EventId, RemoteId, message_id
+from dm_bridge.network.abilities import (
+    OutgoingEdit,
+    OutgoingReactions,
+    OutgoingRetraction,
+    Reference,
+)
+from dm_bridge.network.api import Capabilities, OutgoingMessage
+from dm_bridge.network.events import Text
+from dm_bridge.network.media import OutgoingMedia
+from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import InboxOutcome, InboxStore
+from dm_bridge.store.outbox import OutboxRow
+from tests.store.stored import OWNER, message
+
+from .room_world import ROOM, a_world
+from .test_to_remote import Carrier, Session
+
+THEIRS = EventId("$theirs")
+REPLIES = {"m.in_reply_to": {"event_id": THEIRS}}
+
+
+class AbleSession(Session):
+    """One that can do everything. ``done``: all that it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.done: list[Any] = []
+        self.capabilities = Capabilities(replies=True, edits=True, retractions=True, reactions=True)
+
+    async def send(self, message: OutgoingMessage) -> RemoteId:
+        return await self._do(message)
+
+    async def edit(self, edit: OutgoingEdit) -> RemoteId:
+        return await self._do(edit)
+
+    async def retract(self, retraction: OutgoingRetraction) -> RemoteId:
+        return await self._do(retraction)
+
+    async def react(self, reactions: OutgoingReactions) -> RemoteId:
+        return await self._do(reactions)
+
+    async def _do(self, what: Any) -> RemoteId:
+        self.done.append(what)
+        if self.fails:
+            error = self.fails.pop(0)
+            if error is not None:
+                raise error
+        return RemoteId(what.id)
+
+
+class Reviser(Carrier):
+    """A chat in which the contact has written, too."""
+
+    def start_over(self) -> None:
+        self.session: AbleSession = AbleSession()
+        self.logins._session = self.session
+        super().start_over()
+
+    async def push(self, id_: str, kind: str, content: dict[str, Any], **more: object) -> None:
+        raw = {"type": kind, "sender": OWNER, "event_id": id_, "content": content, **more}
+        await self.outbox.add([OutboxRow(EventId(id_), ROOM, OWNER, raw)])
+
+    async def text(self, id_: str, body: str, **relation: object) -> None:
+        content: dict[str, Any] = {"msgtype": "m.text", "body": body}
+        if relation:
+            content["m.relates_to"] = relation
+        await self.push(id_, "m.room.message", content)
+
+    async def edit(self, id_: str, target: str, body: str) -> None:
+        content = {
+            "msgtype": "m.text",
+            "body": f"* {body}",
+            "m.new_content": {"msgtype": "m.text", "body": body},
+            "m.relates_to": {"rel_type": "m.replace", "event_id": target},
+        }
+        await self.push(id_, "m.room.message", content)
+
+    async def react(self, id_: str, target: str, emoji: str) -> None:
+        relation = {"rel_type": "m.annotation", "event_id": target, "key": emoji}
+        await self.push(id_, "m.reaction", {"m.relates_to": relation})
+
+    async def redact(self, id_: str, target: str) -> None:
+        await self.push(id_, "m.room.redaction", {"redacts": target})
+
+    async def drain(self) -> list[Any]:
+        await self.lane.drain(ROOM)
+        assert await self.outbox.waiting(ROOM, 10) == []
+        done, self.session.done = self.session.done, []
+        return done
+
+
+@pytest_asyncio.fixture
+async def reviser(database: Database) -> Reviser:
+    reviser = Reviser(await a_world(database), database)
+    inbox, key = InboxStore(database), reviser.world.key
+    await inbox.add([(reviser.world.login.id, message(1, body="hello"))])
+    await inbox.finish(key, [InboxOutcome(RemoteId("id-1"), "delivered", THEIRS)])
+    return reviser
+
+
+def own(event: str, text: str) -> Reference:
+    return Reference(message_id(EventId(event)), True, text)
+
+
+ABOUT_THEIRS = Reference(RemoteId("id-1"), False, "hello")
+
+
+async def test_an_answer_names_what_it_answers_also_what_was_sent_right_before(
+    reviser: Reviser,
+) -> None:
+    await reviser.text("$a", "yes", **REPLIES)
+    await reviser.text("$b", "and", **{"m.in_reply_to": {"event_id": "$a"}})
+    await reviser.text("$c", "no", **{"m.in_reply_to": {"event_id": "$unknown"}})
+    done = await reviser.drain()
+    assert [each.reply_to for each in done] == [ABOUT_THEIRS, own("$a", "yes"), None]
+
+
+async def test_edits_name_the_first_message(reviser: Reviser) -> None:
+    await reviser.text("$a", "one")
+    await reviser.edit("$b", "$a", "two")
+    await reviser.edit("$c", "$a", "three")
+    _, *edits = await reviser.drain()
+    assert [(each.target, each.content) for each in edits] == [
+        (own("$a", "one"), Text("two")),
+        (own("$a", "one"), Text("three")),
+    ]
+    assert len({each.id for each in edits}) == 2
+
+
+async def test_reactions_are_told_whole_and_taken_back(reviser: Reviser) -> None:
+    await reviser.react("$r1", THEIRS, "a")
+    await reviser.react("$r2", THEIRS, "b")
+    await reviser.redact("$x1", "$r1")
+    await reviser.redact("$x2", "$r2")
+    done = await reviser.drain()
+    assert [(each.emojis, each.added, each.removed) for each in done] == [
+        (("a",), ("a",), ()),
+        (("a", "b"), ("b",), ()),
+        (("b",), (), ("a",)),
+        ((), (), ("b",)),
+    ]
+    assert {each.target for each in done} == {ABOUT_THEIRS}
+
+
+async def test_a_redaction_takes_the_users_own_message_back(reviser: Reviser) -> None:
+    await reviser.text("$a", "one")
+    await reviser.redact("$x", "$a")
+    _, retraction = await reviser.drain()
+    assert retraction.target == own("$a", "one")
+
+
+async def test_what_is_about_nothing_of_the_users_is_not_told(reviser: Reviser) -> None:
+    await reviser.edit("$b", THEIRS, "two")
+    await reviser.redact("$x", THEIRS)
+    await reviser.redact("$y", "$unknown")
+    await reviser.react("$r", "$unknown", "a")
+    assert await reviser.drain() == []
+    assert reviser.said.notices == []
+
+
+IMAGE = {
+    "msgtype": "m.image",
+    "body": "Look",
+    "filename": "cat.png",
+    "url": "mxc://x.org/abc",
+    "info": {"size": 1_500_000},
+}
+
+
+async def test_a_network_without_files_gets_none_and_it_is_said_once(reviser: Reviser) -> None:
+    await reviser.push("$a", "m.room.message", IMAGE)
+    await reviser.push("$b", "m.sticker", IMAGE)
+    await reviser.text("$c", "one")
+    (text,) = await reviser.drain()
+    assert text.content == Text("one")
+    assert ["takes no files" in notice for notice in reviser.said.notices] == [True, True]
+
+
+async def test_a_network_with_files_gets_them_up_to_its_limit(reviser: Reviser) -> None:
+    able = replace(reviser.session.capabilities, media=True, largest_media=2_000_000)
+    reviser.session.capabilities = able
+    await reviser.push("$a", "m.room.message", IMAGE)
+    await reviser.push("$b", "m.room.message", {**IMAGE, "info": {"size": 2_000_001}})
+    (sent,) = await reviser.drain()
+    assert isinstance(sent.attachment, OutgoingMedia)
+    assert (sent.content, sent.attachment.name) == (Text("Look"), "cat.png")
+    (told,) = reviser.said.notices
+    assert "2.0 MB large" in told
+
+
+async def test_what_the_network_cannot_do_is_said(reviser: Reviser) -> None:
+    reviser.session.capabilities = Capabilities()
+    await reviser.text("$a", "one")
+    await reviser.edit("$b", "$a", "two")
+    await reviser.react("$r", THEIRS, "a")
+    await reviser.redact("$x", "$a")
+    assert len(await reviser.drain()) == 1
+    told = " ".join(reviser.said.notices)
+    for words in ("still sees the old text", "has no reactions", "can still read it"):
+        assert words in told
+
+
+async def test_what_fails_for_now_is_tried_again_and_told_of_it(reviser: Reviser) -> None:
+    await reviser.react("$r", THEIRS, "a")
+    reviser.session.fails = [NetworkError("gone", certain=False, retry_after=1.0), None]
+    with pytest.raises(NetworkError):
+        await reviser.lane.drain(ROOM)
+    first, second = [*reviser.session.done, *(await reviser.drain())][-2:]
+    assert (first.attempted, second.attempted is not None) == (None, True)
+    assert first.emojis == second.emojis == ("a",)
+
+
+async def test_a_redaction_that_fails_for_now_still_knows_what_it_was_about(
+    reviser: Reviser,
+) -> None:
+    await reviser.react("$r", THEIRS, "a")
+    await reviser.drain()
+    await reviser.redact("$x", "$r")
+    reviser.session.fails = [NetworkError("gone", retry_after=1.0), None]
+    with pytest.raises(NetworkError):
+        await reviser.lane.drain(ROOM)
+    *_, last = await reviser.drain()
+    assert (last.emojis, last.removed) == ((), ("a",))

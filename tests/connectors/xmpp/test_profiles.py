@@ -1,0 +1,192 @@
+"""Nicks and pictures in stanzas, honest and hostile."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from xml.etree.ElementTree import Element, fromstring
+
+import pytest
+
+from dm_bridge.connectors.xmpp import people, profiles
+from dm_bridge.connectors.xmpp.addresses import bare_jid, readable
+from dm_bridge.ids import ContactId
+from dm_bridge.network.people import MAX_AVATAR
+from dm_bridge.network.signals import RemoteProfile, Signal
+
+from .support import until
+
+JULIET = ContactId("juliet@example.org")
+DIGEST = "0beec7b5ea3f0fdbc95d0dd47f3c5bc275da8a33"
+EVENT = "http://jabber.org/protocol/pubsub#event"
+
+
+def xml(text: str) -> Element:
+    return fromstring(text)  # noqa: S314 - our own
+
+
+def event(node: str, payload: str, sender: str = JULIET, type_: str = "headline") -> Element:
+    return xml(
+        f"<message xmlns='jabber:client' from='{sender}' type='{type_}'><event xmlns='{EVENT}'>"
+        f"<items node='{node}'>{payload}</items></event></message>"
+    )
+
+
+def nick(text: str) -> str:
+    return f"<item><nick xmlns='{profiles.NICK_NODE}'>{text}</nick></item>"
+
+
+def metadata(infos: str) -> str:
+    return f"<item><metadata xmlns='{profiles.AVATAR_NODE}'>{infos}</metadata></item>"
+
+
+@pytest.mark.parametrize(
+    ("stanza", "profile"),
+    [
+        (
+            event(profiles.NICK_NODE, nick(" Jules  of Verona ")),
+            RemoteProfile(JULIET, "Jules of Verona"),
+        ),
+        (event(profiles.NICK_NODE, nick("")), RemoteProfile(JULIET, "")),
+        (event(profiles.NICK_NODE, "<retract id='1'/>"), RemoteProfile(JULIET, "")),
+        (event(profiles.AVATAR_NODE, metadata("")), RemoteProfile(JULIET, avatar="")),
+        (
+            event(
+                profiles.AVATAR_NODE,
+                metadata(f"<info id='{DIGEST.upper()}' bytes='9' type='image/png'/>"),
+            ),
+            RemoteProfile(JULIET, avatar=DIGEST),
+        ),
+        (
+            xml(
+                f"<message xmlns='jabber:client' from='{JULIET}'><event xmlns='{EVENT}'>"
+                f"<purge node='{profiles.AVATAR_NODE}'/></event></message>"
+            ),
+            RemoteProfile(JULIET, avatar=""),
+        ),
+    ],
+)
+def test_an_event_of_the_contacts_account_tells_what_has_changed(
+    stanza: Element, profile: RemoteProfile
+) -> None:
+    assert profiles.profile_event(stanza) == profile
+
+
+@pytest.mark.parametrize(
+    "stanza",
+    [
+        event(profiles.NICK_NODE, nick("x"), sender=f"{JULIET}/phone"),
+        event(profiles.NICK_NODE, nick("x"), sender="example.org"),
+        event(profiles.NICK_NODE, nick("x"), sender="@@"),
+        event(profiles.NICK_NODE, nick("x"), sender=""),
+        event(profiles.NICK_NODE, nick("x"), type_="error"),
+        event(profiles.NICK_NODE, "<item/>"),
+        event("urn:something", nick("x")),
+        event(profiles.AVATAR_NODE, metadata("<info id='' bytes='1'/>")),
+        event(profiles.AVATAR_NODE, metadata("<info id='a b' bytes='1'/>")),
+        event(profiles.AVATAR_NODE, metadata(f"<info id='{'a' * 101}' bytes='1'/>")),
+        event(profiles.AVATAR_NODE, metadata(f"<info id='{DIGEST}' bytes='{MAX_AVATAR + 1}'/>")),
+        event(profiles.AVATAR_NODE, metadata(f"<info id='{DIGEST}' bytes='many'/>")),
+        event(
+            profiles.AVATAR_NODE,
+            metadata(f"<info id='{DIGEST}' bytes='1' url='http://10.0.0.1/'/>"),
+        ),
+    ],
+)
+def test_what_is_forged_or_of_no_use_changes_nothing(stanza: Element) -> None:
+    assert profiles.profile_event(stanza) is None
+
+
+def presence(photo: str, more: str = "") -> Element:
+    return xml(
+        f"<presence xmlns='jabber:client' from='{JULIET}/phone'{more}><x xmlns='vcard-temp:x:update'>{photo}</x>"
+        "</presence>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("stanza", "avatar"),
+    [
+        (presence(f"<photo>{DIGEST}</photo>"), DIGEST),
+        (presence("<photo/>"), ""),
+        (presence(""), None),
+        (presence("<photo>a b</photo>"), None),
+        (presence(f"<photo>{DIGEST}</photo>", " type='unavailable'"), None),
+    ],
+)
+def test_a_presence_tells_the_picture_of_the_vcard(stanza: Element, avatar: str | None) -> None:
+    found = profiles.avatar_in_presence(stanza)
+    assert (None if found is None else found.avatar) == avatar
+
+
+@pytest.mark.parametrize(
+    ("text", "data"),
+    [
+        ("aGVs\n bG8=", b"hello"),
+        ("aGVsbG8", None),
+        ("!!!!", None),
+        ("", None),
+        (base64.b64encode(b"x" * MAX_AVATAR).decode(), b"x" * MAX_AVATAR),
+        (base64.b64encode(b"x" * (MAX_AVATAR + 1)).decode(), None),
+        ("A" * (3 * MAX_AVATAR), None),
+    ],
+)
+def test_a_picture_is_whole_and_of_bounded_size_or_none(text: str, data: bytes | None) -> None:
+    item = Element("item")
+    child = Element(f"{{{profiles.DATA_NODE}}}data")
+    child.text = text
+    item.append(child)
+    assert profiles.picture_in(item) == data
+    vcard = xml("<iq><vCard xmlns='vcard-temp'><PHOTO><BINVAL/></PHOTO></vCard></iq>")
+    vcard[0][0][0].text = text
+    assert profiles.picture_in_vcard(vcard) == data
+
+
+def test_a_vcard_names_its_owner_by_nickname_first() -> None:
+    both = "<FN>Juliet Capulet</FN><NICKNAME>Jules</NICKNAME>"
+    for fields, name in (
+        (both, "Jules"),
+        ("<FN> Juliet\nC. </FN><NICKNAME/>", "Juliet C."),
+        ("", None),
+    ):
+        assert (
+            profiles.name_in_vcard(xml(f"<iq><vCard xmlns='vcard-temp'>{fields}</vCard></iq>"))
+            == name
+        )
+
+
+@pytest.mark.parametrize(
+    ("address", "read"),
+    [
+        (r"juliet\40example.com@gateway.example", "juliet@example.com (gateway.example)"),
+        (r"a\20b\5c40@gateway.example", r"a b\40 (gateway.example)"),
+        (r"x\41y@gateway.example", r"x\41y@gateway.example"),
+        ("juliet@example.com", "juliet@example.com"),
+    ],
+)
+def test_an_escaped_address_can_be_read_and_stays_the_address(address: str, read: str) -> None:
+    contact = bare_jid(address)
+    assert contact == address
+    assert readable(contact) == read
+
+
+async def test_an_event_about_a_picture_counts_more_than_what_presence_says_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(people, "SETTLED", 0.01)
+    told: list[Signal] = []
+    known = people.People(told.append, 1.0, None)
+    known.presence(presence(f"<photo>{DIGEST}</photo>"), "me@example.org")
+    known.noticed(event(profiles.AVATAR_NODE, metadata("<info id='abc' bytes='1'/>")))
+    nurse = presence(f"<photo>{DIGEST}</photo>")
+    nurse.set("from", "nurse@example.org/phone")
+    known.presence(nurse, "me@example.org")
+    await until(lambda: len(told) == 2)
+    assert told == [
+        RemoteProfile(JULIET, avatar="abc"),
+        RemoteProfile(ContactId("nurse@example.org"), avatar=DIGEST),
+    ]
+    known.presence(nurse, "me@example.org")
+    known.close()
+    await asyncio.sleep(0.03)
+    assert len(told) == 2
