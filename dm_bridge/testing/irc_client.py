@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 _WAIT_SECONDS = 60.0
+_LEAVE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +95,20 @@ class IrcUser:
         await self.quit()
 
     async def quit(self) -> None:
-        """Leave; idempotent."""
-        if self._writer is not None:
+        """Leave, and wait until the server has closed the connection; idempotent."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
             with contextlib.suppress(OSError):
-                self.send_raw("QUIT :bye")
-                self._writer.close()
-            self._writer = None
+                writer.write(b"QUIT :bye\r\n")
         if self._task is not None:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(2):
+                async with asyncio.timeout(_LEAVE_SECONDS):
                     await asyncio.gather(self._task, return_exceptions=True)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+        if writer is not None:
+            writer.close()
 
     def send_raw(self, line: str | bytes) -> None:
         """Send a line as it is."""
