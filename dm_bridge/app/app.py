@@ -28,15 +28,17 @@ from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.faces import Faces
 from dm_bridge.bridge.features import RoomFeatures
 from dm_bridge.bridge.ghosts import Ghosts
+from dm_bridge.bridge.imports import Imports, ImportSettings
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.lanes import Lanes
-from dm_bridge.bridge.login_marks import LoginMarks
+from dm_bridge.bridge.login_marks import AllHooks, LoginMarks
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals, PortalSettings
 from dm_bridge.bridge.requests import Requests
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.signals import Signals
+from dm_bridge.bridge.silence import Silence
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.whose import Whose
@@ -57,6 +59,7 @@ from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.features import FeatureStore
+from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.instances import CHANNEL, InstanceStore
 from dm_bridge.store.logins import LoginRow, LoginStore
@@ -191,19 +194,31 @@ class App:
             await network.start()
             self._stack.push_async_callback(network.stop)
         self._ghosts = ghosts
+        history = ImportSettings(config.history.conversations, config.history.messages)
+        self._imports = Imports(
+            HistoryStore(database),
+            lambda: self._logins,
+            keeping.keeper,
+            Silence(accounts, self._namespace),
+            self._tell,
+            lambda chats: self._tenancy.wake_chats(chats),
+            history,
+        )
+        self._stack.push_async_callback(self._imports.stop)
         self._logins = Logins(
             networks,
             LoginStore(database),
             self._inbox,
             key,
             self._tell,
-            lambda chats: self._tenancy.wake_chats(chats),
+            self._brought,
             self._login_changed,
             self.metrics,
-            LoginMarks(keeping.keeper, portals),
+            AllHooks(LoginMarks(keeping.keeper, portals), self._imports),
             reporting.states,
             self._signalled,
             received=config.delivery.status_events,
+            imports=history.enabled,
         )
         self._signals = signals = Signals(
             self._homeserver,
@@ -280,6 +295,7 @@ class App:
             files.inward,
             lambda chat: self._to_matrix.ends(chat),
             keeping.observation.happened,
+            doors=self._imports,
         )
         self._sender = to_remote = ToRemote(
             self._homeserver,
@@ -336,6 +352,7 @@ class App:
             self._pings,
             signals.attention,
             reporting.checkpoints.taken,
+            self._imports,
         )
         self._health = health = Health(database.healthy)
         self._meeting = Meeting(
@@ -355,8 +372,12 @@ class App:
         for login in self._logins.of(account):
             yield self._ghosts.user_id(login.network, login.remote)
 
-    async def _tell(self, user: UserId, text: str) -> None:
-        await self._management.tell(user, text)
+    async def _tell(self, user: UserId, text: str, about: str | None = None) -> None:
+        await self._management.tell(user, text, about)
+
+    def _brought(self, chats: set[PortalKey]) -> None:
+        self._imports.news(chats)
+        self._tenancy.wake_chats(chats)
 
     def _nobody_there(self, error: BridgeError) -> bool:
         return isinstance(error, HomeserverAway) and error.url == self._homeserver.url
@@ -365,6 +386,7 @@ class App:
         self._to_remote.resume(self._sender.waited_for(login))
         self._signals.attention.connected(login)
         self._features.note(login)
+        self._imports.connected(login)
 
     def _met(self, login: LoginRow, contact: ContactId) -> None:
         self._faces.met(login, contact)

@@ -13,6 +13,7 @@ import structlog
 
 from dm_bridge.app.keeping import Keeping
 from dm_bridge.bridge.attention import Attention
+from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.lanes import Lanes
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.shares import Shares
@@ -58,8 +59,10 @@ class Tenancy:
         pings: Pings,
         attention: Attention,
         taken: Callable[[OutboxRow], None] = lambda row: None,
+        imports: Imports | None = None,
     ) -> None:
         self._attention = attention
+        self._imports = imports
         self._shares = shares
         self._whose = whose
         self._logins = logins
@@ -201,6 +204,8 @@ class Tenancy:
     async def give(self, users: Collection[UserId]) -> None:
         """They are not ours any more: end what is under way for them."""
         wanted = set(users)
+        if self._imports is not None:
+            await self._imports.give(users)
         chats = []
         for chat in self._to_matrix.keys:
             login = await self._logins.row(chat.login)

@@ -12,7 +12,7 @@ import contextlib
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 
 LONGEST_PAUSE = 300.0
 LONGEST_GAP = 60.0
+HELD = 600.0  # for how long touches can be held back
 AT_ONCE = 16
 GAP = 0.2  # seconds after which a round follows another
 CHASES = 3  # times that a document which changed while we decided is decided upon again, at once
@@ -91,6 +92,7 @@ class Keeper:
         self._seen: dict[UserId, float] = {}
         self._paces = Paces()
         self._work: dict[UserId, Work] = {}
+        self._held: set[UserId] = set()
         self._stopped = False
         self._slots = asyncio.Semaphore(AT_ONCE)
 
@@ -114,6 +116,22 @@ class Keeper:
         if work is not None and (work.gathered >= MANY or self._paces.may_hasten(account)):
             work.hasten()
 
+    @contextlib.contextmanager
+    def holding(self, account: UserId) -> Iterator[None]:
+        """Within the block touches gather, so that all of them are one write; for `HELD` seconds at most."""
+        timer = asyncio.get_running_loop().call_later(HELD, self._let_go, account)
+        self._held.add(account)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self._let_go(account)
+
+    def _let_go(self, account: UserId) -> None:
+        self._held.discard(account)
+        if (work := self._work.get(account)) is not None:
+            work.urged.set()
+
     def look(self, account: UserId, source: Source) -> None:
         """Somebody may have changed the document: read it soon. ``source``: why that is thought."""
         if (work := self._wake(account)) is not None:
@@ -136,12 +154,12 @@ class Keeper:
         return self._seen.get(account)
 
     async def settled(self, *accounts: UserId, within: float) -> None:
-        """Return once all touches so far have been dealt with, or after ``within`` seconds."""
+        """Return once all touches so far have been dealt with, or after ``within`` seconds; not while held back."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 for account in accounts:
                     work = self._work.get(account)
-                    if work is not None:
+                    if work is not None and account not in self._held:
                         await work.reached(work.woken)
 
     async def resume(self, users: Collection[UserId] | None = None) -> None:
@@ -187,6 +205,8 @@ class Keeper:
         try:
             while work.kept < work.woken:
                 if touches != work.touches:
+                    while account in self._held and not work.urged.is_set():
+                        await work.rest(HELD)
                     await self._paces.gather(account, work)
                 woken, touches = work.woken, work.take()
                 try:

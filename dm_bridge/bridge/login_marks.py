@@ -10,11 +10,31 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dm_bridge.bridge.keeper import Keeper
+from dm_bridge.bridge.logins import LoginHooks
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.ids import UserId
 from dm_bridge.store.logins import LoginRow
 
 WRITTEN_WITHIN = 5.0  # how long a logout waits for m.direct
+
+
+class AllHooks:
+    """Several `LoginHooks`, in order; when a user logs out, the other way round."""
+
+    def __init__(self, *hooks: LoginHooks) -> None:
+        self._hooks = hooks
+
+    async def started(self, owners: Collection[UserId] | None) -> None:
+        for hooks in self._hooks:
+            await hooks.started(owners)
+
+    async def logged_in(self, login: LoginRow) -> None:
+        for hooks in self._hooks:
+            await hooks.logged_in(login)
+
+    async def logged_out(self, login: LoginRow) -> None:
+        for hooks in reversed(self._hooks):
+            await hooks.logged_out(login)
 
 
 class LoginMarks:

@@ -68,6 +68,7 @@ class Logins:
     ``on_events``: called with the chats in which something new waits. ``tell``: how to reach a user.
     ``hooks``: whom to tell of logins and logouts. ``states``: reports how logins are. ``on_signal``: called with
     what sessions say that nobody keeps. ``received``: whether it matters that a contact's device has a message.
+    ``imports``: whether what was written before a login is brought over.
     """
 
     def __init__(
@@ -85,7 +86,9 @@ class Logins:
         on_signal: Callable[[LoginId, Signal], None] = lambda login, signal: None,
         *,
         received: bool = False,
+        imports: bool = False,
     ) -> None:
+        self._imports = imports
         self._hooks = hooks
         self._on_signal = on_signal
         self._received = received
@@ -225,7 +228,7 @@ class Logins:
         login = await self._store.reserve(owner, network, done.remote, done.name)
         async with self._changing:
             sealed = self._key.seal(login, done.credentials)
-            await self._store.activate(login, sealed, done.position)
+            await self._store.activate(login, sealed, done.position, imports=self._imports)
             row = await self._store.get(login)
             assert row is not None
             previous = self._live.get(login)

@@ -128,13 +128,13 @@ class Management:
 
         await self._commands.run(user, room, text, answer)
 
-    async def tell(self, user: UserId, text: str) -> None:
-        """Say something in every management room of a user."""
+    async def tell(self, user: UserId, text: str, about: str | None = None) -> None:
+        """Say something in every management room of a user; once, when it is ``about`` the same."""
         where = await self._store.management_rooms(user)
         if not where:
             log.info("a user has no room with the bot and was not told", user=user)
         for room in where:
-            await self._say(room, text, "tell", room, secrets.token_hex(8))
+            await self._say(room, text, "tell", room, about or secrets.token_hex(8))
 
     def _refusal(self) -> str:
         return (

@@ -18,12 +18,14 @@ from dm_bridge.bridge.amending import UNKNOWN, Amending
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.delivery import Deliveries
 from dm_bridge.bridge.files_in import FilesIn, parts_of
+from dm_bridge.bridge.import_state import Door, Doors, NoDoors
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal, Portals
 from dm_bridge.bridge.reading import Reading
 from dm_bridge.bridge.recorder import Recorder
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID, SentBefore
 from dm_bridge.bridge.signals import Signals
+from dm_bridge.bridge.silence import HISTORY, OLD
 from dm_bridge.bridge.unreadable import TOLD, Unreadable
 from dm_bridge.errors import (
     BridgeError,
@@ -84,7 +86,7 @@ class ToMatrix:
     """Drains the inbox of one chat at a time.
 
     ``ends``: whether a chat's lane is to end. ``happens``: told of events that are about to come in rooms of an
-    account.
+    account. ``doors``: whether what is older of a chat comes first.
     """
 
     def __init__(
@@ -104,7 +106,9 @@ class ToMatrix:
         ends: Callable[[PortalKey], bool] = lambda key: False,
         happens: Callable[[UserId, int], None] = lambda account, events: None,
         clock: Callable[[], float] = time.time,
+        doors: Doors | None = None,
     ) -> None:
+        self._doors = doors or NoDoors()
         self._ends = ends
         self._happens = happens
         self._deliveries = deliveries
@@ -143,6 +147,14 @@ class ToMatrix:
 
     async def drain(self, key: PortalKey) -> None:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
+        match self._doors.door(key):
+            case Door.SHUT:
+                return
+            case Door.AJAR:
+                await self._make_room(key)
+                return
+            case Door.OPEN:
+                pass
         recorder = Recorder(self._inbox, key)
         try:
             while rows := await self._inbox.waiting(key, PAGE):
@@ -162,9 +174,23 @@ class ToMatrix:
                 if self._ends(key):
                     return
             self._sent_before.settle(key)
+            self._doors.shown(key)
         finally:
             if not await recorder.close():
                 self._sent_before.doubt([key])  # sent, and nobody will know from a record
+
+    async def _make_room(self, key: PortalKey) -> None:
+        """Open the chat, and show nothing in it yet. Raises `BridgeError` to be run again later."""
+        try:
+            for row in await self._inbox.waiting(key, 1):
+                await self._open(key, row.event)
+        except BridgeError as error:
+            if may_pass(error):
+                raise
+            log.error("a chat could not be opened", login=key.login, reason=str(error))
+        except Exception:
+            log.exception("a chat could not be opened for a reason of our own", login=key.login)
+        self._doors.made(key)
 
     def _count(self, row: InboxRow, outcome: InboxOutcome) -> None:
         self._metrics.messages.labels("to_matrix", outcome.state).inc()
@@ -355,6 +381,10 @@ class ToMatrix:
                 known = None if number else about
                 shown = await self._files.event(portal, message, part, known, age=age)
                 content = {**shown.content, REMOTE_ID: remote_id}
+                if row.older:
+                    content |= {HISTORY: OLD}
+                if row.thread is not None:
+                    content["m.relates_to"] = in_thread(content.get("m.relates_to"), row.thread)
                 if number:
                     content[PART] = number
                 names = ("message", portal.key.login, portal.key.chat, remote_id)
@@ -364,7 +394,7 @@ class ToMatrix:
                 )
             first = first or event
         assert first is not None
-        if not message.from_self:
+        if not message.from_self and not row.older:
             self._signals.shown(portal, message)
         return first
 
@@ -449,6 +479,16 @@ class ToMatrix:
         return await self._homeserver.send(
             portal.room, "m.room.message", content, transaction, user=portal.ghost
         )
+
+
+def in_thread(relation: Json | None, root: EventId) -> Json:
+    """The relation of an event that is shown in a thread (Client-server API, "Threading")."""
+    if relation is not None and "rel_type" in relation:
+        return relation
+    thread: Json = {"rel_type": "m.thread", "event_id": root}
+    if relation is not None:
+        return {**thread, **relation}
+    return {**thread, "is_falling_back": True, "m.in_reply_to": {"event_id": root}}
 
 
 def is_own(event: RemoteEvent) -> bool:

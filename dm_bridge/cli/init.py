@@ -123,6 +123,11 @@ media:
   # Hosts from which files are fetched although their addresses are private ones: your own XMPP server's, say.
   private_hosts: []
 
+history:
+  # How many of the last conversations a new login brings over, and how many of the last messages of each. 0: none.
+  conversations: 50
+  messages: 20
+
 processes:
   # After how many seconds without a sign of life the other processes on the same database take over the users of
   # one. Every process of a bridge has the same.

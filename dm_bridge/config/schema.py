@@ -214,6 +214,18 @@ class MediaConfig(_Section):
         return self.max_megabytes * 1_000_000
 
 
+class HistoryConfig(_Section):
+    """What was written before a login."""
+
+    conversations: Annotated[int, Field(ge=0, le=1000)] = Field(
+        default=50,
+        description="how many of the last conversations a new login brings over; 0 for none",
+    )
+    messages: Annotated[int, Field(ge=0, le=200)] = Field(
+        default=20, description="how many of the last messages of each it brings over; 0 for none"
+    )
+
+
 class ProcessesConfig(_Section):
     """How several processes on one database share the users."""
 
@@ -262,6 +274,7 @@ class Config(_Section):
     delivery: DeliveryConfig = DeliveryConfig()
     presence: PresenceConfig = PresenceConfig()
     media: MediaConfig = MediaConfig()
+    history: HistoryConfig = HistoryConfig()
     processes: ProcessesConfig = ProcessesConfig()
     reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()

@@ -193,6 +193,12 @@ class Accounts:
         """Say that the user has read ``event``, and all before it; their clients follow."""
         await mark_read(self._acting(user), room, event, user, fully=True)
 
+    async def set_push_rule(self, user: UserId, name: str, rule: Json | None) -> None:
+        """Set a push rule of the user's that overrides others, or take it away (Client-server API, "Push rules")."""
+        path = Path.v3.pushrules["global"].override[name]
+        method = "DELETE" if rule is None else "PUT"
+        await self._acting(user).request(method, path, user=user, body=rule, deadline=20)
+
     async def direct(self, user: UserId) -> bytes | None:
         """The user's m.direct content as it came, or None when it was never set."""
         return await get_direct(self._acting(user), user)

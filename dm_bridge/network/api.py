@@ -102,6 +102,7 @@ class Capabilities:
     ``profiles``, ``contacts``, ``search``, ``blocks``, ``requests``: the session has the methods of
     `dm_bridge.network.people`. With ``profiles``, changes are told (`RemoteProfile`); with ``requests``, that
     somebody asks to be a contact (`RemoteRequest`).
+    ``history``: the session has the methods of `dm_bridge.network.history`.
     """
 
     catches_up: bool = False
@@ -126,6 +127,7 @@ class Capabilities:
     search: bool = False
     blocks: bool = False
     requests: bool = False
+    history: bool = False
 
 
 @dataclass(frozen=True, slots=True)

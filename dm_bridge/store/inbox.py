@@ -54,13 +54,16 @@ READ_AT_ONCE = 20
 class InboxRow:
     """One event that waits. ``id``: unique in its chat; a message's remote id.
 
-    ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch.
+    ``received_at``: when it was committed, or put back by an admin, in seconds since the epoch. ``older``: it was
+    written before the login was made (`HistoryStore`). ``thread``: the event of a thread to show it in.
     """
 
     key: PortalKey
     id: RemoteId
     event: RemoteEvent
     received_at: float
+    older: bool = False
+    thread: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +154,10 @@ class InboxStore:
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
-                SELECT seq, n, remote_id, event, at
+                SELECT seq, n, remote_id, event, at, thread
                 FROM unnest($1::text[], $2::text[], $3::int[]) WITH ORDINALITY AS k (login, chat, most, n)
                 CROSS JOIN LATERAL (
-                    SELECT seq, remote_id, event,
+                    SELECT seq, remote_id, event, thread,
                         extract(epoch FROM coalesce(requeued_at, received_at))::float8 AS at
                     FROM inbox
                     WHERE login_id = k.login AND chat_id = k.chat AND state = 'waiting'
@@ -166,9 +169,10 @@ class InboxStore:
                 [limit for _, limit in wanted],
             )
         found: list[list[InboxRow]] = [[] for _ in wanted]
-        for _, n, remote, event, received in sorted(rows, key=_place):
+        for seq, n, remote, event, received, thread in sorted(rows, key=_place):
             key, _ = wanted[n - 1]
-            found[n - 1].append(InboxRow(key, RemoteId(remote), _decode(event), received))
+            row = InboxRow(key, RemoteId(remote), _decode(event), received, seq < 0, thread)
+            found[n - 1].append(row)
         return found
 
     async def chats_waiting(self, owners: Collection[UserId] | None = None) -> list[PortalKey]:
@@ -265,9 +269,8 @@ def stored_id(remote: str) -> str:
     return remote if fits else "digest:" + digest_id(remote)
 
 
-_ADD = """
-    INSERT INTO inbox (login_id, chat_id, remote_id, event, reference, other_id)
-    SELECT l, c, r, e, f, o
+_NEW = """
+    SELECT l, c, r, e, o, s, f, n
     FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[], $6::text[], $7::text[])
         WITH ORDINALITY AS t(l,c,r,e,o,s,f,n)
     WHERE (o IS NULL OR NOT EXISTS (
@@ -276,13 +279,18 @@ _ADD = """
             SELECT FROM inbox AS i WHERE i.login_id = l AND i.chat_id = c AND i.other_id = r)
         AND (s IS NULL OR NOT EXISTS (
             SELECT FROM outbox AS x WHERE x.login_id = l AND x.chat_id = c AND x.remote_id = s))
-    ORDER BY n
+"""
+"""Those of the events that are no copies, under another id, of what is known."""
+
+_ADD = f"""
+    INSERT INTO inbox (login_id, chat_id, remote_id, event, reference, other_id)
+    SELECT l, c, r, e, f, o FROM ({_NEW}) AS new ORDER BY n
     ON CONFLICT DO NOTHING
 """
 
 
 def _columns(items: Sequence[tuple[LoginId, RemoteEvent]]) -> tuple[list[Any], ...]:
-    """The parameters of `_ADD`."""
+    """The parameters of `_NEW`."""
     return (
         [login for login, _ in items],
         [event.chat for _, event in items],

@@ -62,14 +62,23 @@ class LoginStore:
             )
         return LoginId(login)
 
-    async def activate(self, login: LoginId, sealed: bytes, position: str | None = None) -> None:
+    async def activate(
+        self, login: LoginId, sealed: bytes, position: str | None = None, *, imports: bool = False
+    ) -> None:
         """Store sealed credentials; the login is to be connected from now on.
 
-        ``position``: where it begins, if it has no position yet.
+        ``position``: where it begins, if it has no position yet. ``imports``: what was written before is to be
+        brought over, if this is the first time.
         """
         async with self._database.connection() as connection:
             await connection.execute(
                 """
+                WITH imported AS (
+                    INSERT INTO history_import (login_id, until, state)
+                    SELECT login_id, $3, CASE WHEN $4 THEN 'searching' ELSE 'ended' END
+                    FROM login WHERE login_id = $1
+                    ON CONFLICT DO NOTHING
+                )
                 UPDATE login SET credentials = $2, state = 'active', reason = '',
                     position = coalesce(position, $3)
                 WHERE login_id = $1
@@ -77,6 +86,7 @@ class LoginStore:
                 login,
                 sealed,
                 position,
+                imports,
             )
 
     async def position(self, login: LoginId) -> str | None:

@@ -18,6 +18,8 @@ from dm_bridge.store.reasons import storable
 if TYPE_CHECKING:  # commands name our types before they need a database
     from dm_bridge.store.database import Database
 
+BEGINNING = -(2**63)
+"""Before every row; what was written before a login has numbers below 0."""
 DROPPED = "dropped by an admin"
 ASIDE = ("parked", "failed", "uncertain")
 """The states out of which a row can be put back."""
@@ -149,7 +151,7 @@ class QueueStore:
         state: str,
         limit: int,
         *,
-        after: int = 0,
+        after: int = BEGINNING,
         latest_first: bool = False,
     ) -> list[QueueRow]:
         """The first rows in a state that needs somebody, by their place, from behind ``after`` on."""

@@ -23,7 +23,7 @@ from dm_bridge.cli.queue.rows import (
     run_with_database,
 )
 from dm_bridge.errors import UserError
-from dm_bridge.store.queue import ASIDE, Direction, QueueStore
+from dm_bridge.store.queue import ASIDE, BEGINNING, Direction, QueueStore
 
 if TYPE_CHECKING:
     from dm_bridge.store.database import Database
@@ -193,7 +193,7 @@ async def _everything(
     """Change all that is parked, the earliest first, some at a time; what is parked again meanwhile is left."""
     outcome = _Outcome()
     for queue in Direction if direction is None else [DIRECTIONS[direction]]:
-        after = 0
+        after = BEGINNING
         while rows := await store.rows(queue, "parked", PAGE, after=after):
             after = rows[-1].seq
             changed = await change(queue, [row.seq for row in rows])

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _LONGEST_TYPE = 100
 _LARGEST_SEQ = 2**63 - 1
-_ID = re.compile(r"(in|out):([0-9]{1,19})")
+_ID = re.compile(r"(in|out):(-?[0-9]{1,19})")
 _REPR = re.compile(r"([A-Za-z_][\w.]*)\(.*\)", re.DOTALL)
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
@@ -50,7 +50,7 @@ class _RowIdType(click.ParamType[RowId]):
         if isinstance(value, RowId):
             return value
         match = _ID.fullmatch(value)
-        if match is None or int(match[2]) > _LARGEST_SEQ:
+        if match is None or abs(int(match[2])) > _LARGEST_SEQ:
             self.fail(
                 f"{value!r} is no id of a queue. One looks like in:12 or out:12; "
                 "`dm-bridge queue list` tells them.",

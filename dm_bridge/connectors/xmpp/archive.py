@@ -88,7 +88,11 @@ class Archive:
         return page.entries[-1].id if page.entries else None
 
     async def page(
-        self, after: str | None = None, start: float | None = None, chat: str | None = None
+        self,
+        after: str | None = None,
+        start: float | None = None,
+        chat: str | None = None,
+        entries: int = PAGE,
     ) -> Page:
         """The oldest entries ``after`` an id, not older than ``start``, of one ``chat`` or of all.
 
@@ -98,11 +102,21 @@ class Archive:
         if start is not None:
             begin = datetime.datetime.fromtimestamp(max(0.0, start), datetime.UTC)
             fields["start"] = begin.strftime("%Y-%m-%dT%H:%M:%SZ")
-        bounds: dict[str, str | bool] = {"max": str(PAGE)}
+        bounds: dict[str, str | bool] = {"max": str(entries)}
         if after is not None:
             bounds["after"] = after
         page = await self._ask(bounds, fields)
         return Page(page.entries, None if page.last == after else page.last)
+
+    async def before(self, end: str | None, chat: str | None = None, entries: int = PAGE) -> Page:
+        """The newest entries before the one with the id ``end``, or of all, of one ``chat`` or of all.
+
+        ``last`` is where the page before this one ends. Raises like `page`.
+        """
+        fields = {} if chat is None else {"with": chat}
+        asked: str | bool = True if end is None else end
+        page = await self._ask({"before": asked, "max": str(entries)}, fields)
+        return Page(page.entries, page.entries[0].id if page.last and page.entries else None)
 
     async def has_sent(self, chat: str, identifier: str, since: float) -> bool:
         """Whether a message of the user's, with this origin-id or ``id``, is there.

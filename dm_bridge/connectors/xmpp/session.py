@@ -28,6 +28,7 @@ from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.courtesies import Courtesies
 from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError, StreamConflictError
+from dm_bridge.connectors.xmpp.history import HistoryReader
 from dm_bridge.connectors.xmpp.intake import Intake
 from dm_bridge.connectors.xmpp.presence import Presences, appearance
 from dm_bridge.connectors.xmpp.session_people import SessionPeople
@@ -53,6 +54,7 @@ from dm_bridge.network.abilities import (
 )
 from dm_bridge.network.api import Capabilities, EventSink, Login, Outgoing, OutgoingMessage
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionState, SessionStatus
+from dm_bridge.network.history import Conversations, HistoryPage
 from dm_bridge.network.media import OutgoingMedia, Place
 from dm_bridge.network.signals import Availability
 
@@ -93,6 +95,8 @@ class XmppSession(SessionPeople):
             self._courtesies.came,
         )
         self._archived = self._copied = False
+        self._displayed: tuple[Client, dict[ChatId, RemoteId]] | None = None
+        self._looking = asyncio.Lock()
         self._begun = False
         self._tasks: set[asyncio.Task[Any]] = set()
         self._client: Client | None = None
@@ -388,6 +392,7 @@ class XmppSession(SessionPeople):
             search=True,
             blocks=self._people.can_block,
             requests=True,
+            history=self._archived,
         )
 
     def chat_with(self, contact: ContactId) -> ChatId:
@@ -434,6 +439,24 @@ class XmppSession(SessionPeople):
     async def typing(self, chat: ChatId, typing: bool) -> None:
         """See `Types`."""
         (await self._ready_client()).send_notice(chat, receipts.typing_notice(typing))
+
+    async def conversations(self, until: str | None, further: str | None) -> Conversations:
+        """See `History`."""
+        return await (await self._history()).conversations(until, further)
+
+    async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        """See `History`."""
+        return await (await self._history()).older(chat, place, messages)
+
+    async def _history(self) -> HistoryReader:
+        """What the user has read is asked for once for each stream."""
+        client = await self._ready_client()
+        async with self._looking:
+            if self._displayed is None or self._displayed[0] is not client:
+                reads = await self._courtesies.displayed(client)
+                self._displayed = client, {read.chat: read.target for read in reads}
+            displayed = self._displayed[1]
+        return HistoryReader(self._archive(client), client.account, displayed, self._log)
 
     async def _send(
         self,

@@ -37,7 +37,9 @@ class MemoryLoginStore(LoginStore):
 
         return await self._memory.run(work)
 
-    async def activate(self, login: LoginId, sealed: bytes, position: str | None = None) -> None:
+    async def activate(
+        self, login: LoginId, sealed: bytes, position: str | None = None, *, imports: bool = False
+    ) -> None:
         def work() -> None:
             tables = self._memory.tables
             row = tables.logins.get(login)

@@ -1,0 +1,157 @@
+"""Where the import of one login stands, and what that means for its chats. Pure: no I/O, no clock.
+
+A chat is *found*; its messages are *taken* into the inbox; its room is *made*; its messages are *shown*. All
+rooms come first, so that they are marked as direct chats in one write; but a chat in which something new waits goes
+before the others, and does not wait for them.
+
+The rule that must never break: nothing new of a chat is shown before what is older of it, unless the older is
+given up.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Protocol
+
+from dm_bridge.ids import ChatId, PortalKey
+
+
+class Door(enum.Enum):
+    """What the lane of a chat may do: nothing yet, make its room, or show what waits."""
+
+    SHUT = "shut"
+    AJAR = "ajar"
+    OPEN = "open"
+
+
+class Doors(Protocol):
+    """What lanes ask, and tell: `dm_bridge.bridge.imports`."""
+
+    def door(self, key: PortalKey) -> Door:
+        """What the lane of a chat in which something waits may do now; when that changes, it is woken."""
+        ...
+
+    def made(self, key: PortalKey) -> None:
+        """The chat has a room, as far as one can be made."""
+        ...
+
+    def shown(self, key: PortalKey) -> None:
+        """Nothing waits in the chat any more."""
+        ...
+
+
+class NoDoors:
+    """Where nothing is ever brought over."""
+
+    def door(self, key: PortalKey) -> Door:
+        return Door.OPEN
+
+    def made(self, key: PortalKey) -> None: ...
+
+    def shown(self, key: PortalKey) -> None: ...
+
+
+class Stage(enum.Enum):
+    """How far a chat is. ``TAKING``: whether its messages are in the inbox is about to be decided."""
+
+    FOUND = "found"
+    TAKING = "taking"
+    TAKEN = "taken"
+    MADE = "made"
+    SHOWING = "showing"
+
+
+_DOORS = {
+    Stage.FOUND: Door.SHUT,
+    Stage.TAKING: Door.SHUT,
+    Stage.TAKEN: Door.AJAR,
+    Stage.MADE: Door.SHUT,
+    Stage.SHOWING: Door.OPEN,
+}
+
+
+class ImportState:
+    """``searching``: not all conversations are known. ``total``: chats of the import, also those that are done."""
+
+    def __init__(self, *, searching: bool) -> None:
+        self.searching = searching
+        self.total = 0
+        self._stages: dict[ChatId, Stage] = {}
+        self._places: dict[ChatId, str | None] = {}
+        self._apart: set[ChatId] = set()
+        self._urgent: dict[ChatId, None] = {}
+
+    def add(self, chat: ChatId, place: str | None, stage: Stage = Stage.FOUND) -> None:
+        """A conversation, of which what is before ``place`` is to be shown."""
+        if chat not in self._stages and chat not in self._apart:
+            self._stages[chat] = stage
+            self._places[chat] = place
+            self.total += 1
+
+    def leave_out(self, chat: ChatId) -> None:
+        """A chat that goes on without its history."""
+        self._apart.add(chat)
+        self.drop(chat)
+
+    def is_known(self, chat: ChatId) -> bool:
+        """Whether a chat is part of the import, or surely is not."""
+        return chat in self._stages or chat in self._apart
+
+    def door(self, chat: ChatId) -> Door:
+        """What the chat's lane may do now."""
+        stage = self._stages.get(chat)
+        if stage is not None:
+            return _DOORS[stage]
+        return Door.SHUT if self.searching and chat not in self._apart else Door.OPEN
+
+    def hurry(self, chat: ChatId) -> None:
+        """Something new waits in a chat: it goes before the others."""
+        if self.door(chat) is not Door.OPEN:
+            self._urgent[chat] = None
+
+    def is_urgent(self, chat: ChatId) -> bool:
+        """Whether something new waits in it."""
+        return chat in self._urgent
+
+    def place(self, chat: ChatId) -> str | None:
+        """As it was added."""
+        return self._places.get(chat)
+
+    def stage(self, chat: ChatId) -> Stage | None:
+        """How far a chat is; None when it is not part of the import, or done."""
+        return self._stages.get(chat)
+
+    def move(self, chat: ChatId, stage: Stage) -> None:
+        """A chat is that far now."""
+        if chat in self._stages:
+            self._stages[chat] = stage
+
+    def drop(self, chat: ChatId) -> None:
+        """A chat is done."""
+        self._stages.pop(chat, None)
+        self._places.pop(chat, None)
+        self._urgent.pop(chat, None)
+
+    def to_make(self) -> list[ChatId]:
+        """The chats without a room, and those in which something new waits, which come first."""
+        found = [
+            chat
+            for chat, stage in self._stages.items()
+            if stage in (Stage.FOUND, Stage.TAKEN) or (stage is Stage.MADE and chat in self._urgent)
+        ]
+        return sorted(found, key=lambda chat: chat not in self._urgent)
+
+    def to_show(self) -> list[ChatId]:
+        """The chats with a room, those in which something new waits first."""
+        found = [chat for chat, stage in self._stages.items() if stage is Stage.MADE]
+        return sorted(found, key=lambda chat: chat not in self._urgent)
+
+    @property
+    def chats(self) -> list[ChatId]:
+        """Those that are not done."""
+        return list(self._stages)
+
+    @property
+    def left(self) -> int:
+        """Chats that are not done."""
+        return len(self._stages)
