@@ -8,10 +8,13 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import secrets
 import shutil
 import signal
 import ssl
-from collections.abc import Sequence
+import string
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -44,6 +47,16 @@ MODULES = (
 )
 _COMMAND_SECONDS = 30.0
 _REMEDY = "Prosody is not installed. Install it: apt-get install prosody"
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """A message in somebody's archive: with whom, by whom of the two, and when, in whole seconds since the epoch."""
+
+    contact: str
+    body: str
+    from_self: bool
+    at: int
 
 
 class Prosody:
@@ -185,6 +198,23 @@ class Prosody:
         await self._prosodyctl("register", localpart, domain, password)
         return f"{localpart}@{domain}"
 
+    def write_archive(self, jid: str, messages: Iterable[Archived]) -> None:
+        """Give an account that has none an archive, the oldest message first, as the server itself stores it."""
+        localpart, _, domain = jid.partition("@")
+        folder = self._directory / "data" / _stored(domain) / "archive"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / f"{_stored(localpart)}.list").open("x", encoding="ascii") as file:
+            for message in messages:
+                ends = (f"{jid}/phone", message.contact)
+                sender, recipient = ends if message.from_self else (f"{message.contact}/pc", jid)
+                file.write(
+                    f'item({{\n\t{{ {_lua(message.body)}; ["attr"] = {{}}; ["name"] = "body"; }};\n'
+                    f'\t["attr"] = {{ ["type"] = "chat"; ["id"] = {_lua(secrets.token_hex(8))};'
+                    f' ["from"] = {_lua(sender)}; ["to"] = {_lua(recipient)}; }};\n'
+                    f'\t["key"] = {_lua(secrets.token_urlsafe(18))}; ["when"] = {message.at};'
+                    f' ["name"] = "message"; ["with"] = {_lua(message.contact)};\n}});\n'
+                )
+
     async def remove_user(self, localpart: str, *, domain: str | None = None) -> None:
         """Delete an account; its connections are closed."""
         await self._shell("user:delete", f"{localpart}@{domain or self.domain}")
@@ -264,6 +294,12 @@ class Prosody:
         if process.returncode != 0:
             raise AdminError(f"prosodyctl {arguments[0]} failed: {text}")
         return text
+
+
+def _stored(name: str) -> str:
+    """A name as Prosody calls files by it."""
+    safe = string.ascii_letters + string.digits
+    return "".join(each if each in safe else f"%{ord(each):02x}" for each in name)
 
 
 def _find(program: str) -> str:
