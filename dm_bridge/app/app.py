@@ -34,6 +34,7 @@ from dm_bridge.bridge.lanes import Lanes
 from dm_bridge.bridge.login_marks import AllHooks, LoginMarks
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
+from dm_bridge.bridge.older import Older
 from dm_bridge.bridge.portal import Portals, PortalSettings
 from dm_bridge.bridge.requests import Requests
 from dm_bridge.bridge.shares import Shares
@@ -196,10 +197,10 @@ class App:
         self._ghosts = ghosts
         history = ImportSettings(config.history.conversations, config.history.messages)
         self._imports = Imports(
-            HistoryStore(database),
+            history_store := HistoryStore(database),
             lambda: self._logins,
             keeping.keeper,
-            Silence(accounts, self._namespace),
+            silence := Silence(accounts, self._namespace),
             self._tell,
             lambda chats: self._tenancy.wake_chats(chats),
             history,
@@ -254,6 +255,14 @@ class App:
                 people,
                 tokens=keeping.tokens,
                 direct=keeping.view,
+                older=Older(
+                    self._homeserver,
+                    history_store,
+                    portal_store,
+                    self._imports,
+                    silence,
+                    lambda chats: self._tenancy.wake_chats(chats),
+                ),
                 retry=RetryCommand(
                     UndeliveredStore(database),
                     self._logins,

@@ -1,8 +1,8 @@
 """Where the import of one login stands, and what that means for its chats. Pure: no I/O, no clock.
 
 A chat is *found*; its messages are *taken* into the inbox; its room is *made*; its messages are *shown*. All
-rooms come first, so that they are marked as direct chats in one write; but a chat in which something new waits goes
-before the others, and does not wait for them.
+rooms come first, so that they are marked as direct chats in one write; but a chat in which something new waits
+goes before the others, and does not wait for them.
 
 The rule that must never break: nothing new of a chat is shown before what is older of it, unless the older is
 given up.

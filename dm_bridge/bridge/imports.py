@@ -1,8 +1,8 @@
 """What was written before a login: its recent conversations become chats, once, with their last messages.
 
 `import_state` says what comes next; `Imports` carries it out. The network is asked through the session, what it
-gives goes into the inbox before all that is there, and the chats' lanes show it like everything else. A few chats are
-under way at a time, of all logins together, so what is new is never behind many.
+gives goes into the inbox before all that is there, and the chats' lanes show it like everything else. A few chats
+are under way at a time, of all logins together, so what is new is never behind many.
 
 The rule that must never break: what has been taken is recorded with the messages themselves, so wherever it is cut
 short it goes on there, in this process or another one.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -75,8 +75,6 @@ class _Import:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     timers: dict[ChatId, asyncio.TimerHandle] = field(default_factory=dict)
-    made: dict[ChatId, asyncio.Event] = field(default_factory=dict)
-    shown: dict[ChatId, asyncio.Event] = field(default_factory=dict)
     told_at: float = 0.0
 
 
@@ -102,6 +100,7 @@ class Imports:
         self._settings = settings
         self._imports: dict[LoginId, _Import] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._watched: dict[PortalKey, asyncio.Event] = {}
         self._turns: dict[UserId, tuple[asyncio.Lock, int]] = {}
         self._background: set[asyncio.Task[None]] = set()
 
@@ -198,15 +197,21 @@ class Imports:
 
     def made(self, key: PortalKey) -> None:
         """The chat has a room, as far as one can be made."""
-        one = self._imports.get(key.login)
-        if one is not None and (event := one.made.get(key.chat)) is not None:
-            event.set()
+        self.shown(key)
 
     def shown(self, key: PortalKey) -> None:
         """Nothing waits in a chat any more."""
-        one = self._imports.get(key.login)
-        if one is not None and (event := one.shown.get(key.chat)) is not None:
+        if (event := self._watched.get(key)) is not None:
             event.set()
+
+    @contextlib.contextmanager
+    def watching(self, key: PortalKey) -> Iterator[asyncio.Event]:
+        """An event that is set once the lane of a chat has done what its door lets it do."""
+        event = self._watched[key] = asyncio.Event()
+        try:
+            yield event
+        finally:
+            del self._watched[key]
 
     def _lose_patience(self, one: _Import, chat: ChatId) -> None:
         one.timers.pop(chat, None)
@@ -371,12 +376,9 @@ class Imports:
             one.state.leave_out(chat)
             self._wake([key])
             return
-        made = one.made[chat] = asyncio.Event()
-        try:
+        with self.watching(key) as made:
             self._wake([key])
             await made.wait()
-        finally:
-            one.made.pop(chat, None)
         one.state.move(chat, Stage.MADE)
         if one.state.is_urgent(chat):
             await self._show(one, chat)
@@ -410,17 +412,15 @@ class Imports:
     async def _show(self, one: _Import, chat: ChatId) -> None:
         """Have the messages of a chat shown."""
         key = PortalKey(one.row.login, chat)
-        shown = one.shown[chat] = asyncio.Event()
         one.state.move(chat, Stage.SHOWING)
         try:
-            self._wake([key])
-            await shown.wait()
+            with self.watching(key) as shown:
+                self._wake([key])
+                await shown.wait()
             await self._store.settle(key, "shown")
         except BaseException:
             one.state.move(chat, Stage.MADE)
             raise
-        finally:
-            one.shown.pop(chat, None)
         if (timer := one.timers.pop(chat, None)) is not None:
             timer.cancel()
         one.state.drop(chat)

@@ -154,7 +154,7 @@ class Keeper:
         return self._seen.get(account)
 
     async def settled(self, *accounts: UserId, within: float) -> None:
-        """Return once all touches so far have been dealt with, or after ``within`` seconds; not while held back."""
+        """Return once all touches so far have been dealt with, or held back, or after ``within`` seconds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 for account in accounts:

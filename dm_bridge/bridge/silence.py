@@ -1,9 +1,9 @@
 """Nobody is notified of what is old: two push rules in the account of a user while their history is brought over.
 
 Homeservers decide about a notification when they take an event in, by the rules of its reader, and look at no time
-that the event may have. So a rule of the user's own comes before all others, for the events that we mark as old, and
-for the invitations to their chats. It is taken away at the end, and with it nothing of what it has kept quiet comes
-back.
+that the event may have. So a rule of the user's own comes before all others, for the events that we mark as old,
+and for the invitations to their chats. It is taken away at the end, and with it nothing of what it has kept quiet
+comes back.
 
 The rule that must never break: only our own two rules are ever written or taken away.
 """
@@ -32,12 +32,14 @@ class Silence:
         self._accounts = accounts
         self._namespace = namespace
 
-    async def begin(self, user: UserId) -> None:
-        """From now on nothing old notifies. Raises `BridgeError` when that may come to be later."""
+    async def begin(self, user: UserId, *, invites: bool = True) -> None:
+        """From now on nothing old notifies, nor do ``invites``. Raises `BridgeError` to be tried later."""
         if not self._accounts.can_act_for(user):
             return
         try:
             for name, conditions in self._rules(user).items():
+                if name == INVITES and not invites:
+                    continue
                 rule: Json = {"conditions": conditions, "actions": []}
                 await self._accounts.set_push_rule(user, name, rule)
         except BridgeError as error:

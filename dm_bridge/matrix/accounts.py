@@ -194,7 +194,10 @@ class Accounts:
         await mark_read(self._acting(user), room, event, user, fully=True)
 
     async def set_push_rule(self, user: UserId, name: str, rule: Json | None) -> None:
-        """Set a push rule of the user's that overrides others, or take it away (Client-server API, "Push rules")."""
+        """Set a push rule of the user's that overrides others, or take it away (Client-server API, "Push rules").
+
+        Raises `HomeserverError`: 404 when there is none to take away.
+        """
         path = Path.v3.pushrules["global"].override[name]
         method = "DELETE" if rule is None else "PUT"
         await self._acting(user).request(method, path, user=user, body=rule, deadline=20)

@@ -1,11 +1,11 @@
 """What a session may offer of its network's own record: `Capabilities.history`, an optional protocol.
 
 The record is read backwards: which conversations there were last, and of each the messages before a place in it.
-What is read so is delivered by no sink, and acknowledged nowhere; the bridge stores it itself. Nobody is told of it,
-neither that it arrived nor that it was read.
+What is read so is delivered by no sink, and acknowledged nowhere; the bridge stores it itself. Nobody is told of
+it, neither that it arrived nor that it was read.
 
-The rule that must never break: a message has the same `RemoteMessage.id` here as when it is delivered, live or late
-(or that one as ``other_id``), because by it the bridge knows what it has.
+The rule that must never break: a message has the same `RemoteMessage.id` here as when it is delivered, live or
+late (or that one as ``other_id``), because by it the bridge knows what it has.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class Conversations:
 class HistoryPage:
     """A part of a chat, the oldest first.
 
-    ``events``: what people wrote, and what the contact has read. ``older``: the place before all of it; None: there
-    is nothing older. ``read``: the `RemoteMessage.id` up to which the user has read the chat, as far as the network
-    knows; None when it does not.
+    ``events``: what people wrote, and what the contact has read. ``older``: the place before all of it; None:
+    there is nothing older. ``read``: the `RemoteMessage.id` up to which the user has read the chat, as far as the
+    network knows; None when it does not.
     """
 
     events: tuple[Written | RemoteRead, ...]
@@ -57,14 +57,16 @@ class HistoryPage:
 class History(Protocol):
     """`Capabilities.history`. Called only while the session is connected; several chats at once.
 
-    Both raise `NetworkError`, with ``retry_after`` where the same call can succeed later, within `HISTORY_SECONDS`.
-    Places are texts without NUL, of 10,000 characters at most, that another session of the login understands.
+    Both raise `NetworkError`, with ``retry_after`` where the same call can succeed later, within
+    `HISTORY_SECONDS`. Places are texts without NUL, of 10,000 characters at most, that another session of the
+    login understands.
     """
 
     async def conversations(self, until: str | None, further: str | None) -> Conversations:
         """A part of the record, of a size that the network likes.
 
-        ``until``: `LoginDone.position`: nothing that came after it counts, since it is delivered. None: all counts.
+        ``until``: `LoginDone.position`: nothing that came after it counts, since it is delivered. None: all
+        counts.
         ``further``: of the part before; None: the first.
         """
         ...

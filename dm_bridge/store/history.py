@@ -3,8 +3,8 @@
 The messages go into the inbox, before all that is there already: numbers of rows grow upwards for what comes, and
 downwards for what is older.
 
-The rule that must never break: of one chat, what is older is added before anything of it is shown, or else apart, in
-a thread; and together with the place from which on there is more.
+The rule that must never break: of one chat, what is older is added before anything of it is shown, or else apart,
+in a thread; and together with the place from which on there is more.
 """
 
 from __future__ import annotations
@@ -57,6 +57,13 @@ class Imported:
     messages: int
     failed: int
     reasons: tuple[str, ...]
+
+
+_GOES_ON = """(
+    EXISTS (SELECT FROM inbox AS i WHERE i.login_id = $1 AND i.chat_id = $2 AND i.state <> 'waiting')
+    OR EXISTS (SELECT FROM outbox AS o WHERE o.login_id = $1 AND o.chat_id = $2 AND o.remote_id IS NOT NULL)
+)"""
+"""Whether something of a chat has been shown, or was written there."""
 
 
 class HistoryStore:
@@ -138,14 +145,9 @@ class HistoryStore:
         """
         async with self._database.transaction() as connection:
             state = await connection.fetchval(
-                """
+                f"""
                 UPDATE history_chat SET
-                    state = CASE WHEN
-                        EXISTS (SELECT FROM inbox AS i WHERE i.login_id = $1 AND i.chat_id = $2
-                            AND i.state <> 'waiting')
-                        OR EXISTS (SELECT FROM outbox AS o WHERE o.login_id = $1 AND o.chat_id = $2
-                            AND o.remote_id IS NOT NULL)
-                        THEN 'passed' ELSE 'taken' END
+                    state = CASE WHEN {_GOES_ON} THEN 'passed' ELSE 'taken' END
                 WHERE login_id = $1 AND chat_id = $2 AND state = 'found' RETURNING state
                 """,
                 key.login,
@@ -212,6 +214,11 @@ class HistoryStore:
                 key.chat,
             )
         return None if row is None else ImportChat(key.chat, *row)
+
+    async def goes_on(self, key: PortalKey) -> bool:
+        """Whether something of a chat has been shown, or was written there."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(f"SELECT {_GOES_ON}", key.login, key.chat))
 
     async def unknown(self, key: PortalKey, events: Sequence[RemoteEvent]) -> list[RemoteEvent]:
         """Those of ``events``, all of one chat, that have never come, nor were sent, in order."""

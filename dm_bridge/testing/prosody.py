@@ -51,7 +51,7 @@ _REMEDY = "Prosody is not installed. Install it: apt-get install prosody"
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """A message in somebody's archive: with whom, by whom of the two, and when, in whole seconds since the epoch."""
+    """A message in somebody's archive. ``from_self``: its owner wrote it; ``at``: seconds since the epoch."""
 
     contact: str
     body: str

@@ -15,6 +15,7 @@ from dm_bridge import __version__
 from dm_bridge.bridge.access import MatrixTokens
 from dm_bridge.bridge.commands.chats import ChatCommands
 from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
+from dm_bridge.bridge.commands.history import HistoryCommand
 from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
 from dm_bridge.bridge.commands.people import PeopleCommands
@@ -24,6 +25,7 @@ from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.commands.standing import login_again, words_for
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.older import Older
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import GhostNamespace, NetworkName, RoomId, UserId
@@ -46,7 +48,7 @@ class _Command:
 
 
 class Commands:
-    """Runs commands. Without ``tokens``, ``direct`` or ``retry``, those about them are missing."""
+    """Runs commands. Without ``tokens``, ``direct``, ``retry`` or ``older``, those about them are missing."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Commands:
         tokens: MatrixTokens | None = None,
         direct: DirectView | None = None,
         retry: RetryCommand | None = None,
+        older: Older | None = None,
     ) -> None:
         self._logins = logins
         self._portals = portals
@@ -69,9 +72,14 @@ class Commands:
             "logins": _Command("logins", "your logins, and how they are", self._list),
             "logout": _Command("logout [ID]", "log out, and forget the password", self._logout),
         }
-        self._add_people(
-            PeopleCommands(logins, portals, Resolving(logins, portals.store, namespace), people)
-        )
+        resolving = Resolving(logins, portals.store, namespace)
+        self._add_people(PeopleCommands(logins, portals, resolving, people))
+        if older is not None:
+            self._commands["history"] = _Command(
+                "history [ID] WHO [N]",
+                "the messages before those that are in your chat with somebody (N: how many)",
+                HistoryCommand(older, resolving).run,
+            )
         if retry is not None:
             self._commands["retry"] = _Command(
                 "retry", "what you wrote and was not delivered; try it again", retry.run
