@@ -50,6 +50,7 @@ from dm_bridge.network.signals import Availability, RemotePresence, RemoteTyping
 from dm_bridge.testing.conformance import Shared
 
 from .loft import AWAY_FOR_GOOD, FORGETS, RETRY, Box, Link, Loft, Note, Shown
+from .pigeon_history import PigeonHistory
 
 LARGEST = 2000
 LARGEST_FILE = 400_000
@@ -97,7 +98,7 @@ class PigeonLogin:
             await asyncio.gather(self.working, return_exceptions=True)
 
 
-class PigeonSession:
+class PigeonSession(PigeonHistory):
     """A `Session`."""
 
     capabilities = Capabilities(
@@ -118,6 +119,7 @@ class PigeonSession:
         presence=True,
         media=True,
         largest_media=LARGEST_FILE,
+        history=True,
     )
 
     def __init__(self, network: PigeonNetwork, login: Login, sink: EventSink) -> None:

@@ -22,6 +22,7 @@ from dm_bridge.testing.conformance import case as cases
 
 from . import (
     sabotage_attention,
+    sabotage_history,
     sabotage_media,
     sabotage_messages,
     sabotage_relations,
@@ -32,6 +33,7 @@ from .sabotage import SABOTAGES, network_with
 
 PLANTED = (
     sabotage_attention,
+    sabotage_history,
     sabotage_media,
     sabotage_messages,
     sabotage_relations,

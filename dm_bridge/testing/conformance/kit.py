@@ -21,6 +21,7 @@ from dm_bridge.testing.conformance import (
     bridged,
     connections,
     contacts,
+    history,
     incoming,
     logins,
     media,
@@ -43,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     *media.CHECKS,
     *connections.CHECKS,
     *logins.CHECKS,
+    *history.CHECKS,
     *contacts.CHECKS,
     *bridged.CHECKS,
 )
