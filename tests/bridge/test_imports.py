@@ -1,0 +1,492 @@
+"""What was written before a login: brought over once, in order, before what is new, wherever it is cut short."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+
+import pytest
+import pytest_asyncio
+
+from dm_bridge.bridge import imports as module
+from dm_bridge.bridge.import_state import Door
+from dm_bridge.bridge.imports import Imports, ImportSettings, summary, with_read
+from dm_bridge.errors import NetworkError
+from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, UserId
+from dm_bridge.network.api import Capabilities
+from dm_bridge.network.events import (
+    RemoteMessage,
+    RemoteRead,
+    SessionState,
+    SessionStatus,
+    Text,
+)
+from dm_bridge.network.history import Conversation, Conversations, HistoryPage
+from dm_bridge.store.database import Database
+from dm_bridge.store.history import HistoryStore, Imported
+from dm_bridge.store.inbox import InboxOutcome, InboxStore
+from dm_bridge.store.logins import LoginRow, LoginStore
+from tests.store.stored import OWNER, a_login
+
+from .fakes import until
+
+EACH = 3
+
+
+def said(chat: str, name: object, *, own: bool = False) -> RemoteMessage:
+    return RemoteMessage(
+        ChatId(chat), RemoteId(f"{chat} {name}"), ContactId(chat), own, Text(str(name))
+    )
+
+
+class FakeSession:
+    """``record``: messages by chat, the oldest first. ``before``: run before each answer."""
+
+    capabilities = Capabilities(history=True)
+
+    def __init__(self, *chats: str, messages: int = 5) -> None:
+        self.record = {
+            ChatId(chat): [said(chat, n, own=n == 1) for n in range(messages)] for chat in chats
+        }
+        self.read: dict[ChatId, RemoteId] = {}
+        self.before: Callable[[str], None] = lambda what: None
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.untils: list[str | None] = []
+
+    async def conversations(self, until: str | None, further: str | None) -> Conversations:
+        await self.gate.wait()
+        self.before("conversations")
+        self.untils.append(until)
+        chats = list(self.record)
+        begin = int(further or 0)
+        found = tuple(Conversation(chat, "end") for chat in chats[begin : begin + 2])
+        more = str(begin + 2) if begin + 2 < len(chats) else None
+        return Conversations(found, more, 2)
+
+    async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        await self.gate.wait()
+        self.before(chat)
+        found = self.record[chat][-messages:]
+        return HistoryPage(tuple(found), found[0].id if found else None, self.read.get(chat))
+
+
+class World:
+    """A bridge whose lanes show what waits at once, into ``shown``; ``rooms``: chats in the order of their rooms.
+
+    ``step``: called whenever something happens; it may raise.
+    """
+
+    def __init__(self, database: Database, session: FakeSession) -> None:
+        self.inbox, self.store = InboxStore(database), HistoryStore(database)
+        self.database = database
+        self.fake = session
+        self.login: LoginRow
+        self.status = SessionStatus.CONNECTED
+        self.told: dict[str, str] = {}
+        self.shown: list[str] = []
+        self.rooms: list[str] = []
+        self.log: list[str] = []
+        self.step: Callable[[], None] = lambda: None
+        self.lanes: set[asyncio.Task[None]] = set()
+        self.settings = ImportSettings(4, EACH)
+        self.imports = self.start_over()
+
+    def start_over(self) -> Imports:
+        self.imports = Imports(
+            self.store,
+            lambda: self,  # type: ignore[arg-type, return-value]
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            self.tell,
+            self.wake,
+            self.settings,
+        )
+        return self.imports
+
+    async def begin(self) -> None:
+        login = await a_login(self.database)
+        logins = LoginStore(self.database)
+        await logins.activate(login, b"sealed", "at first", imports=True)
+        row = await logins.get(login)
+        assert row is not None
+        self.login = row
+        await self.imports.logged_in(row)
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(20):
+            while await self.store.of(self.login.id) is not None:  # noqa: ASYNC110 - of the database
+                await asyncio.sleep(0.005)
+
+    async def kill(self) -> None:
+        await self.imports.stop()
+        for task in list(self.lanes):
+            task.cancel()
+        await asyncio.gather(*self.lanes, return_exceptions=True)
+
+    def key(self, chat: str) -> PortalKey:
+        return PortalKey(self.login.id, ChatId(chat))
+
+    async def news(self, chat: str, name: str) -> None:
+        await self.inbox.add([(self.login.id, said(chat, name))])
+        self.imports.news([self.key(chat)])
+        self.wake([self.key(chat)])
+
+    # -- the logins, the keeper, the push rules
+
+    async def row(self, login: LoginId) -> LoginRow:
+        return self.login
+
+    def session(self, login: LoginId) -> FakeSession | None:
+        return self.fake
+
+    def state(self, login: LoginId) -> SessionState:
+        return SessionState(self.status)
+
+    @contextlib.contextmanager
+    def holding(self, account: UserId) -> Iterator[None]:
+        self.log.append("hold")
+        yield
+        self.log.append("let go")
+
+    async def begin_silence(self, user: UserId) -> None:
+        self.log.append("silence")
+
+    async def end(self, user: UserId) -> None:
+        self.log.append("sound")
+
+    async def tell(self, user: UserId, text: str, about: str) -> None:
+        assert user == OWNER
+        self.told.setdefault(about.removeprefix(self.login.id).strip(), text)
+
+    # -- the lanes
+
+    def wake(self, chats: Collection[PortalKey]) -> None:
+        for key in chats:
+            task = asyncio.create_task(self.drain(key))
+            self.lanes.add(task)
+            task.add_done_callback(self.lanes.discard)
+
+    async def drain(self, key: PortalKey) -> None:
+        self.step()
+        match self.imports.door(key):
+            case Door.SHUT:
+                return
+            case Door.AJAR:
+                self.rooms.append(key.chat)
+                self.imports.made(key)
+                return
+            case Door.OPEN:
+                pass
+        while rows := await self.inbox.waiting(key, 1):
+            await self.inbox.finish(key, [InboxOutcome(rows[0].id, "delivered", EventId("$"))])
+            if isinstance(rows[0].event, RemoteMessage):
+                self.shown.append(rows[0].id)
+            self.step()
+        self.imports.shown(key)
+
+    def of(self, chat: str) -> list[str]:
+        return [each.removeprefix(f"{chat} ") for each in self.shown if each.startswith(chat)]
+
+
+# the keeper's `begin` is the world's own, so the silence has another name
+class Silent:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def begin(self, user: UserId) -> None:
+        await self._world.begin_silence(user)
+
+    async def end(self, user: UserId) -> None:
+        await self._world.end(user)
+
+
+@pytest_asyncio.fixture
+async def make(database: Database) -> AsyncIterator[Callable[..., World]]:
+    worlds: list[World] = []
+
+    def made(*chats: str, **record: int) -> World:
+        world = World(database, FakeSession(*chats, **record))
+        world.imports._silence = Silent(world)  # type: ignore[assignment]
+        worlds.append(world)
+        return world
+
+    yield made
+    for world in worlds:
+        await world.kill()
+
+
+def connect(world: World) -> None:
+    world.imports._silence = Silent(world)  # type: ignore[assignment]
+    world.imports.connected(world.login.id)
+
+
+Make = Callable[..., World]
+
+
+async def test_the_last_chats_come_with_their_last_messages(make: Make) -> None:
+    world = make("a", "b", "c", "d", "e")
+    await world.begin()
+    connect(world)
+    await world.ended()
+    for chat in "abcd":
+        assert world.of(chat) == ["2", "3", "4"]
+    assert world.of("e") == []
+    assert set(world.fake.untils) == {"at first"}
+    assert sorted(world.rooms) == list("abcd")
+    assert world.log == ["silence", "hold", "let go", "sound"]
+    assert "4 chats" in world.told["begin"]
+    assert "4 chats" in world.told["end"]
+    assert "12 messages" in world.told["end"]
+    await world.news("a", "new")
+    await until(lambda: world.of("a") == ["2", "3", "4", "new"])
+
+
+async def test_all_rooms_come_before_the_first_message(make: Make) -> None:
+    world = make("a", "b", "c", "d")
+    rooms: list[int] = []
+    world.step = lambda: rooms.append(len(world.rooms)) if world.shown else None
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert set(rooms) == {4}
+
+
+@pytest.mark.parametrize("chat", ["c", "stranger"])
+async def test_what_is_new_comes_after_what_is_older_of_its_chat(make: Make, chat: str) -> None:
+    world = make("a", "b", "c", "d")
+    world.fake.gate.clear()
+    await world.begin()
+    connect(world)
+    await world.news(chat, "new")
+    await asyncio.sleep(0.05)
+    assert world.shown == []
+    world.fake.gate.set()
+    await world.ended()
+    await until(lambda: "new" in world.of(chat))
+    assert world.of(chat) == (["2", "3", "4", "new"] if chat == "c" else ["new"])
+
+
+async def test_a_chat_in_which_something_is_new_goes_first(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    world = make("a", "b", "c", "d")
+    world.fake.gate.clear()
+    await world.begin()
+    world.imports._slots = asyncio.Semaphore(1)
+    connect(world)
+    await world.news("d", "new")
+    world.fake.gate.set()
+    await world.ended()
+    assert world.rooms[0] == "d"
+    assert world.shown[:4] == ["d 2", "d 3", "d 4", "d new"]
+
+
+async def test_what_is_new_does_not_wait_for_ever(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    world = make("a", "b")
+    world.fake.gate.clear()
+    await world.begin()
+    connect(world)
+    await world.news("b", "new")
+    await until(lambda: world.of("b") == ["new"])
+    world.fake.gate.set()
+    await world.ended()
+    assert (world.of("a"), world.of("b")) == (["2", "3", "4"], ["new"])
+    assert "one chat" in world.told["end"]
+
+
+async def test_wherever_it_is_killed_it_goes_on_without_doubling(make: Make) -> None:
+    world = make("a", "b", "c", messages=4)
+    await world.begin()
+    steps = life = 0
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+        if steps > life:
+            dead.set()
+            raise asyncio.CancelledError
+
+    dead = asyncio.Event()
+    world.step = count
+    world.fake.before = lambda what: None if what == "conversations" else count()
+    await world.news("b", "new")
+    for number in range(1, 60):
+        steps, life = 0, number
+        connect(world)
+        waiting = asyncio.create_task(dead.wait())
+        ended = asyncio.create_task(world.ended())
+        await asyncio.wait({waiting, ended}, return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if ended.done():
+            break
+        ended.cancel()
+        await world.kill()
+        dead.clear()
+        world.start_over()
+        await world.imports.started(None)
+        world.wake(await world.inbox.chats_waiting())
+    else:
+        raise AssertionError("it never ended")
+    assert life > 5  # it was killed often enough
+    world.step = lambda: None
+    world.wake(await world.inbox.chats_waiting())
+    await until(lambda: len(world.shown) == 10)
+    assert sorted(world.shown) == sorted(set(world.shown))
+    assert world.of("a") == world.of("c") == ["1", "2", "3"]
+    assert world.of("b") == ["1", "2", "3", "new"]
+
+
+async def test_a_chat_that_cannot_be_read_is_said_at_the_end(make: Make) -> None:
+    world = make("a", "b")
+
+    def refuse(what: str) -> None:
+        if what == "a":
+            raise NetworkError("The server has lost it.")
+
+    world.fake.before = refuse
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert world.of("b") == ["2", "3", "4"]
+    assert "One chat could not be read. The server has lost it" in world.told["end"]
+    assert "`history`" in world.told["end"]
+    await world.news("a", "new")
+    await until(lambda: world.of("a") == ["new"])
+
+
+async def test_what_may_pass_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    world = make("a", "b")
+    failures = iter(range(3))
+
+    def fail(what: str) -> None:
+        for _ in failures:
+            raise NetworkError("It is busy.", retry_after=0.001)
+
+    world.fake.before = fail
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert world.of("a") == world.of("b") == ["2", "3", "4"]
+
+
+async def test_a_network_that_refuses_altogether_is_told_with_what_to_do(make: Make) -> None:
+    world = make("a")
+
+    def refuse(what: str) -> None:
+        raise NetworkError("The server gives nothing out.")
+
+    world.fake.before = refuse
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert "The server gives nothing out" in world.told["failed"]
+    assert "`history`" in world.told["failed"]
+    await world.news("a", "new")
+    await until(lambda: world.of("a") == ["new"])
+
+
+async def test_where_there_is_no_record_nothing_is_held_back(make: Make) -> None:
+    world = make("a")
+    world.fake.capabilities = Capabilities()
+    await world.begin()
+    await world.news("a", "new")
+    connect(world)
+    await world.ended()
+    await until(lambda: world.of("a") == ["new"])
+    assert world.told == {}
+
+
+async def test_it_waits_for_the_connection(make: Make) -> None:
+    world = make("a")
+    world.status = SessionStatus.CONNECTING
+    await world.begin()
+    connect(world)
+    await asyncio.sleep(0.02)
+    assert world.fake.untils == []
+    world.status = SessionStatus.CONNECTED
+    connect(world)
+    await world.ended()
+    assert world.of("a") == ["2", "3", "4"]
+
+
+async def test_a_logout_ends_it(make: Make) -> None:
+    world = make("a")
+    world.fake.gate.clear()
+    await world.begin()
+    connect(world)
+    await world.news("a", "new")
+    await world.imports.logged_out(world.login)
+    await world.ended()
+    assert world.log[-1] == "sound"
+    assert world.imports.door(world.key("a")) is Door.OPEN
+
+
+async def test_users_without_earlier_chats_hear_nothing(make: Make) -> None:
+    world = make()
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert (world.told, world.log) == ({}, [])
+
+
+async def test_a_chat_without_messages_gets_no_room(make: Make) -> None:
+    world = make("a", "b")
+    world.fake.record[ChatId("a")] = []
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert world.rooms == ["b"]
+
+
+async def test_users_hear_how_far_it_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PROGRESS", 0.0)
+    world = make("a", "b", "c")
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert "1 of 3 chats" in world.told["1"]
+    assert "3" not in world.told
+
+
+READ = [said("a", 0), said("a", 1, own=True), said("a", 2), said("a", 3, own=True)]
+
+
+@pytest.mark.parametrize(
+    ("events", "read", "marked"),
+    [
+        (READ, None, "a 2"),  # nobody says so: all was read
+        (READ, "a 0", "a 0"),
+        (READ, "a 1", "a 0"),  # the contact's message before it
+        (READ, "a 2", "a 2"),
+        (
+            READ,
+            "elsewhere",
+            None,
+        ),  # older than the page: then all is unread; or newer, and told by itself
+        (READ[1:2], None, None),  # the user's own need not be marked
+    ],
+)
+def test_what_the_user_has_read_is_marked(
+    events: Sequence[RemoteMessage], read: str | None, marked: str | None
+) -> None:
+    page = HistoryPage(tuple(events), None, None if read is None else RemoteId(read))
+    shown = with_read(ChatId("a"), page)
+    assert shown[: len(events)] == tuple(events)
+    reads = [(each.target, each.from_self) for each in shown if isinstance(each, RemoteRead)]
+    assert reads == ([] if marked is None else [(marked, True)])
+
+
+def test_the_end_reads_well() -> None:
+    assert summary(Imported(1, 1, 0, ()), "x@y").startswith(
+        "I have brought over one chat of `x@y`, with one message. "
+    )
+    assert "1,000 chats of `x@y`, with 20,000 messages." in summary(
+        Imported(1000, 20_000, 0, ()), "x@y"
+    )
