@@ -13,11 +13,12 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from benchmarks import report
+from benchmarks.history import EACH, Histories
 from benchmarks.logins import login_rows
 from benchmarks.media import SIZE, Copies
 from benchmarks.new_chats import NewChats, new_chats
@@ -34,7 +35,7 @@ from dm_bridge.testing.xmpp_client import quiet_slixmpp
 T = TypeVar("T")
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
-PARTS = ("one-chat", "many-chats", "to-remote", "new-chats", "media")
+PARTS = ("one-chat", "many-chats", "to-remote", "new-chats", "media", "history")
 LOGINS = "logins"
 ALL_PARTS = (*PARTS, *NULL_PARTS, LOGINS)
 _LATE_SECONDS = 2.0
@@ -48,16 +49,17 @@ class Size:
     messages: int
     latencies: int
     chats: int
+    conversations: int
 
     def __str__(self) -> str:
         return (
-            f"{self.rounds} rounds of {self.messages} messages, {self.latencies} latencies and "
-            f"{self.chats} new chats"
+            f"{self.rounds} rounds of {self.messages} messages, {self.latencies} latencies, "
+            f"{self.chats} new chats and {self.conversations} archived ones"
         )
 
 
-FULL = Size(rounds=3, messages=500, latencies=100, chats=100)
-QUICK = Size(rounds=1, messages=100, latencies=30, chats=20)
+FULL = Size(rounds=3, messages=500, latencies=100, chats=100, conversations=100)
+QUICK = Size(rounds=1, messages=100, latencies=30, chats=20, conversations=20)
 
 
 def main() -> int:
@@ -65,6 +67,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"measure less: {QUICK}")
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
+    parser.add_argument("--conversations", type=int, help="how many are in an archive, up to 1000")
     parser.add_argument(
         "--only",
         nargs="+",
@@ -81,7 +84,9 @@ def main() -> int:
     options = parser.parse_args()
     size = QUICK if options.quick else FULL
     if options.rounds:
-        size = Size(options.rounds, size.messages, size.latencies, size.chats)
+        size = replace(size, rounds=options.rounds)
+    if options.conversations:
+        size = replace(size, conversations=options.conversations)
     quiet_slixmpp()
     try:
         texts = asyncio.run(_run(size, options.only, options.directory, quick=options.quick))
@@ -148,6 +153,11 @@ async def _part(part: str, world: World, size: Size) -> list[Row]:
         return [row]
     if part == "media":
         return await _media_rows(world, size)
+    if part == "history":
+        histories = Histories(world, size.conversations)
+        brought = await _rounds("history", histories.rounds(size.rounds))
+        what = f"a first login, {size.conversations} chats with {EACH} messages each"
+        return [report.rate_row(what, brought, target=0.85), histories.memory_row()]
     return _new_chats_rows(
         size, await _rounds("new chats", new_chats(world, size.chats, size.rounds))
     )

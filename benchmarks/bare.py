@@ -118,6 +118,41 @@ class BareAppservice:
                 tasks.create_task(begin(ghost))
         return {"start": start, "rooms": rooms}
 
+    async def bring_chats(
+        self,
+        run: str,
+        ghosts: Sequence[str],
+        each: int,
+        room_body: Json,
+        content: Json,
+        user: str,
+        token: str,
+        in_flight: int,
+    ) -> Json:
+        """The same, with ``each`` old messages, which the user has read; ``start``, and ``rooms`` by ghost."""
+        rooms: dict[str, str] = {}
+        slots = asyncio.Semaphore(in_flight)
+        ago = {"ts": str(int((time.time() - 86_400) * 1000))}
+
+        async def bring(ghost: str) -> None:
+            async with slots:
+                await self._register(ghost)
+                await self._set_name(ghost)
+                room = rooms[ghost] = await self._create_room(ghost, room_body)
+                await self._call("POST", f"rooms/{quote(room)}/join", {}, token=token)
+                await self._set_m_direct(ghost, {user: [room]})
+                for number in range(each):
+                    said = {**content, "body": body(run, ghost, number)}
+                    event = await self._send(ghost, room, said, ago)
+                read = {"m.fully_read": event, "m.read": event}
+                await self._call("POST", f"rooms/{quote(room)}/read_markers", read, token=token)
+
+        start = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            for ghost in ghosts:
+                tasks.create_task(bring(ghost))
+        return {"start": start, "rooms": rooms}
+
     async def copy_in(self, url: str, size: int) -> float:
         """Copy a file into the repository; the seconds that it took."""
         target = f"{self._settings.homeserver}/_matrix/media/v3/upload"
@@ -172,18 +207,26 @@ class BareAppservice:
         path = f"user/{quote(self._user(ghost))}/account_data/m.direct"
         await self._call("PUT", path, document, ghost)
 
-    async def _send(self, ghost: str, room: str, content: Json) -> None:
+    async def _send(
+        self, ghost: str, room: str, content: Json, query: Mapping[str, str] | None = None
+    ) -> str:
         path = f"rooms/{quote(room)}/send/m.room.message/{next(self._transactions)}"
-        await self._call("PUT", path, content, ghost)
+        return str((await self._call("PUT", path, content, ghost, query=query))["event_id"])
 
     async def _call(
-        self, method: str, path: str, body: Json, ghost: str | None = None, token: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Json,
+        ghost: str | None = None,
+        token: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> Json:
         url = f"{self._settings.homeserver}/_matrix/client/v3/{path}"
-        query = {} if ghost is None else {"user_id": self._user(ghost)}
+        params = {**(query or {}), **({} if ghost is None else {"user_id": self._user(ghost)})}
         headers = {"Authorization": f"Bearer {token or self._settings.as_token}"}
         async with self._session.request(
-            method, url, json=body, params=query, headers=headers
+            method, url, json=body, params=params, headers=headers
         ) as response:
             answer: Json = await response.json()
             if response.status != 200:

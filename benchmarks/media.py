@@ -73,7 +73,7 @@ class Copies:
     async def _through_bridge_to_matrix(self) -> float:
         world, content = self._world, self._content()
         url = await world.juliet.upload("bridge.bin", content, _TYPE)
-        mark, usage = world.alice.mark(), _Usage(world.stack.bridge.pid)
+        mark, usage = world.alice.mark(), Usage(world.stack.bridge.pid)
         start = time.monotonic()
         world.juliet.send_xml(
             f"<message xmlns='jabber:client' to='{world.jid}' type='chat' id='{url[-40:]}'>"
@@ -96,7 +96,7 @@ class Copies:
     async def _through_bridge_to_remote(self) -> float:
         world, content = self._world, self._content()
         mxc = await world.alice.upload(content, _TYPE, "bridge.bin")
-        mark, usage = world.juliet.mark(), _Usage(world.stack.bridge.pid)
+        mark, usage = world.juliet.mark(), Usage(world.stack.bridge.pid)
         event = {"msgtype": "m.file", "body": "bridge.bin", "url": mxc}
         start = time.monotonic()
         await world.alice.send_event(world.rooms["juliet"], "m.room.message", event)
@@ -122,7 +122,7 @@ class Copies:
         )
 
 
-class _Usage:
+class Usage:
     """The memory of a process from now until `end`."""
 
     def __init__(self, pid: int) -> None:

@@ -105,6 +105,7 @@ async def _start_bridge(
         {
             "appservice": {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url},
             "permissions": {DOMAIN: "user"},
+            "history": {"conversations": 1000, "messages": 200},
             "media": {"private_hosts": [prosody.host]},
             "networks": {"xmpp": {"enabled": True, "servers": {prosody.domain: server}}},
         }
