@@ -71,31 +71,97 @@ _DOORS = {
 
 
 class ImportState:
-    """``searching``: not all conversations are known. ``total``: chats of the import, also those that are done."""
+    """``searching``: not all conversations are known. ``messages``: how many are wanted of each chat.
 
-    def __init__(self, *, searching: bool) -> None:
+    ``total``: chats of the import, also those that are done.
+    """
+
+    def __init__(self, messages: int, *, searching: bool) -> None:
         self.searching = searching
         self.total = 0
+        self._messages = messages
         self._stages: dict[ChatId, Stage] = {}
         self._places: dict[ChatId, str | None] = {}
+        self._had: dict[ChatId, int] = {}
         self._apart: set[ChatId] = set()
         self._urgent: dict[ChatId, None] = {}
 
-    def add(self, chat: ChatId, place: str | None, stage: Stage = Stage.FOUND) -> None:
-        """A conversation, of which what is before ``place`` is to be shown."""
-        if chat not in self._stages and chat not in self._apart:
+    # -- which chats
+
+    def add(
+        self, chat: ChatId, place: str | None, had: int = 0, stage: Stage = Stage.FOUND
+    ) -> None:
+        """So many more messages of a conversation are there. ``place``: what is older begins there, if any is."""
+        if chat in self._apart:
+            return
+        if chat not in self._stages:
             self._stages[chat] = stage
-            self._places[chat] = place
             self.total += 1
+        self._places[chat] = place
+        self._had[chat] = self._had.get(chat, 0) + had
+
+    def add_no_more(self) -> None:
+        """The record is at its end: nothing is older than what is there."""
+        self._places = dict.fromkeys(self._places)
 
     def leave_out(self, chat: ChatId) -> None:
         """A chat that goes on without its history."""
         self._apart.add(chat)
         self.drop(chat)
 
-    def is_known(self, chat: ChatId) -> bool:
-        """Whether a chat is part of the import, or surely is not."""
-        return chat in self._stages or chat in self._apart
+    def drop(self, chat: ChatId) -> None:
+        """A chat is done."""
+        self._stages.pop(chat, None)
+        self._places.pop(chat, None)
+        self._had.pop(chat, None)
+        self._urgent.pop(chat, None)
+
+    def follow(self, earlier: ImportState) -> None:
+        """Take over what is not recorded: what goes on without its history, and where something new waits."""
+        for chat in earlier._apart:
+            self.leave_out(chat)
+        self._urgent = dict(earlier._urgent)
+
+    @property
+    def chats(self) -> list[ChatId]:
+        """Those that are not done."""
+        return list(self._stages)
+
+    @property
+    def left(self) -> int:
+        """How many chats are not done."""
+        return len(self._stages)
+
+    # -- what is missing
+
+    def wants(self, chat: ChatId) -> int | None:
+        """How many more messages of a chat are wanted from the search; None: of a chat that is not known."""
+        if chat in self._apart:
+            return 0
+        stage = self._stages.get(chat)
+        if stage is None:
+            return None
+        return self.lacks(chat) if stage is Stage.FOUND else 0
+
+    def lacks(self, chat: ChatId) -> int:
+        """How many messages of a chat are missing, as far as there are any."""
+        missing = max(0, self._messages - self._had.get(chat, 0))
+        return missing if self._places.get(chat) is not None else 0
+
+    def place(self, chat: ChatId) -> str | None:
+        """Where what is older than all that is there begins."""
+        return self._places.get(chat)
+
+    # -- how far they are
+
+    def stage(self, chat: ChatId) -> Stage | None:
+        """How far a chat is; None when it is not part of the import, or done."""
+        return self._stages.get(chat)
+
+    def move(self, chat: ChatId, stage: Stage) -> None:
+        """A chat is that far now."""
+        if chat in self._stages:
+            self._stages[chat] = stage
 
     def door(self, chat: ChatId) -> Door:
         """What the chat's lane may do now."""
@@ -113,45 +179,26 @@ class ImportState:
         """Whether something new waits in it."""
         return chat in self._urgent
 
-    def place(self, chat: ChatId) -> str | None:
-        """As it was added."""
-        return self._places.get(chat)
-
-    def stage(self, chat: ChatId) -> Stage | None:
-        """How far a chat is; None when it is not part of the import, or done."""
-        return self._stages.get(chat)
-
-    def move(self, chat: ChatId, stage: Stage) -> None:
-        """A chat is that far now."""
-        if chat in self._stages:
-            self._stages[chat] = stage
-
-    def drop(self, chat: ChatId) -> None:
-        """A chat is done."""
-        self._stages.pop(chat, None)
-        self._places.pop(chat, None)
-        self._urgent.pop(chat, None)
-
     def to_make(self) -> list[ChatId]:
-        """The chats without a room, and those in which something new waits, which come first."""
-        found = [
-            chat
-            for chat, stage in self._stages.items()
-            if stage in (Stage.FOUND, Stage.TAKEN) or (stage is Stage.MADE and chat in self._urgent)
-        ]
+        """The chats without a room, and those in which something new waits, which come first.
+
+        While there is a search, it may bring what chats lack; but where something new waits, nobody waits for it.
+        """
+        found = [chat for chat in self._stages if self._may_be_made(chat)]
         return sorted(found, key=lambda chat: chat not in self._urgent)
+
+    def _may_be_made(self, chat: ChatId) -> bool:
+        match self._stages[chat]:
+            case Stage.FOUND:
+                return not (self.searching and self.lacks(chat)) or chat in self._urgent
+            case Stage.TAKEN:
+                return True
+            case Stage.MADE:
+                return chat in self._urgent
+            case _:
+                return False
 
     def to_show(self) -> list[ChatId]:
         """The chats with a room, those in which something new waits first."""
         found = [chat for chat, stage in self._stages.items() if stage is Stage.MADE]
         return sorted(found, key=lambda chat: chat not in self._urgent)
-
-    @property
-    def chats(self) -> list[ChatId]:
-        """Those that are not done."""
-        return list(self._stages)
-
-    @property
-    def left(self) -> int:
-        """Chats that are not done."""
-        return len(self._stages)

@@ -13,23 +13,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterator,
+    Sequence,
+)
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
 
+from dm_bridge.bridge.import_plan import pick, read_mark
 from dm_bridge.bridge.import_state import Door, ImportState, Stage
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
-from dm_bridge.errors import BridgeError, NetworkError, may_pass
-from dm_bridge.ids import ChatId, LoginId, PortalKey, RemoteId, UserId
+from dm_bridge.errors import BridgeError, NetworkError, NotYet, may_pass
+from dm_bridge.ids import ChatId, LoginId, PortalKey, UserId
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import capabilities_of
-from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead, SessionStatus
-from dm_bridge.network.history import HISTORY_SECONDS, Conversations, History, HistoryPage
-from dm_bridge.store.history import SEARCHING, HistoryStore, Imported, ImportRow
+from dm_bridge.network.events import RemoteEvent, SessionStatus
+from dm_bridge.network.history import HISTORY_SECONDS, History, RecordPart
+from dm_bridge.store.history import (
+    FOUND,
+    SEARCHING,
+    HistoryStore,
+    ImportChat,
+    Imported,
+    ImportRow,
+)
 from dm_bridge.store.logins import LoginRow
 
 log = structlog.get_logger(__name__)
@@ -38,14 +54,15 @@ T = TypeVar("T")
 
 AT_ONCE = 8
 """Chats that are under way at once, of all logins: enough to keep a homeserver busy."""
-MOST_ENTRIES = 20_000
+MOST_ENTRIES = 50_000
 """Entries of a network's record in which conversations are looked for."""
+SEARCHES = 4
+"""Records that are searched at once."""
 PATIENCE = 30.0
 """Seconds for which something new waits for what is older of its chat."""
 PROGRESS = 60.0
 """Seconds between two words about how far it is."""
 LONGEST_PAUSE = 60.0
-READ = RemoteId("history:read")
 
 Tell = Callable[[UserId, str, str], Awaitable[None]]
 """Writes to a user's management rooms; what has the same last argument is said once."""
@@ -75,6 +92,7 @@ class _Import:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     timers: dict[ChatId, asyncio.TimerHandle] = field(default_factory=dict)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
     told_at: float = 0.0
 
 
@@ -100,6 +118,7 @@ class Imports:
         self._settings = settings
         self._imports: dict[LoginId, _Import] = {}
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._searches = asyncio.Semaphore(SEARCHES)
         self._watched: dict[PortalKey, asyncio.Event] = {}
         self._turns: dict[UserId, tuple[asyncio.Lock, int]] = {}
         self._background: set[asyncio.Task[None]] = set()
@@ -142,19 +161,33 @@ class Imports:
         await asyncio.gather(*self._background, return_exceptions=True)
 
     async def _add(self, row: ImportRow, login: LoginRow) -> None:
-        if row.login in self._imports:
-            return
-        state = ImportState(searching=row.state == SEARCHING)
-        for chat in await self._store.chats(row.login):
+        if row.login not in self._imports:
+            one = _Import(row, login.owner, login.name, self._state(row, ()))
+            self._imports[row.login] = one
+            one.state = self._state(row, await self._store.chats(row.login))
+
+    def _state(self, row: ImportRow, chats: Collection[ImportChat]) -> ImportState:
+        state = ImportState(self._settings.messages, searching=row.state == SEARCHING)
+        for chat in chats:
             match chat.state:
                 case "found":
-                    state.add(chat.chat, chat.place)
+                    state.add(chat.chat, chat.place, chat.messages)
                 case "taken":
-                    state.add(chat.chat, chat.place, Stage.TAKEN)
+                    state.add(chat.chat, chat.place, chat.messages, Stage.TAKEN)
                 case _:
                     state.leave_out(chat.chat)
                     state.total += chat.state == "shown"
-        self._imports[row.login] = _Import(row, login.owner, login.name, state)
+        return state
+
+    async def _look_again(self, one: _Import) -> bool:
+        """What is recorded counts: an attempt may have come further than is known. Whether it goes on."""
+        row = await self._store.of(one.row.login)
+        if row is None:
+            return False
+        state = self._state(row, await self._store.chats(one.row.login))
+        state.follow(one.state)
+        one.row, one.state = row, state
+        return True
 
     async def _end(self, one: _Import) -> None:
         self._imports.pop(one.row.login, None)
@@ -226,7 +259,7 @@ class Imports:
         log.info("a chat goes on without its history", login=one.row.login)
         key = PortalKey(one.row.login, chat)
         with contextlib.suppress(BridgeError):
-            await self._store.settle(key, "passed")
+            await self._store.give_up(key)
         self._wake([key])
 
     # -- carrying it out
@@ -236,7 +269,8 @@ class Imports:
         while True:
             try:
                 await one.connected.wait()
-                await self._carry(one)
+                if await self._look_again(one):
+                    await self._carry(one)
                 break
             except BridgeError as error:
                 if not may_pass(error):
@@ -271,18 +305,19 @@ class Imports:
         if session is None:
             await self._store.end(one.row.login)
             return
-        if one.state.searching:
-            await self._search(one)
-        if one.state.total:
-            async with self.alone_with(one.owner):
+        async with self.alone_with(one.owner):
+            while one.state.searching and not one.state.total:
+                await self._search_on(one)
+            if one.state.total:
                 await self._announce(one)
                 await self._silence.begin(one.owner)
                 with self._keeper.holding(one.owner):
-                    await self._each(one, one.state.to_make, self._prepare)
-                await self._each(one, one.state.to_show, self._show)
+                    make = self._each(one, lambda: one.state.to_make(), self._prepare)
+                    await _together(self._search(one), make)
+                await self._each(one, lambda: one.state.to_show(), self._show)
                 await self._silence.end(one.owner)
-            outcome = await self._store.imported(one.row.login)
-            await self._tell(one.owner, summary(outcome, one.name), f"{one.row.login} end")
+                outcome = await self._store.imported(one.row.login)
+                await self._tell(one.owner, summary(outcome, one.name), f"{one.row.login} end")
         await self._store.end(one.row.login)
         log.info("the history of a login was brought over", login=one.row.login)
 
@@ -320,24 +355,48 @@ class Imports:
             raise NetworkError("The network does not answer.", retry_after=5.0) from error
 
     async def _search(self, one: _Import) -> None:
-        login, further, entries = one.row.login, one.row.further, one.row.entries
-        while one.state.searching:
-            async with self._slots:
-                part = await self._ask(one, _conversations(one.row.until, further))
-            entries += part.read
-            room = self._settings.conversations - one.state.total
-            new = [each for each in part.found if not one.state.is_known(each.chat)][:room]
-            full = len(new) == room or part.further is None or entries >= MOST_ENTRIES
-            further = part.further
-            await self._store.found(login, new, further, entries, all_=full)
-            for each in new:
-                one.state.add(each.chat, each.place)
-            one.state.searching = not full
+        try:
+            while one.state.searching:
+                await self._search_on(one)
+        finally:
+            one.changed.set()
         free = [chat for chat in one.timers if one.state.door(chat) is Door.OPEN]
         for chat in free:  # what is no part of the import need not wait
             one.timers.pop(chat).cancel()
             one.state.drop(chat)
         self._wake([PortalKey(one.row.login, chat) for chat in free])
+
+    async def _search_on(self, one: _Import) -> None:
+        """Look at one more part of the record: for conversations, and for what known ones lack."""
+        row, most = one.row, self._settings
+        async with self._searches:
+            part = await self._ask(one, _record(row.until, row.further))
+        left = most.conversations - one.state.total
+        picks = pick(part, one.state.wants, left, most.messages)
+        found = sum(each.new for each in picks)
+        entries = row.entries + part.looked_at
+        # where a part brings less than asking for one chat does, all that is known is asked for so
+        poor = found == left and sum(each.messages for each in picks) < most.messages
+        over = part.further is None or entries >= MOST_ENTRIES or poor
+        state = FOUND if over else SEARCHING
+        added = await self._store.found(row, picks, part.further, part.looked_at, state)
+        if (
+            picks
+            and not added
+            and await self._store.of(row.login)
+            != replace(row, further=part.further, entries=entries, state=state)
+        ):
+            raise NotYet("The search is elsewhere.", 1.0)
+        one.row = replace(row, further=part.further, entries=entries, state=state)
+        for each in picks:
+            if each.chat in added:
+                one.state.add(each.chat, each.before, each.messages)
+            elif each.new:
+                one.state.leave_out(each.chat)
+        if part.further is None:
+            one.state.add_no_more()
+        one.state.searching = not over
+        one.changed.set()
 
     async def _each(
         self,
@@ -352,19 +411,17 @@ class Imports:
             while True:
                 async with self._slots:
                     chat = next((each for each in chats() if each not in busy), None)
-                    if chat is None:
-                        return
-                    busy.add(chat)
-                    await work(one, chat)
-                    busy.remove(chat)
+                    if chat is not None:
+                        busy.add(chat)
+                        await work(one, chat)
+                        busy.remove(chat)
+                        continue
+                if not one.state.searching:
+                    return
+                one.changed = one.changed if not one.changed.is_set() else asyncio.Event()
+                await one.changed.wait()
 
-        tasks = [asyncio.create_task(some()) for _ in range(AT_ONCE)]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+        await _together(*(some() for _ in range(AT_ONCE)))
 
     async def _prepare(self, one: _Import, chat: ChatId) -> None:
         """Take a chat's messages, and have its room made; show it where something new waits behind."""
@@ -384,58 +441,48 @@ class Imports:
             await self._show(one, chat)
 
     async def _take(self, one: _Import, key: PortalKey) -> bool:
-        """Whether the messages of a chat are in the inbox; else it is settled what became of it."""
-        place, most = one.state.place(key.chat), self._settings.messages
-        try:
-            page = await self._ask(one, lambda session: session.older(key.chat, place, most))
-        except NetworkError as error:
-            if may_pass(error):
-                raise
-            await self._store.settle(key, "failed", str(error))
-            return False
+        """Whether all that is wanted of a chat is in the inbox; else it is recorded what became of it."""
+        place, lacks = one.state.place(key.chat), one.state.lacks(key.chat)
+        events: Sequence[RemoteEvent] = ()
+        if lacks:
+            try:
+                page = await self._ask(one, lambda session: session.older(key.chat, place, lacks))
+            except NetworkError as error:
+                if may_pass(error):
+                    raise
+                await self._store.give_up(key, str(error))
+                return False
+            events, place = page.events, page.older
         if one.state.stage(key.chat) is not Stage.FOUND:  # given up meanwhile
             return False
-        events = with_read(key.chat, page)
-        if not any(isinstance(event, RemoteMessage) for event in events):
-            await self._store.settle(key, "passed")
-            return False
         one.state.move(key.chat, Stage.TAKING)
-        try:
-            taken = await self._store.take(key, events, page.older)
-        except BaseException:
-            one.state.move(key.chat, Stage.FOUND)
-            raise
-        if taken:
-            one.state.move(key.chat, Stage.TAKEN)
-        return taken
+        if not await self._store.take(key, events, place, read_mark):
+            return False
+        one.state.move(key.chat, Stage.TAKEN)
+        return True
 
     async def _show(self, one: _Import, chat: ChatId) -> None:
         """Have the messages of a chat shown."""
         key = PortalKey(one.row.login, chat)
         one.state.move(chat, Stage.SHOWING)
-        try:
-            with self.watching(key) as shown:
-                self._wake([key])
-                await shown.wait()
-            await self._store.settle(key, "shown")
-        except BaseException:
-            one.state.move(chat, Stage.MADE)
-            raise
+        with self.watching(key) as shown:
+            self._wake([key])
+            await shown.wait()
+        await self._store.show(key)
         if (timer := one.timers.pop(chat, None)) is not None:
             timer.cancel()
-        one.state.drop(chat)
+        one.state.leave_out(chat)
         await self._say_how_far(one)
 
     # -- what the user is told
 
     async def _announce(self, one: _Import) -> None:
         one.told_at = asyncio.get_running_loop().time()
-        most = self._settings.messages
-        messages = "the last message" if most == 1 else f"up to {most} messages"
+        most = self._settings
         await self._tell(
             one.owner,
-            f"I bring over {_chats(one.state.total)} of {code(one.name)}, with {messages} each. You are not "
-            "notified of what is old, and what is new comes first.",
+            f"I bring over your last chats of {code(one.name)}: up to {most.conversations:,}, with up to "
+            f"{most.messages} messages each. You are not notified of what is old, and what is new comes first.",
             f"{one.row.login} begin",
         )
 
@@ -451,30 +498,19 @@ class Imports:
             )
 
 
-def _conversations(
-    until: str | None, further: str | None
-) -> Callable[[History], Awaitable[Conversations]]:
-    return lambda session: session.conversations(until, further)
+def _record(until: str | None, further: str | None) -> Callable[[History], Awaitable[RecordPart]]:
+    return lambda session: session.record(until, further)
 
 
-def with_read(chat: ChatId, page: HistoryPage) -> tuple[RemoteEvent, ...]:
-    """What to show of a page: with it, what of it the user has read.
-
-    Where the network does not know that, all of it: who logs in has seen their chats elsewhere. What it knows of
-    a message that is not in the page is either newer, and comes by itself, or older: then nothing of it was read.
-    """
-    newest: RemoteId | None = None
-    for event in page.events:
-        if isinstance(event, RemoteMessage) and not event.from_self:
-            newest = event.id
-        if page.read is not None and getattr(event, "id", None) == page.read:
-            break
-    else:
-        if page.read is not None:
-            newest = None
-    if newest is None:
-        return page.events
-    return (*page.events, RemoteRead(chat, READ, newest, from_self=True))
+async def _together(*works: Coroutine[None, None, None]) -> None:
+    """Do all of it; when one fails, none goes on."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def summary(outcome: Imported, name: str) -> str:

@@ -1,8 +1,8 @@
 """What a session may offer of its network's own record: `Capabilities.history`, an optional protocol.
 
-The record is read backwards: which conversations there were last, and of each the messages before a place in it.
-What is read so is delivered by no sink, and acknowledged nowhere; the bridge stores it itself. Nobody is told of
-it, neither that it arrived nor that it was read.
+The record is read backwards: part by part, whichever chats it is about, or the messages of one chat before a
+place. What is read so is delivered to no sink, and acknowledged nowhere; the bridge stores it itself. Nobody is
+told of it, neither that it arrived nor that it was read.
 
 The rule that must never break: a message has the same `RemoteMessage.id` here as when it is delivered, live or
 late (or that one as ``other_id``), because by it the bridge knows what it has.
@@ -10,7 +10,8 @@ late (or that one as ``other_id``), because by it the bridge knows what it has.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from dm_bridge.ids import ChatId, RemoteId
@@ -21,36 +22,35 @@ HISTORY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """A private chat in the record. ``place``: for `History.older`, such that its newest message is the first."""
+class RecordEntry:
+    """What somebody wrote, or that the contact has read. ``before``: the place before it, for `History.older`."""
 
-    chat: ChatId
-    place: str
+    event: Written | RemoteRead
+    before: str
 
 
 @dataclass(frozen=True, slots=True)
-class Conversations:
-    """``found``: those in a part of the record, the one with the newest message first; a later part may name them
-    again. ``further``: where the next older part begins; None: there is none. ``read``: entries in this part.
+class RecordPart:
+    """A part of the record, of all private chats.
+
+    ``entries``: the oldest first. ``further``: where the next older part begins; None: there is none.
+    ``looked_at``: how many entries of the network's own this part has, also those that mean nothing.
+    ``displayed``: for the chats in it, the `RemoteMessage.id` up to which the user has read them, as far as the
+    network knows.
     """
 
-    found: tuple[Conversation, ...]
+    entries: tuple[RecordEntry, ...]
     further: str | None
-    read: int
+    looked_at: int
+    displayed: Mapping[ChatId, RemoteId] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """A part of a chat, the oldest first.
-
-    ``events``: what people wrote, and what the contact has read. ``older``: the place before all of it; None:
-    there is nothing older. ``read``: the `RemoteMessage.id` up to which the user has read the chat, as far as the
-    network knows; None when it does not.
-    """
+    """A part of a chat, the oldest first. ``older``: the place before all of it; None: there is nothing older."""
 
     events: tuple[Written | RemoteRead, ...]
     older: str | None
-    read: RemoteId | None = None
 
 
 @runtime_checkable
@@ -62,17 +62,16 @@ class History(Protocol):
     login understands.
     """
 
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
         """A part of the record, of a size that the network likes.
 
-        ``until``: `LoginDone.position`: nothing that came after it counts, since it is delivered. None: all
-        counts.
-        ``further``: of the part before; None: the first.
+        ``until``: `LoginDone.position`: nothing that came after it counts, because it is delivered. None: all
+        counts. ``further``: of the part before; None: the first.
         """
         ...
 
     async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
-        """Up to ``messages`` messages before a place, with what else was done among them; fewer do not mean that
-        it was all. ``place``: None for the newest.
+        """Up to ``messages`` messages before a place, with what else was done among them; fewer do not mean
+        that it was all. ``place``: None for the newest.
         """
         ...

@@ -9,15 +9,14 @@ in a thread; and together with the place from which on there is more.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, UserId
-from dm_bridge.network.events import RemoteEvent, RemoteMessage
-from dm_bridge.network.history import Conversation
+from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RemoteId, UserId
+from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead
 from dm_bridge.store.database import Connection, Database
-from dm_bridge.store.inbox import _NEW, _columns
+from dm_bridge.store.inbox import _NEW, _columns, _decode
 from dm_bridge.store.reasons import storable
 
 SEARCHING, FOUND, ENDED = "searching", "found", "ended"
@@ -41,12 +40,13 @@ class ImportRow:
 @dataclass(frozen=True, slots=True)
 class ImportChat:
     """``state``: ``found``, ``taken`` into the inbox, ``shown``, ``passed`` over because it goes on already, or
-    ``failed``. ``place``: what is older begins there; None: nothing is.
+    ``failed``. ``place``: what is older begins there; None: nothing is. ``messages``: how many there are so far.
     """
 
     chat: ChatId
     state: str
     place: str | None
+    messages: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,30 @@ class Imported:
 
 
 _GOES_ON = """(
-    EXISTS (SELECT FROM inbox AS i WHERE i.login_id = $1 AND i.chat_id = $2 AND i.state <> 'waiting')
-    OR EXISTS (SELECT FROM outbox AS o WHERE o.login_id = $1 AND o.chat_id = $2 AND o.remote_id IS NOT NULL)
+    EXISTS (SELECT FROM inbox AS i WHERE i.login_id = {login} AND i.chat_id = {chat} AND i.state <> 'waiting')
+    OR EXISTS (
+        SELECT FROM outbox AS o
+        WHERE o.login_id = {login} AND o.chat_id = {chat} AND o.remote_id IS NOT NULL
+    )
 )"""
 """Whether something of a chat has been shown, or was written there."""
+
+
+class Found(Protocol):
+    """What was found of a chat in a part of a record (`dm_bridge.bridge.import_plan.Pick`)."""
+
+    @property
+    def chat(self) -> ChatId: ...
+    @property
+    def new(self) -> bool: ...
+    @property
+    def displayed(self) -> RemoteId | None: ...
+    @property
+    def before(self) -> str: ...
+    @property
+    def events(self) -> Sequence[RemoteEvent]: ...
+    @property
+    def messages(self) -> int: ...
 
 
 class HistoryStore:
@@ -102,84 +122,129 @@ class HistoryStore:
         """The chats of an import, those with the newest messages first."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
-                "SELECT chat_id, state, place FROM history_chat WHERE login_id = $1 ORDER BY seq",
+                "SELECT chat_id, state, place, messages FROM history_chat WHERE login_id = $1 ORDER BY seq",
                 login,
             )
-        return [ImportChat(ChatId(chat), state, place) for chat, state, place in rows]
+        return [ImportChat(ChatId(chat), *rest) for chat, *rest in rows]
 
     async def found(
         self,
-        login: LoginId,
-        chats: Sequence[Conversation],
+        row: ImportRow,
+        picks: Sequence[Found],
         further: str | None,
-        entries: int,
-        *,
-        all_: bool,
-    ) -> None:
-        """Record conversations, and where the search goes on. ``all_``: it does not."""
-        async with self._database.connection() as connection:
-            await connection.execute(
+        looked_at: int,
+        state: str,
+    ) -> list[ChatId]:
+        """Add what was found in a part of the record, and move on from ``row`` to where the next one begins.
+
+        ``state``: of the import from now on. Returns the chats to which it was added; none when ``row`` is not
+        where the search is. When the record is at its end (``further`` is None), no chat has more.
+        """
+        login = row.login
+        async with self._database.transaction() as connection:
+            moved = await connection.fetchval(
                 """
-                WITH moved AS (
-                    UPDATE history_import SET further = $4, entries = $5,
-                        state = CASE WHEN $6 THEN 'found' ELSE state END
-                    WHERE login_id = $1 AND state = 'searching' RETURNING login_id
-                )
-                INSERT INTO history_chat (login_id, chat_id, state, place)
-                SELECT login_id, c, 'found', p
-                FROM moved, unnest($2::text[], $3::text[]) WITH ORDINALITY AS t(c, p, n) ORDER BY n
+                UPDATE history_import SET further = $3, entries = entries + $4, state = $5
+                WHERE login_id = $1 AND state = 'searching' AND further IS NOT DISTINCT FROM $2
+                RETURNING login_id
+                """,
+                login,
+                row.further,
+                further,
+                looked_at,
+                state,
+            )
+            if moved is None:
+                return []
+            await connection.execute(
+                f"""
+                INSERT INTO history_chat (login_id, chat_id, state, displayed, mark)
+                SELECT $1, c, CASE WHEN {_GOES_ON.format(login="$1", chat="c")} THEN 'passed' ELSE 'found' END,
+                    d, nextval('inbox_older')
+                FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS t(c, d, n) ORDER BY n
                 ON CONFLICT DO NOTHING
                 """,
                 login,
-                [each.chat for each in chats],
-                [each.place for each in chats],
-                further,
-                entries,
-                all_,
+                [each.chat for each in picks if each.new],
+                [each.displayed for each in picks if each.new],
             )
+            rows = await connection.fetch(
+                """
+                UPDATE history_chat AS h SET place = p, messages = messages + m
+                FROM unnest($2::text[], $3::text[], $4::int[]) AS t(c, p, m)
+                WHERE login_id = $1 AND chat_id = c AND state = 'found' RETURNING chat_id
+                """,
+                login,
+                [each.chat for each in picks],
+                [each.before for each in picks],
+                [each.messages for each in picks],
+            )
+            added = {row["chat_id"] for row in rows}
+            events = [event for each in picks if each.chat in added for event in each.events]
+            await _add(connection, login, events, None)
+            if further is None:
+                await connection.execute(
+                    "UPDATE history_chat SET place = NULL WHERE login_id = $1 AND state = 'found'",
+                    login,
+                )
+        return [each.chat for each in picks if each.chat in added]
 
-    async def take(self, key: PortalKey, events: Sequence[RemoteEvent], older: str | None) -> bool:
-        """Add a chat's messages to the inbox, before all others; whether they were.
+    async def take(
+        self,
+        key: PortalKey,
+        events: Sequence[RemoteEvent],
+        older: str | None,
+        mark: Callable[[ChatId, Sequence[RemoteEvent], RemoteId | None], RemoteRead | None],
+    ) -> bool:
+        """Add the last of what is wanted of a chat, and with ``mark`` what of all of it the user has read.
 
-        Not when something of the chat has been shown, or was written there, by then: it is passed over.
+        Returns whether there is something to show. Not when something of the chat has been shown, or was written
+        there, by then: it is passed over.
         """
         async with self._database.transaction() as connection:
-            state = await connection.fetchval(
+            row = await connection.fetchrow(
                 f"""
-                UPDATE history_chat SET
-                    state = CASE WHEN {_GOES_ON} THEN 'passed' ELSE 'taken' END
-                WHERE login_id = $1 AND chat_id = $2 AND state = 'found' RETURNING state
+                UPDATE history_chat SET place = $3, state =
+                    CASE WHEN {_GOES_ON.format(login="$1", chat="$2")} THEN 'passed' ELSE 'taken' END
+                WHERE login_id = $1 AND chat_id = $2 AND state = 'found' RETURNING state, mark, displayed
                 """,
-                key.login,
-                key.chat,
-            )
-            if state is None:  # the answer to an earlier attempt may have been lost
-                return await _is_taken(connection, key)
-            if state != "taken":
-                return False
-            added = await _add(connection, key, events, None)
-            await connection.execute(
-                "UPDATE history_chat SET place = $3, messages = $4 WHERE login_id = $1 AND chat_id = $2",
                 key.login,
                 key.chat,
                 older,
-                _messages(events, added),
             )
-        return True
+            if row is None:  # the answer to an earlier attempt may have been lost
+                return await _is_taken(connection, key)
+            if row["state"] == "taken":
+                await _add(connection, key.login, events, None)
+                there = await _older_waiting(connection, key)
+                messages = sum(isinstance(event, RemoteMessage) for event in there)
+                if messages:
+                    read = mark(key.chat, there, row["displayed"])
+                    if read is not None:
+                        await _add(connection, key.login, [read], None, row["mark"])
+                    await connection.execute(
+                        "UPDATE history_chat SET messages = $3 WHERE login_id = $1 AND chat_id = $2",
+                        key.login,
+                        key.chat,
+                        messages,
+                    )
+                    return True
+            await _pass_over(connection, key)
+        return False
 
-    async def settle(self, key: PortalKey, state: str, reason: str = "") -> None:
-        """What became of a chat: ``shown``, ``passed`` or ``failed``; also of one that was not found before."""
+    async def show(self, key: PortalKey) -> None:
+        """All of a chat that was brought over has been shown."""
         async with self._database.connection() as connection:
             await connection.execute(
-                """
-                INSERT INTO history_chat (login_id, chat_id, state, reason) VALUES ($1, $2, $3, $4)
-                ON CONFLICT (login_id, chat_id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason
-                """,
+                "UPDATE history_chat SET state = 'shown' WHERE login_id = $1 AND chat_id = $2",
                 key.login,
                 key.chat,
-                state,
-                storable(reason),
             )
+
+    async def give_up(self, key: PortalKey, reason: str = "") -> None:
+        """A chat goes on without its history, also one that was not found yet. ``reason``: why it failed."""
+        async with self._database.transaction() as connection:
+            await _pass_over(connection, key, "failed" if reason else "passed", storable(reason))
 
     async def end(self, login: LoginId) -> None:
         """The import of a login is over."""
@@ -209,7 +274,7 @@ class HistoryStore:
         """What is known of a chat's history."""
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
-                "SELECT state, place FROM history_chat WHERE login_id = $1 AND chat_id = $2",
+                "SELECT state, place, messages FROM history_chat WHERE login_id = $1 AND chat_id = $2",
                 key.login,
                 key.chat,
             )
@@ -218,7 +283,8 @@ class HistoryStore:
     async def goes_on(self, key: PortalKey) -> bool:
         """Whether something of a chat has been shown, or was written there."""
         async with self._database.connection() as connection:
-            return bool(await connection.fetchval(f"SELECT {_GOES_ON}", key.login, key.chat))
+            asked = _GOES_ON.format(login="$1", chat="$2")
+            return bool(await connection.fetchval(f"SELECT {asked}", key.login, key.chat))
 
     async def unknown(self, key: PortalKey, events: Sequence[RemoteEvent]) -> list[RemoteEvent]:
         """Those of ``events``, all of one chat, that have never come, nor were sent, in order."""
@@ -243,7 +309,7 @@ class HistoryStore:
         Returns how many messages are new.
         """
         async with self._database.transaction() as connection:
-            added = await _add(connection, key, events, thread)
+            added = await _add(connection, key.login, events, thread)
             new = _messages(events, added)
             await connection.execute(
                 """
@@ -267,20 +333,58 @@ async def _is_taken(connection: Connection, key: PortalKey) -> bool:
     return bool(state == "taken")
 
 
+async def _older_waiting(connection: Connection, key: PortalKey) -> list[RemoteEvent]:
+    rows = await connection.fetch(
+        """
+        SELECT event FROM inbox
+        WHERE login_id = $1 AND chat_id = $2 AND state = 'waiting' AND seq < 0 ORDER BY seq
+        """,
+        key.login,
+        key.chat,
+    )
+    return [_decode(row["event"]) for row in rows]
+
+
+async def _pass_over(
+    connection: Connection, key: PortalKey, state: str = "passed", reason: str = ""
+) -> None:
+    """What is older of a chat is given up, as far as it has not been shown."""
+    await connection.execute(
+        """
+        INSERT INTO history_chat (login_id, chat_id, state, reason) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (login_id, chat_id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason
+        """,
+        key.login,
+        key.chat,
+        state,
+        reason,
+    )
+    await connection.execute(
+        "DELETE FROM inbox WHERE login_id = $1 AND chat_id = $2 AND state = 'waiting' AND seq < 0",
+        key.login,
+        key.chat,
+    )
+
+
 async def _add(
-    connection: Connection, key: PortalKey, events: Sequence[RemoteEvent], thread: EventId | None
+    connection: Connection,
+    login: LoginId,
+    events: Sequence[RemoteEvent],
+    thread: EventId | None,
+    number: int | None = None,
 ) -> set[str]:
-    """Add events of one chat before all others; the ids of those that are new."""
+    """Add events before all others; the ids of those that are new. ``number``: of the row, if it is kept free."""
     rows = await connection.fetch(
         f"""
         INSERT INTO inbox (login_id, chat_id, remote_id, seq, event, reference, other_id, thread)
         OVERRIDING SYSTEM VALUE
-        SELECT l, c, r, nextval('inbox_older'), e, f, o, $8
+        SELECT l, c, r, coalesce($9, nextval('inbox_older')), e, f, o, $8
         FROM ({_NEW} ORDER BY n DESC) AS new
         ON CONFLICT DO NOTHING RETURNING remote_id
         """,
-        *_columns([(key.login, event) for event in events]),
+        *_columns([(login, event) for event in events]),
         thread,
+        number,
     )
     return {row["remote_id"] for row in rows}
 

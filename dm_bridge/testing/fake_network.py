@@ -21,7 +21,7 @@ from dm_bridge.errors import CredentialsError, NetworkError, StorageError, UserE
 from dm_bridge.ids import ChatId, ContactId, NetworkName, RemoteId
 from dm_bridge.network.api import Capabilities, Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import RemoteMessage, SessionState, SessionStatus, Text
-from dm_bridge.network.history import Conversation, Conversations, HistoryPage
+from dm_bridge.network.history import HistoryPage, RecordEntry, RecordPart
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
 
 T = TypeVar("T")
@@ -204,33 +204,31 @@ class FakeSession:
         """It can read its server's archive backwards; what else it does is not declared."""
         return Capabilities(history=self.network.server.archives)
 
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
-        """See `History`. Places are numbers of the archive."""
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
+        """See `History`. Places are numbers of the archive, of the message after."""
 
         def part() -> list[Stanza]:
             archive = self._account.archive
-            end = len(archive) if (further or until) is None else int(further or until or 0)
+            end = len(archive) if until is None else int(until)
+            end = end if further is None else int(further) - 1
             return archive[max(0, end - PAGE) : end]
 
         stanzas = await self._call("archive", part)
-        newest: dict[ChatId, int] = {}
-        for stanza in reversed(stanzas):
-            newest.setdefault(stanza.chat, stanza.number)
-        found = tuple(Conversation(chat, str(number)) for chat, number in newest.items())
-        begin = stanzas[0].number - 1 if stanzas else 0
-        return Conversations(found, str(begin) if begin else None, len(stanzas))
+        entries = tuple(RecordEntry(archived(each), str(each.number)) for each in stanzas)
+        more = bool(stanzas) and stanzas[0].number > 1
+        return RecordPart(entries, str(stanzas[0].number) if more else None, len(stanzas))
 
     async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
         """See `History`."""
 
         def page() -> list[Stanza]:
             archive = self._account.archive
-            end = len(archive) if place is None else int(place)
+            end = len(archive) if place is None else int(place) - 1
             return [stanza for stanza in archive[:end] if stanza.chat == chat]
 
         found = await self._call("archive", page)
         cut = found[-messages:]
-        older = str(found[-messages - 1].number) if len(found) > len(cut) else None
+        older = str(cut[0].number) if len(found) > len(cut) else None
         return HistoryPage(tuple(map(archived, cut)), older)
 
     async def _call(self, what: str, work: Callable[[], T]) -> T:

@@ -29,6 +29,8 @@ STATEMENTS = (
         seq         bigint GENERATED ALWAYS AS IDENTITY,
         state       text NOT NULL CHECK (state IN ('found', 'taken', 'shown', 'passed', 'failed')),
         place       text,
+        displayed   text,
+        mark        bigint,
         messages    bigint NOT NULL DEFAULT 0,
         reason      text NOT NULL DEFAULT '',
         PRIMARY KEY (login_id, chat_id)

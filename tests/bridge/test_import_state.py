@@ -7,13 +7,14 @@ import pytest
 from dm_bridge.bridge.import_state import Door, ImportState, Stage
 from dm_bridge.ids import ChatId
 
+MESSAGES = 3
 A, B, C = (ChatId(name) for name in "abc")
 
 
 def a_state(*chats: ChatId, searching: bool = False) -> ImportState:
-    state = ImportState(searching=searching)
+    state = ImportState(MESSAGES, searching=searching)
     for chat in chats:
-        state.add(chat, f"={chat}")
+        state.add(chat, f"before {chat}", MESSAGES)
     return state
 
 
@@ -45,7 +46,7 @@ def test_while_conversations_are_looked_for_every_chat_may_be_one() -> None:
     assert state.door(B) is Door.SHUT
     state.leave_out(B)
     assert state.door(B) is Door.OPEN
-    state.add(B, "=b")
+    state.add(B, "before b")
     assert state.door(B) is Door.OPEN
     assert state.total == 1
 
@@ -66,8 +67,37 @@ def test_what_is_not_held_back_is_in_no_hurry() -> None:
     assert not state.is_urgent(B)
 
 
-def test_a_chat_is_added_once() -> None:
-    state = a_state(A, A)
-    state.move(A, Stage.MADE)
-    state.add(A, "=other")
-    assert (state.total, state.stage(A), state.place(A)) == (1, Stage.MADE, "=a")
+def test_what_a_chat_lacks_may_come_with_the_search_or_is_asked_for() -> None:
+    state = ImportState(MESSAGES, searching=True)
+    assert state.wants(A) is None
+    state.add(A, "before 2", 2)
+    assert (state.wants(A), state.lacks(A), state.place(A)) == (1, 1, "before 2")
+    assert state.to_make() == []
+    state.add(A, "before 1", 1)
+    assert (state.wants(A), state.to_make(), state.total) == (0, [A], 1)
+    state.add(B, "before b", 1)
+    state.hurry(B)
+    assert state.to_make() == [B, A]
+    state.add(C, "before c", 1)
+    state.searching = False
+    assert state.to_make() == [B, A, C]
+    state.add_no_more()
+    assert (state.lacks(C), state.place(C)) == (0, None)
+
+
+@pytest.mark.parametrize("stage", [each for each in Stage if each is not Stage.FOUND])
+def test_what_has_been_taken_wants_no_more(stage: Stage) -> None:
+    state = ImportState(MESSAGES, searching=True)
+    state.add(A, "before", 1)
+    state.move(A, stage)
+    assert state.wants(A) == 0
+    state.leave_out(A)
+    assert (state.wants(A), state.door(A)) == (0, Door.OPEN)
+
+
+def test_what_is_recorded_counts_but_for_what_is_not() -> None:
+    before, after = a_state(A, B, searching=True), a_state(A, B, C, searching=True)
+    before.leave_out(A)
+    before.hurry(B)
+    after.follow(before)
+    assert (after.door(A), after.chats, after.is_urgent(B)) == (Door.OPEN, [B, C], True)

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 
 import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge import imports as module
 from dm_bridge.bridge.import_state import Door
-from dm_bridge.bridge.imports import Imports, ImportSettings, summary, with_read
+from dm_bridge.bridge.imports import Imports, ImportSettings, summary
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, UserId
 from dm_bridge.network.api import Capabilities
 from dm_bridge.network.events import (
     RemoteMessage,
-    RemoteRead,
     SessionState,
     SessionStatus,
     Text,
 )
-from dm_bridge.network.history import Conversation, Conversations, HistoryPage
+from dm_bridge.network.history import HistoryPage, RecordEntry, RecordPart
 from dm_bridge.store.database import Database
 from dm_bridge.store.history import HistoryStore, Imported
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
@@ -32,6 +31,7 @@ from tests.store.stored import OWNER, a_login
 from .fakes import until
 
 EACH = 3
+PART = 2
 
 
 def said(chat: str, name: object, *, own: bool = False) -> RemoteMessage:
@@ -41,12 +41,12 @@ def said(chat: str, name: object, *, own: bool = False) -> RemoteMessage:
 
 
 class FakeSession:
-    """``record``: messages by chat, the oldest first. ``before``: run before each answer."""
+    """``record_of``: messages by chat, the oldest first. ``before``: run before each answer."""
 
     capabilities = Capabilities(history=True)
 
     def __init__(self, *chats: str, messages: int = 5) -> None:
-        self.record = {
+        self.record_of = {
             ChatId(chat): [said(chat, n, own=n == 1) for n in range(messages)] for chat in chats
         }
         self.read: dict[ChatId, RemoteId] = {}
@@ -54,22 +54,33 @@ class FakeSession:
         self.gate = asyncio.Event()
         self.gate.set()
         self.untils: list[str | None] = []
+        self.asked: list[str] = []
 
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
+        """Two messages at a time: the newest of each chat, then the ones before, by turns."""
         await self.gate.wait()
-        self.before("conversations")
+        self.before("record")
         self.untils.append(until)
-        chats = list(self.record)
+        most = max(map(len, self.record_of.values()), default=0)
+        turns = [
+            (chat, said[-n], n)
+            for n in range(1, most + 1)
+            for chat, said in self.record_of.items()
+            if n <= len(said)
+        ]
         begin = int(further or 0)
-        found = tuple(Conversation(chat, "end") for chat in chats[begin : begin + 2])
-        more = str(begin + 2) if begin + 2 < len(chats) else None
-        return Conversations(found, more, 2)
+        some = turns[begin : begin + PART]
+        entries = tuple(RecordEntry(event, str(n)) for _, event, n in reversed(some))
+        more = str(begin + PART) if begin + PART < len(turns) else None
+        return RecordPart(entries, more, len(some), self.read)
 
     async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
         await self.gate.wait()
         self.before(chat)
-        found = self.record[chat][-messages:]
-        return HistoryPage(tuple(found), found[0].id if found else None, self.read.get(chat))
+        self.asked.append(chat)
+        said = self.record_of[chat]
+        found = said[: len(said) - int(place or 0)][-messages:]
+        return HistoryPage(tuple(found), str(int(place or 0) + len(found)) if found else None)
 
 
 class World:
@@ -236,7 +247,7 @@ async def test_the_last_chats_come_with_their_last_messages(make: Make) -> None:
     assert set(world.fake.untils) == {"at first"}
     assert sorted(world.rooms) == list("abcd")
     assert world.log == ["silence", "hold", "let go", "sound"]
-    assert "4 chats" in world.told["begin"]
+    assert "up to 4, with up to 3 messages each" in world.told["begin"]
     assert "4 chats" in world.told["end"]
     assert "12 messages" in world.told["end"]
     await world.news("a", "new")
@@ -314,7 +325,7 @@ async def test_wherever_it_is_killed_it_goes_on_without_doubling(make: Make) -> 
 
     dead = asyncio.Event()
     world.step = count
-    world.fake.before = lambda what: None if what == "conversations" else count()
+    world.fake.before = lambda what: None if what == "record" else count()
     await world.news("b", "new")
     for number in range(1, 60):
         steps, life = 0, number
@@ -336,10 +347,18 @@ async def test_wherever_it_is_killed_it_goes_on_without_doubling(make: Make) -> 
     assert life > 5  # it was killed often enough
     world.step = lambda: None
     world.wake(await world.inbox.chats_waiting())
-    await until(lambda: len(world.shown) == 10)
-    assert sorted(world.shown) == sorted(set(world.shown))
-    assert world.of("a") == world.of("c") == ["1", "2", "3"]
-    assert world.of("b") == ["1", "2", "3", "new"]
+    expected = {chat: [f"{chat} {n}" for n in (1, 2, 3)] for chat in "abc"}
+    expected["b"].append("b new")
+    async with asyncio.timeout(20):
+        while await world.inbox.chats_waiting():  # noqa: ASYNC110 - of the database
+            await asyncio.sleep(0.005)
+    for chat, names in expected.items():
+        for name in names:
+            done = await world.inbox.delivered(world.key(chat), RemoteId(name))
+            assert done is not None
+            assert done.event is not None
+        shown = [each for each in world.shown if each.startswith(chat)]
+        assert shown == sorted(set(shown), key=names.index)  # a kill may hide that one was shown
 
 
 async def test_a_chat_that_cannot_be_read_is_said_at_the_end(make: Make) -> None:
@@ -350,10 +369,13 @@ async def test_a_chat_that_cannot_be_read_is_said_at_the_end(make: Make) -> None
             raise NetworkError("The server has lost it.")
 
     world.fake.before = refuse
+    world.imports._settings = ImportSettings(2, EACH)
     await world.begin()
     connect(world)
     await world.ended()
     assert world.of("b") == ["2", "3", "4"]
+    assert world.of("a") == []
+    assert world.fake.asked == ["b"]  # the search brings less than asking does
     assert "One chat could not be read. The server has lost it" in world.told["end"]
     assert "`history`" in world.told["end"]
     await world.news("a", "new")
@@ -438,7 +460,7 @@ async def test_users_without_earlier_chats_hear_nothing(make: Make) -> None:
 
 async def test_a_chat_without_messages_gets_no_room(make: Make) -> None:
     world = make("a", "b")
-    world.fake.record[ChatId("a")] = []
+    world.fake.record_of[ChatId("a")] = []
     await world.begin()
     connect(world)
     await world.ended()
@@ -453,34 +475,6 @@ async def test_users_hear_how_far_it_is(make: Make, monkeypatch: pytest.MonkeyPa
     await world.ended()
     assert "1 of 3 chats" in world.told["1"]
     assert "3" not in world.told
-
-
-READ = [said("a", 0), said("a", 1, own=True), said("a", 2), said("a", 3, own=True)]
-
-
-@pytest.mark.parametrize(
-    ("events", "read", "marked"),
-    [
-        (READ, None, "a 2"),  # nobody says so: all was read
-        (READ, "a 0", "a 0"),
-        (READ, "a 1", "a 0"),  # the contact's message before it
-        (READ, "a 2", "a 2"),
-        (
-            READ,
-            "elsewhere",
-            None,
-        ),  # older than the page: then all is unread; or newer, and told by itself
-        (READ[1:2], None, None),  # the user's own need not be marked
-    ],
-)
-def test_what_the_user_has_read_is_marked(
-    events: Sequence[RemoteMessage], read: str | None, marked: str | None
-) -> None:
-    page = HistoryPage(tuple(events), None, None if read is None else RemoteId(read))
-    shown = with_read(ChatId("a"), page)
-    assert shown[: len(events)] == tuple(events)
-    reads = [(each.target, each.from_self) for each in shown if isinstance(each, RemoteRead)]
-    assert reads == ([] if marked is None else [(marked, True)])
 
 
 def test_the_end_reads_well() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dm_bridge.ids import ChatId
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead, Written
-from dm_bridge.network.history import Conversation, Conversations, HistoryPage
+from dm_bridge.network.history import HistoryPage, RecordEntry, RecordPart
 
 from .loft import Box, Note
 
@@ -24,26 +23,29 @@ class PigeonHistory:
 
         def event(self, note: Note) -> RemoteEvent | None: ...
 
-    def before(self, place: str | None) -> Sequence[Note]:
-        return [note for note in self.box.log if place is None or note.number <= int(place)]
-
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
-        notes = self.before(further or until)[-PART:]
-        newest = {note.chat: note.number for note in notes if isinstance(self.event(note), Written)}
-        found = sorted(newest.items(), key=lambda each: -each[1])
-        more = str(notes[0].number - 1) if notes and notes[0].number > 1 else None
-        some = tuple(Conversation(ChatId(chat), str(number)) for chat, number in found)
-        return Conversations(some, more, len(notes))
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
+        log = self.box.log if until is None else self.box.log[: int(until)]
+        notes = [note for note in log if further is None or note.number < int(further)][-PART:]
+        found = [(note, self.event(note)) for note in notes]
+        entries = tuple(
+            RecordEntry(event, str(note.number))
+            for note, event in found
+            if isinstance(event, Written | RemoteRead)
+        )
+        more = str(notes[0].number) if notes and notes[0].number > 1 else None
+        return RecordPart(entries, more, len(notes))
 
     async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
         events: list[Written | RemoteRead] = []
-        count = 0
-        for note in reversed(self.before(place)):
+        count, begin = 0, place
+        for note in reversed(self.box.log):
             event = self.event(note)
-            if event is None or event.chat != chat or not isinstance(event, Written):
+            late = place is not None and note.number >= int(place)
+            if late or event is None or event.chat != chat or not isinstance(event, Written):
                 continue
             if count == messages:
-                return HistoryPage(tuple(events), str(note.number))
+                return HistoryPage(tuple(events), begin)
             events.insert(0, event)
+            begin = str(note.number)
             count += isinstance(event, RemoteMessage)
         return HistoryPage(tuple(events), None)

@@ -9,7 +9,7 @@ import dataclasses
 
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.events import RemoteMessage
-from dm_bridge.network.history import Conversations, HistoryPage
+from dm_bridge.network.history import HistoryPage, RecordPart
 
 from .pigeons import PigeonSession
 from .sabotage import found_by
@@ -30,8 +30,15 @@ class ForgetsWhatIsOlder(PigeonSession):
 
 @found_by("what_came_after_the_login_is_no_history")
 class BeginsNow(PigeonSession):
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
-        return await super().conversations(None, further)
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
+        return await super().record(None, further)
+
+
+@found_by("what_was_written_before_can_be_read")
+class LeavesGaps(PigeonSession):
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
+        part = await super().record(until, further)
+        return dataclasses.replace(part, entries=part.entries[1:])
 
 
 @found_by("history_is_known_by_its_ids")

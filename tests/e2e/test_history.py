@@ -94,7 +94,7 @@ async def test_a_first_login_brings_over_the_last_messages_of_the_last_chats(
         management = await mortal.open_bot_chat(alice)
         begin = alice.mark()
         await mortal.log_in(alice, management, romeo, PASSWORD)
-        await alice.wait_for(lambda s: (s.body or "").startswith("I bring over 10 chats"))
+        await alice.wait_for(lambda s: (s.body or "").startswith("I bring over your last chats"))
         await alice.wait_for(lambda s: MARK in s.content)
         await mortal.bridge.kill()
         await mortal.bridge.run()

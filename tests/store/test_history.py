@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
+from dm_bridge.bridge.import_plan import Pick
 from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
-from dm_bridge.network.events import RemoteMessage
-from dm_bridge.network.history import Conversation
+from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead
 from dm_bridge.store.database import Database
-from dm_bridge.store.history import HistoryStore, Imported, ImportRow
+from dm_bridge.store.history import HistoryStore, ImportChat, Imported, ImportRow
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.logins import LoginStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -24,9 +25,15 @@ async def begun(database: Database, *chats: ChatId) -> tuple[HistoryStore, Login
     login = await a_login(database)
     await LoginStore(database).activate(login, b"sealed", "at first", imports=True)
     store = HistoryStore(database)
-    found = [Conversation(chat, f"={chat}") for chat in chats]
-    await store.found(login, found, None, len(chats), all_=True)
+    row = await store.of(login)
+    assert row is not None
+    picks = [Pick(chat, True, None, f"before {chat}") for chat in chats]
+    assert await store.found(row, picks, "further", 10, "found") == list(chats)
     return store, login
+
+
+def no_mark(chat: ChatId, events: object, displayed: object) -> None:
+    return None
 
 
 async def waiting(database: Database, key: PortalKey) -> list[tuple[str, bool]]:
@@ -36,7 +43,7 @@ async def waiting(database: Database, key: PortalKey) -> list[tuple[str, bool]]:
 async def test_a_first_login_is_to_be_brought_over_once(database: Database) -> None:
     store, login = await begun(database)
     logins = LoginStore(database)
-    assert await store.of(login) == ImportRow(login, "found", "at first", None, 0)
+    assert await store.of(login) == ImportRow(login, "found", "at first", "further", 10)
     assert await store.unfinished([UserId("@other:s")]) == []
     assert [row.login for row in await store.unfinished([OWNER])] == [login]
     await store.end(login)
@@ -58,24 +65,78 @@ async def test_the_search_goes_on_where_it_was(database: Database) -> None:
     login = await a_login(database)
     await LoginStore(database).activate(login, b"sealed", "at first", imports=True)
     store = HistoryStore(database)
-    chats = [Conversation(ChatId(name), f"={name}") for name in "cab"]
-    await store.found(login, chats[:2], "further", 100, all_=False)
-    assert await store.of(login) == ImportRow(login, "searching", "at first", "further", 100)
-    await store.found(login, chats, None, 150, all_=True)
-    assert [(each.chat, each.state, each.place) for each in await store.chats(login)] == [
-        ("c", "found", "=c"),
-        ("a", "found", "=a"),
-        ("b", "found", "=b"),
+    first = await store.of(login)
+    assert first is not None
+    new = Pick(ROMEO, True, RemoteId("displayed"), "before 3", [message(3), message(4)], 2)
+    await InboxStore(database).add([(login, message("new"))])
+    assert await store.found(first, [new], "further", 100, "searching") == [ROMEO]
+    assert await store.found(first, [new], "further", 100, "searching") == []  # it is elsewhere now
+    second = await store.of(login)
+    assert second == ImportRow(login, "searching", "at first", "further", 100)
+    old = Pick(ROMEO, False, None, "before 1", [message(1), message(2)], 2)
+    assert await store.found(second, [old], None, 50, "found") == [ROMEO]
+    assert await store.of(login) == ImportRow(login, "found", "at first", None, 150)
+    assert await store.chats(login) == [ImportChat(ROMEO, "found", None, 4)]  # nothing is older
+    assert [name for name, _ in await waiting(database, key_of(login))] == [
+        *(f"id-{n}" for n in range(1, 5)),
+        "id-new",
     ]
-    await store.found(login, [Conversation(ChatId("late"), "=")], None, 0, all_=True)
-    assert len(await store.chats(login)) == 3  # the search was over
+
+
+async def test_a_chat_that_was_taken_gets_no_more_from_the_search(database: Database) -> None:
+    login = await a_login(database)
+    await LoginStore(database).activate(login, b"sealed", "at first", imports=True)
+    store, key = HistoryStore(database), key_of(login)
+    row = await store.of(login)
+    assert row is not None
+    await store.found(row, [Pick(ROMEO, True, None, "b", [message(2)], 1)], "f", 1, "searching")
+    assert await store.take(key, [message(1)], "before 1", no_mark)
+    row = await store.of(login)
+    assert row is not None
+    late = Pick(ROMEO, False, None, "before 0", [message(0)], 1)
+    assert await store.found(row, [late], None, 1, "found") == []
+    assert [name for name, _ in await waiting(database, key)] == ["id-1", "id-2"]
+
+
+async def test_what_was_read_is_marked_behind_all_that_is_older(database: Database) -> None:
+    store, login = await begun(database, ROMEO)
+    key = key_of(login)
+    await InboxStore(database).add([(login, message("new"))])
+    seen: list[object] = []
+
+    def mark(chat: ChatId, events: Sequence[RemoteEvent], displayed: RemoteId | None) -> RemoteRead:
+        seen.extend(events)
+        return RemoteRead(chat, RemoteId("read"), RemoteId("id-1"), from_self=True)
+
+    assert await store.take(key, [message(0), message(1)], None, mark)
+    assert seen == [message(0), message(1)]
+    assert [name for name, _ in await waiting(database, key)] == ["id-0", "id-1", "read", "id-new"]
+
+
+async def test_a_chat_without_messages_is_passed_over(database: Database) -> None:
+    store, login = await begun(database, ROMEO)
+    assert not await store.take(key_of(login), [], None, no_mark)
+    assert [each.state for each in await store.chats(login)] == ["passed"]
+
+
+async def test_what_is_given_up_is_not_shown(database: Database) -> None:
+    login = await a_login(database)
+    await LoginStore(database).activate(login, b"sealed", "at first", imports=True)
+    store, key = HistoryStore(database), key_of(login)
+    row = await store.of(login)
+    assert row is not None
+    await InboxStore(database).add([(login, message("new"))])
+    await store.found(row, [Pick(ROMEO, True, None, "b", [message(2)], 1)], "f", 1, "searching")
+    await store.give_up(key)
+    assert [name for name, _ in await waiting(database, key)] == ["id-new"]
+    assert not await store.take(key, [message(1)], None, no_mark)
 
 
 async def test_what_is_older_comes_before_what_waits(database: Database) -> None:
     store, login = await begun(database, ROMEO)
     key = key_of(login)
     await InboxStore(database).add([(login, message("new"))])
-    assert await store.take(key, [message(n) for n in range(3)], "older")
+    assert await store.take(key, [message(n) for n in range(3)], "older", no_mark)
     assert await waiting(database, key) == [
         ("id-0", True),
         ("id-1", True),
@@ -89,8 +150,8 @@ async def test_what_is_older_comes_before_what_waits(database: Database) -> None
 async def test_a_chat_is_taken_once_whatever_becomes_of_the_answer(database: Database) -> None:
     store, login = await begun(database, ROMEO)
     key = key_of(login)
-    assert await store.take(key, [message(1)], "older")
-    assert await store.take(key, [message(2)], "other")
+    assert await store.take(key, [message(1)], "older", no_mark)
+    assert await store.take(key, [message(2)], "other", no_mark)
     assert await waiting(database, key) == [("id-1", True)]
     known = await store.chat(key)
     assert known is not None
@@ -104,7 +165,7 @@ async def test_copies_of_what_is_there_are_not_older(database: Database) -> None
     await InboxStore(database).add([(login, live)])
     copy = replace(live, id=RemoteId("sid:1"), other_id=live.id)
     assert await store.unknown(key, [message(0), copy, live]) == [message(0)]
-    assert await store.take(key, [message(0), copy], None)
+    assert await store.take(key, [message(0), copy], None, no_mark)
     assert await waiting(database, key) == [("id-0", True), ("id-own:1", False)]
 
 
@@ -129,10 +190,10 @@ async def test_a_chat_that_goes_on_already_is_passed_over(
         await inbox.add([(login, message("new"))])
         await inbox.finish(key, [InboxOutcome(RemoteId("id-new"), "delivered", EventId("$1"))])
     assert await store.goes_on(key)
-    assert not await store.take(key, [message(1)], "older")
+    assert not await store.take(key, [message(1)], "older", no_mark)
     known = await store.chat(key)
     assert known is not None
-    assert (known.state, known.place) == ("passed", f"={ROMEO}")
+    assert known.state == "passed"
     assert await waiting(database, key) == []
 
 
@@ -141,11 +202,11 @@ async def test_what_became_of_an_import_is_counted(database: Database) -> None:
     store, login = await begun(database, *chats)
     for chat in chats[:2]:
         said: list[RemoteMessage] = [message(n, chat) for n in range(3)]
-        await store.take(PortalKey(login, chat), said, None)
-        await store.settle(PortalKey(login, chat), "shown")
-    await store.settle(PortalKey(login, chats[2]), "failed", "It is gone.")
-    await store.settle(PortalKey(login, chats[3]), "passed")
-    await store.settle(PortalKey(login, ChatId("five@x")), "passed")
+        await store.take(PortalKey(login, chat), said, None, no_mark)
+        await store.show(PortalKey(login, chat))
+    await store.give_up(PortalKey(login, chats[2]), "It is gone.")
+    await store.give_up(PortalKey(login, chats[3]))
+    await store.give_up(PortalKey(login, ChatId("five@x")))
     assert await store.imported(login) == Imported(2, 6, 1, ("It is gone.",))
 
 

@@ -1,8 +1,6 @@
 """The user's archive read backwards, for what was written before the login (`dm_bridge.network.history`).
 
-A place is an id of an entry, and whether that entry belongs to what is before it: ``=id`` for up to and with it,
-``<id`` for what comes before it. An entry is found again by asking for the one after it, because a page that ends
-before an id does not hold it (XEP-0059, section 2.3).
+A place is the id of an entry: what is older comes before it.
 
 The rule that must never break: what came after the login's first position is not part of its history.
 """
@@ -11,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dm_bridge.connectors.xmpp.archive import PAGE, Archive, Entry, Page
@@ -21,7 +19,7 @@ from dm_bridge.connectors.xmpp.stanzas import Account, Ignored, read_archived
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead, Written
-from dm_bridge.network.history import Conversation, Conversations, HistoryPage
+from dm_bridge.network.history import HistoryPage, RecordEntry, RecordPart
 
 SPARE = 10
 """Entries asked for beyond the messages wanted: receipts and markers are in archives, too."""
@@ -40,22 +38,26 @@ class HistoryReader:
         self._displayed = displayed
         self._log = log
 
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
         """See `History`. Raises `NetworkError`."""
         begin = Position.parse(until)
         if further is None and begin is not None and not begin.id:
-            return Conversations((), None, 0)  # the archive was empty then
+            return RecordPart((), None, 0)  # the archive was empty then
         try:
             page = await self._newest(begin, further)
         except RejectedError as error:
             raise _explained(error) from error
-        newest: dict[ChatId, str] = {}
-        for entry in reversed(page.entries):
-            event = self._event(entry)
-            if isinstance(event, Written) and event.chat not in newest and len(entry.id) <= MAX_ID:
-                newest[event.chat] = f"={entry.id}"
-        found = tuple(Conversation(chat, place) for chat, place in newest.items())
-        return Conversations(found, page.last, len(page.entries))
+        found = [
+            RecordEntry(event, entry.id)
+            for entry in page.entries
+            if len(entry.id) <= MAX_ID
+            and isinstance(event := self._event(entry), Written | RemoteRead)
+        ]
+        kept = set(map(id, _without_old_reads([entry.event for entry in found])))
+        entries = tuple(entry for entry in found if id(entry.event) in kept)
+        chats = {entry.event.chat for entry in entries}
+        displayed = {chat: self._displayed[chat] for chat in chats & self._displayed.keys()}
+        return RecordPart(entries, page.last, len(page.entries), displayed)
 
     async def _newest(self, begin: Position | None, further: str | None) -> Page:
         if further is not None:
@@ -63,7 +65,7 @@ class HistoryReader:
         if begin is None:
             return await self._archive.before(None)
         try:
-            return await self._up_to(begin.id, None, PAGE)
+            return await self._up_to(begin.id)
         except RejectedError as error:
             if error.condition != "item-not-found":
                 raise
@@ -71,13 +73,15 @@ class HistoryReader:
         early = [e for e in page.entries if e.stored_at is None or e.stored_at <= begin.at]
         return Page(tuple(early), page.last)
 
-    async def _up_to(self, identifier: str, chat: ChatId | None, entries: int) -> Page:
-        """The newest entries up to and with one, which mostly is among the newest. Raises `RejectedError`."""
-        page = await self._archive.before(None, chat, entries)
+    async def _up_to(self, identifier: str) -> Page:
+        """The newest entries up to and with one, which mostly is among the newest. Raises `RejectedError`.
+
+        A page that ends before an id does not hold it (XEP-0059, section 2.3): the entry after it is asked for.
+        """
+        page = await self._archive.before(None)
         if identifier not in [entry.id for entry in page.entries]:
-            after = await self._archive.page(identifier, chat=chat, entries=1)
-            end = after.entries[0].id if after.entries else None
-            page = await self._archive.before(end, chat, entries)
+            after = await self._archive.page(identifier, entries=1)
+            page = await self._archive.before(after.entries[0].id if after.entries else None)
         ids = [entry.id for entry in page.entries]
         kept = ids.index(identifier) + 1 if identifier in ids else len(ids)
         return Page(page.entries[:kept], page.last)
@@ -88,28 +92,16 @@ class HistoryReader:
         wanted, end = messages, place
         try:
             for _ in range(MOST_PAGES):
-                page = await self._page(chat, end, min(PAGE, wanted + SPARE))
+                page = await self._archive.before(end, chat, min(PAGE, wanted + SPARE))
                 found, used = self._cut(page.entries, chat, wanted)
                 events[:0] = found
-                wanted -= _messages(found)
-                cut = used < len(page.entries)
-                begin = page.entries[-used].id if used else None
-                if begin is not None and (cut or page.last is not None):
-                    end = f"<{begin}" if len(begin) <= MAX_ID else None
-                else:
-                    end = None if page.last is None else f"<{page.last}"
+                wanted -= sum(isinstance(event, RemoteMessage) for event in found)
+                end = page.last if used == len(page.entries) else page.entries[-used].id
                 if wanted <= 0 or end is None:
                     break
         except RejectedError as error:
             raise _explained(error) from error
-        return HistoryPage(_without_old_reads(events), end, self._displayed.get(chat))
-
-    async def _page(self, chat: ChatId, place: str | None, entries: int) -> Page:
-        if place is None:
-            return await self._archive.before(None, chat, entries)
-        if place.startswith("="):
-            return await self._up_to(place[1:], chat, entries)
-        return await self._archive.before(place[1:], chat, entries)
+        return HistoryPage(_without_old_reads(events), end)
 
     def _cut(
         self, entries: Sequence[Entry], chat: ChatId, messages: int
@@ -137,16 +129,12 @@ class HistoryReader:
         return event
 
 
-def _messages(events: Iterable[RemoteEvent]) -> int:
-    return sum(isinstance(event, RemoteMessage) for event in events)
-
-
 def _without_old_reads(
     events: Sequence[Written | RemoteRead],
 ) -> tuple[Written | RemoteRead, ...]:
-    """Of what the contact has read, the last counts; what the user has read, the account itself knows."""
-    reads = [e for e in events if isinstance(e, RemoteRead) and not e.from_self]
-    return tuple(e for e in events if not isinstance(e, RemoteRead) or e in reads[-1:])
+    """Of what each contact has read, the last counts; what the user has read, the account itself knows."""
+    newest = {e.chat: e for e in events if isinstance(e, RemoteRead) and not e.from_self}
+    return tuple(e for e in events if not isinstance(e, RemoteRead) or e is newest.get(e.chat))
 
 
 def _explained(error: RejectedError) -> NetworkError:

@@ -54,7 +54,7 @@ from dm_bridge.network.abilities import (
 )
 from dm_bridge.network.api import Capabilities, EventSink, Login, Outgoing, OutgoingMessage
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionState, SessionStatus
-from dm_bridge.network.history import Conversations, HistoryPage
+from dm_bridge.network.history import HistoryPage, RecordPart
 from dm_bridge.network.media import OutgoingMedia, Place
 from dm_bridge.network.signals import Availability
 
@@ -440,9 +440,9 @@ class XmppSession(SessionPeople):
         """See `Types`."""
         (await self._ready_client()).send_notice(chat, receipts.typing_notice(typing))
 
-    async def conversations(self, until: str | None, further: str | None) -> Conversations:
+    async def record(self, until: str | None, further: str | None) -> RecordPart:
         """See `History`."""
-        return await (await self._history()).conversations(until, further)
+        return await (await self._history()).record(until, further)
 
     async def older(self, chat: ChatId, place: str | None, messages: int) -> HistoryPage:
         """See `History`."""

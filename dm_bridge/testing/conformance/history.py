@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dm_bridge.ids import ChatId
 from dm_bridge.network.events import RemoteMessage
-from dm_bridge.network.history import HISTORY_SECONDS, History, HistoryPage
+from dm_bridge.network.history import HISTORY_SECONDS, History, HistoryPage, RecordEntry
 from dm_bridge.testing.conformance.adapter import Account, Person
 from dm_bridge.testing.conformance.case import Case, Failed, Live, require
 
@@ -21,14 +21,15 @@ MOST_PLACE = 10_000
 
 
 async def what_was_written_before_can_be_read(case: Case) -> None:
-    """Where `Capabilities.history` is declared: `conversations` names the chats, and `older` gives their messages,
-    page by page, each the oldest first."""
+    """Where `Capabilities.history` is declared: `record` gives what was written, part by part, each the oldest
+    first, and `older` what is before a place, page by page."""
     past = await _past(case)
-    places = await _conversations(past.live, past.until)
     chat = past.live.chat(past.person)
-    require(chat in places, f"`conversations` should name {chat}; it names {list(places)[:5]}.")
-    texts: list[str] = []
-    place = places[chat]
+    entries = await _record(past.live, past.until)
+    read = [entry for entry in entries if entry.event.chat == chat]
+    said = [each.event.content.body for each in read if isinstance(each.event, RemoteMessage)]
+    require(said == past.texts, f"The messages are {past.texts}; in the record: {said}.")
+    texts, place = said[-1:], read[-1].before
     for _ in range(MOST_PARTS):
         page = await _older(past.live, chat, place)
         texts[:0] = _texts(page)
@@ -41,17 +42,14 @@ async def what_was_written_before_can_be_read(case: Case) -> None:
 
 async def what_came_after_the_login_is_no_history(case: Case) -> None:
     """Where `Capabilities.history` is declared: what came after `LoginDone.position` is delivered, and must not
-    come between what is older: a `Conversation` ends before it."""
+    come between what is older: `record` ends before it."""
     past = await _past(case)
     for text in ("after one", "after two"):
         await past.person.say(past.account.address, text)
         await past.live.arrives(text)
-    places = await _conversations(past.live, past.until)
-    page = await _older(past.live, past.live.chat(past.person), places[past.live.chat(past.person)])
-    require(
-        _texts(page) == past.texts[-PAGE:],
-        f"The last messages before the login are {past.texts[-PAGE:]}; read: {_texts(page)}.",
-    )
+    entries = await _record(past.live, past.until)
+    said = [each.event.content.body for each in entries if isinstance(each.event, RemoteMessage)]
+    require(said == past.texts, f"Before the login came {past.texts}; in the record: {said}.")
 
 
 async def history_is_known_by_its_ids(case: Case) -> None:
@@ -100,26 +98,27 @@ async def _past(case: Case) -> _Past:
     return _Past(live.account, person, texts, delivered, anew, until)
 
 
-async def _conversations(live: Live, until: str | None) -> dict[ChatId, str]:
-    """All parts of the record: where each chat begins."""
+async def _record(live: Live, until: str | None) -> list[RecordEntry]:
+    """All parts of the record, the oldest entry first."""
     session, further = _history(live), None
-    places: dict[ChatId, str] = {}
+    entries: list[RecordEntry] = []
     for _ in range(MOST_PARTS):
         try:
             async with asyncio.timeout(HISTORY_SECONDS):
-                part = await session.conversations(until, further)
+                part = await session.record(until, further)
         except TimeoutError:
-            raise Failed("`conversations` has a deadline.") from None
-        for each in part.found:
-            require(len(each.place) <= MOST_PLACE, "A place is a text of some 10,000 characters.")
-            places.setdefault(each.chat, each.place)
+            raise Failed("`record` has a deadline.") from None
+        entries[:0] = part.entries
+        for entry in part.entries:
+            require(len(entry.before) <= MOST_PLACE, "A place is a text of some 10,000 characters.")
         require(
-            part.further != further or further is None, "`further` is where the next part begins."
+            part.further is None or part.further != further,
+            "`further` is where the next part begins.",
         )
         further = part.further
         if further is None:
-            return places
-    return places
+            break
+    return entries
 
 
 async def _older(live: Live, chat: ChatId, place: str | None) -> HistoryPage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import structlog
 
-from dm_bridge.connectors.xmpp import history as module
 from dm_bridge.connectors.xmpp.archive import Entry, Page
 from dm_bridge.connectors.xmpp.catch_up import Position
 from dm_bridge.connectors.xmpp.failures import rejected
@@ -13,6 +12,7 @@ from dm_bridge.connectors.xmpp.history import HistoryReader
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.events import RemoteRead
+from dm_bridge.network.history import RecordPart
 
 from .test_archive import ME, result
 
@@ -76,53 +76,56 @@ def until(name: str) -> str:
     return Position(name, STAMP).text()
 
 
-async def test_conversations_come_newest_first_up_to_where_the_login_was_made() -> None:
+def names(part: RecordPart) -> list[tuple[str, str]]:
+    return [(entry.event.id, entry.before) for entry in part.entries]
+
+
+async def test_the_record_goes_up_to_where_the_login_was_made() -> None:
     archive = chats("j1", "n1", "j2", "j3", "n2")
-    part = await reader(archive).conversations(until("j2"), None)
-    assert [(each.chat, each.place) for each in part.found] == [(JULIET, "=j2"), (NURSE, "=n1")]
-    assert (part.further, part.read) == (None, 3)
+    part = await reader(archive).record(until("j2"), None)
+    assert names(part) == [("sid:j1", "j1"), ("sid:n1", "n1"), ("sid:j2", "j2")]
+    assert [entry.event.chat for entry in part.entries] == [JULIET, NURSE, JULIET]
+    assert (part.further, part.looked_at) == (None, 3)
 
 
-async def test_a_position_that_is_far_back_is_found_by_the_entry_after_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(module, "PAGE", 2)
+async def test_a_position_that_is_far_back_is_found_by_the_entry_after_it() -> None:
     archive = chats("j1", "n1", "j2", "j3", "j4", "j5")
-    part = await reader(archive).conversations(until("n1"), None)
-    assert [each.place for each in part.found] == ["=n1", "=j1"]
+    archive.gives = 2
+    part = await reader(archive).record(until("n1"), None)
+    assert [name for name, _ in names(part)] == ["sid:j1", "sid:n1"]
     assert ("after", "n1", None) in archive.asked
 
 
-async def test_the_search_goes_on_before_the_oldest_entry() -> None:
+async def test_the_record_goes_on_before_the_oldest_entry() -> None:
     archive = chats("n1", "j1", "j2", "j3")
     archive.gives = 2
-    part = await reader(archive).conversations(until("j3"), None)
-    assert ([each.place for each in part.found], part.further) == (["=j3"], "j2")
-    part = await reader(archive).conversations(until("j3"), part.further)
-    assert ([each.place for each in part.found], part.further) == (["=j1", "=n1"], None)
+    part = await reader(archive).record(until("j3"), None)
+    assert ([name for name, _ in names(part)], part.further) == (["sid:j2", "sid:j3"], "j2")
+    part = await reader(archive).record(until("j3"), part.further)
+    assert ([name for name, _ in names(part)], part.further) == (["sid:n1", "sid:j1"], None)
 
 
 async def test_an_account_that_had_no_archive_has_no_history() -> None:
     archive = chats("j1")
-    part = await reader(archive).conversations(Position("", STAMP).text(), None)
-    assert (part.found, archive.asked) == ((), [])
+    part = await reader(archive).record(Position("", STAMP).text(), None)
+    assert (part.entries, part.further, archive.asked) == ((), None, [])
 
 
 async def test_a_position_that_the_server_forgot_counts_by_its_time() -> None:
     archive = chats("j1")
     archive.entries.append((NURSE, Entry("n9", entry("n9", NURSE).forwarded, STAMP + 1)))
-    part = await reader(archive).conversations(until("gone"), None)
-    assert [each.chat for each in part.found] == [JULIET]
+    part = await reader(archive).record(until("gone"), None)
+    assert [name for name, _ in names(part)] == ["sid:j1"]
 
 
 async def test_a_chat_is_read_back_page_by_page() -> None:
     archive = chats("j1", "j2", "n1", "j3", "j4", "j5")
-    page = await reader(archive).older(JULIET, "=j4", 2)
-    assert ([each.id for each in page.events], page.older) == (["sid:j3", "sid:j4"], "<j3")
+    page = await reader(archive).older(JULIET, "j5", 2)
+    assert ([each.id for each in page.events], page.older) == (["sid:j3", "sid:j4"], "j3")
     page = await reader(archive).older(JULIET, page.older, 5)
     assert ([each.id for each in page.events], page.older) == (["sid:j1", "sid:j2"], None)
     page = await reader(archive).older(JULIET, None, 1)
-    assert ([each.id for each in page.events], page.older) == (["sid:j5"], "<j5")
+    assert ([each.id for each in page.events], page.older) == (["sid:j5"], "j5")
 
 
 async def test_what_is_no_message_does_not_count_as_one() -> None:
@@ -133,7 +136,7 @@ async def test_what_is_no_message_does_not_count_as_one() -> None:
         *((JULIET, entry(f"m{n}", inner=marker.format(f"x{n}"))) for n in range(30)),
         gives=10,
     )
-    page = await reader(archive).older(JULIET, "=m29", 2)
+    page = await reader(archive).older(JULIET, None, 2)
     assert [each.id for each in page.events if not isinstance(each, RemoteRead)] == [
         "sid:j1",
         "sid:j2",
@@ -142,9 +145,11 @@ async def test_what_is_no_message_does_not_count_as_one() -> None:
     assert [read.target for read in reads] == ["x29"]  # the last one says it all
 
 
-async def test_what_the_user_has_read_is_told_with_a_page() -> None:
-    page = await reader(chats("j1"), "sid:j1").older(JULIET, None, 2)
-    assert page.read == "sid:j1"
+async def test_what_the_user_has_read_is_told_of_the_chats_in_a_part() -> None:
+    assert (await reader(chats("j1"), "sid:j1").record(until("j1"), None)).displayed == {
+        JULIET: "sid:j1"
+    }
+    assert (await reader(chats("n1"), "sid:j1").record(until("n1"), None)).displayed == {}
 
 
 @pytest.mark.parametrize(
