@@ -101,8 +101,9 @@ class ImportState:
         self._had[chat] = self._had.get(chat, 0) + had
 
     def add_no_more(self) -> None:
-        """The record is at its end: nothing is older than what is there."""
-        self._places = dict.fromkeys(self._places)
+        """The record is at its end: what chats lack is not there."""
+        for chat in [each for each in self._places if self.lacks(each)]:
+            self._places[chat] = None
 
     def leave_out(self, chat: ChatId) -> None:
         """A chat that goes on without its history."""

@@ -379,7 +379,9 @@ class Imports:
         poor = found == left and sum(each.messages for each in picks) < most.messages
         over = part.further is None or entries >= MOST_ENTRIES or poor
         state = FOUND if over else SEARCHING
-        added = await self._store.found(row, picks, part.further, part.looked_at, state)
+        added = await self._store.found(
+            row, picks, part.further, part.looked_at, state, most.messages
+        )
         if (
             picks
             and not added

@@ -134,11 +134,13 @@ class HistoryStore:
         further: str | None,
         looked_at: int,
         state: str,
+        wanted: int,
     ) -> list[ChatId]:
         """Add what was found in a part of the record, and move on from ``row`` to where the next one begins.
 
         ``state``: of the import from now on. Returns the chats to which it was added; none when ``row`` is not
-        where the search is. When the record is at its end (``further`` is None), no chat has more.
+        where the search is. When the record is at its end (``further`` is None), chats with less than the
+        ``wanted`` messages have no more.
         """
         login = row.login
         async with self._database.transaction() as connection:
@@ -184,8 +186,12 @@ class HistoryStore:
             await _add(connection, login, events, None)
             if further is None:
                 await connection.execute(
-                    "UPDATE history_chat SET place = NULL WHERE login_id = $1 AND state = 'found'",
+                    """
+                    UPDATE history_chat SET place = NULL
+                    WHERE login_id = $1 AND state = 'found' AND messages < $2
+                    """,
                     login,
+                    wanted,
                 )
         return [each.chat for each in picks if each.chat in added]
 

@@ -83,6 +83,7 @@ def test_what_a_chat_lacks_may_come_with_the_search_or_is_asked_for() -> None:
     assert state.to_make() == [B, A, C]
     state.add_no_more()
     assert (state.lacks(C), state.place(C)) == (0, None)
+    assert state.place(A) == "before 1"  # it has all that is wanted, and there may be more
 
 
 @pytest.mark.parametrize("stage", [each for each in Stage if each is not Stage.FOUND])

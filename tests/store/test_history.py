@@ -28,7 +28,7 @@ async def begun(database: Database, *chats: ChatId) -> tuple[HistoryStore, Login
     row = await store.of(login)
     assert row is not None
     picks = [Pick(chat, True, None, f"before {chat}") for chat in chats]
-    assert await store.found(row, picks, "further", 10, "found") == list(chats)
+    assert await store.found(row, picks, "further", 10, "found", 5) == list(chats)
     return store, login
 
 
@@ -69,12 +69,14 @@ async def test_the_search_goes_on_where_it_was(database: Database) -> None:
     assert first is not None
     new = Pick(ROMEO, True, RemoteId("displayed"), "before 3", [message(3), message(4)], 2)
     await InboxStore(database).add([(login, message("new"))])
-    assert await store.found(first, [new], "further", 100, "searching") == [ROMEO]
-    assert await store.found(first, [new], "further", 100, "searching") == []  # it is elsewhere now
+    assert await store.found(first, [new], "further", 100, "searching", 5) == [ROMEO]
+    assert (
+        await store.found(first, [new], "further", 100, "searching", 5) == []
+    )  # it is elsewhere now
     second = await store.of(login)
     assert second == ImportRow(login, "searching", "at first", "further", 100)
     old = Pick(ROMEO, False, None, "before 1", [message(1), message(2)], 2)
-    assert await store.found(second, [old], None, 50, "found") == [ROMEO]
+    assert await store.found(second, [old], None, 50, "found", 5) == [ROMEO]
     assert await store.of(login) == ImportRow(login, "found", "at first", None, 150)
     assert await store.chats(login) == [ImportChat(ROMEO, "found", None, 4)]  # nothing is older
     assert [name for name, _ in await waiting(database, key_of(login))] == [
@@ -89,12 +91,12 @@ async def test_a_chat_that_was_taken_gets_no_more_from_the_search(database: Data
     store, key = HistoryStore(database), key_of(login)
     row = await store.of(login)
     assert row is not None
-    await store.found(row, [Pick(ROMEO, True, None, "b", [message(2)], 1)], "f", 1, "searching")
+    await store.found(row, [Pick(ROMEO, True, None, "b", [message(2)], 1)], "f", 1, "searching", 5)
     assert await store.take(key, [message(1)], "before 1", no_mark)
     row = await store.of(login)
     assert row is not None
     late = Pick(ROMEO, False, None, "before 0", [message(0)], 1)
-    assert await store.found(row, [late], None, 1, "found") == []
+    assert await store.found(row, [late], None, 1, "found", 5) == []
     assert [name for name, _ in await waiting(database, key)] == ["id-1", "id-2"]
 
 
@@ -126,7 +128,7 @@ async def test_what_is_given_up_is_not_shown(database: Database) -> None:
     row = await store.of(login)
     assert row is not None
     await InboxStore(database).add([(login, message("new"))])
-    await store.found(row, [Pick(ROMEO, True, None, "b", [message(2)], 1)], "f", 1, "searching")
+    await store.found(row, [Pick(ROMEO, True, None, "b", [message(2)], 1)], "f", 1, "searching", 5)
     await store.give_up(key)
     assert [name for name, _ in await waiting(database, key)] == ["id-new"]
     assert not await store.take(key, [message(1)], None, no_mark)
