@@ -116,6 +116,29 @@ async def test_an_account_is_kept_while_something_is_managed_for_it(kept: Kept) 
 # -- few writes
 
 
+async def test_what_is_held_back_is_one_write_afterwards(kept: Kept) -> None:
+    with kept.keeper.holding(USER):
+        for room in (ROOM, SECOND, THIRD):
+            await kept.manage(room)
+            kept.keeper.touch(USER)
+            await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            await kept.keeper.settled(USER, within=60)  # nobody waits for what is held back
+        assert kept.puts == 0
+    await kept.settled()
+    assert kept.puts == 1
+    assert kept.document() == {GHOST: [ROOM, SECOND, THIRD]}
+
+
+async def test_nothing_is_held_back_for_ever(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "HELD", 0.02)
+    with kept.keeper.holding(USER):
+        await kept.manage(ROOM)
+        kept.keeper.touch(USER)
+        await kept.settled()
+        assert kept.puts == 1
+
+
 async def test_touches_that_keep_coming_are_a_handful_of_writes(
     kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:

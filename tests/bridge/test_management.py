@@ -236,6 +236,13 @@ async def test_news_reach_every_room_of_a_user_and_no_other(world: World) -> Non
     )
 
 
+async def test_what_is_about_the_same_is_said_once(world: World) -> None:
+    await world.store.add_management(ROOM, USER)
+    for about in ("one", "one", "other"):
+        await world.management.tell(USER, about, about)
+    assert world.homeserver.said == [(ROOM, "one"), (ROOM, "other")]
+
+
 async def test_a_room_that_was_left_is_not_talked_into(world: World) -> None:
     await world.store.add_management(ROOM, USER)
     await world.management.left(ROOM)

@@ -11,8 +11,10 @@ import pytest_asyncio
 
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.files_in import FilesIn, Part, Shown
+from dm_bridge.bridge.import_state import Door
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.signals import Signals
+from dm_bridge.bridge.silence import HISTORY
 from dm_bridge.bridge.to_matrix import EVENTS_OF_A_ROOM, ToMatrix, plausible_time
 from dm_bridge.errors import HomeserverError, NetworkError, NotYet
 from dm_bridge.ids import (
@@ -33,6 +35,7 @@ from dm_bridge.network.events import ContactMoved, RemoteEdit, RemoteMessage, Te
 from dm_bridge.network.media import Media, MediaKind
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
+from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxStore
@@ -455,3 +458,69 @@ async def test_what_the_user_cannot_read_of_their_own_is_told_apart(carrier: Car
     assert not carrier.lane._unreadable.is_told(
         carrier.world.key, replace(hidden, id=RemoteId("h2"), from_self=True)
     )
+
+
+class Doorman:
+    """Doors that stand as they are told to. ``told``: what lanes said."""
+
+    def __init__(self, stands: Door) -> None:
+        self.stands = stands
+        self.told: list[str] = []
+
+    def door(self, key: PortalKey) -> Door:
+        return self.stands
+
+    def made(self, key: PortalKey) -> None:
+        self.told.append("made")
+
+    def shown(self, key: PortalKey) -> None:
+        self.told.append("shown")
+
+
+async def test_a_lane_does_what_its_door_lets_it_do(carrier: Carrier) -> None:
+    world, inbox = carrier.world, carrier.inbox
+    await world.store.delete(world.key)
+    await inbox.add([(world.login.id, message(1, body="old"))])
+    doors = carrier.lane._doors = Doorman(Door.SHUT)
+    await carrier.lane.drain(world.key)
+    assert await world.store.get(world.key) is None
+    doors.stands = Door.AJAR
+    await carrier.lane.drain(world.key)
+    room = (await world.row()).room
+    assert room is not None
+    assert (len(await inbox.waiting(world.key, 10)), world.rooms.bodies(room)) == (1, [])
+    doors.stands = Door.OPEN
+    await carrier.lane.drain(world.key)
+    assert world.rooms.bodies(room) == ["old"]
+    assert doors.told == ["made", "shown"]
+
+
+async def test_what_is_older_is_marked_and_comes_before_what_waits(
+    carrier: Carrier, database: Database
+) -> None:
+    world = carrier.world
+    store = HistoryStore(database)
+    await carrier.inbox.add([(world.login.id, message(2, body="new"))])
+    await store.add(world.key, [message(1, body="old")], None, None)
+    await carrier.carry()
+    contents = [event["content"] for event in world.rooms.messages[ROOM]]
+    assert [(each["body"], each.get(HISTORY)) for each in contents] == [
+        ("old", "old"),
+        ("new", None),
+    ]
+    newest = carrier.signals.attention._newest[world.key]
+    assert newest.id == "id-2"  # nobody is told that what is old was read
+
+
+async def test_what_is_older_may_be_shown_in_a_thread(carrier: Carrier, database: Database) -> None:
+    world = carrier.world
+    answer = replace(message(2, body="answer"), reply_to=RemoteId("id-1"))
+    await HistoryStore(database).add(world.key, [message(1), answer], None, EventId("$root"))
+    await carrier.carry()
+    first, second = (event["content"]["m.relates_to"] for event in world.rooms.messages[ROOM])
+    thread = {"rel_type": "m.thread", "event_id": "$root"}
+    assert first == {
+        **thread, "is_falling_back": True, "m.in_reply_to": {"event_id": "$root"},
+    }  # fmt: skip
+    answered = world.rooms.messages[ROOM][0]["event_id"]
+    assert second == {**thread, "m.in_reply_to": {"event_id": answered}}

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest_asyncio
@@ -17,6 +18,7 @@ from dm_bridge.network.events import RemoteMessage, Text
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.features import FeatureStore
+from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.outbox import OutboxStore
@@ -365,3 +367,15 @@ async def test_why_something_waits_is_noted_through_the_index_of_what_waits(
         full, lambda database: QueueStore(database).note_room(RoomId("!room8"), "away")
     )
     assert indexes(found) <= {"outbox_waiting", "outbox_pkey"}
+
+
+async def test_what_is_known_of_a_page_of_history_is_found_through_indexes(full: Database) -> None:
+    (chat, *_) = await InboxStore(full).chats_waiting()
+    event = RemoteMessage(chat.chat, RemoteId("new"), ContactId("c"), True, Text("x"))
+    event = replace(event, other_id=RemoteId("id1"), sent_id=RemoteId("remote1"))
+    await HistoryStore(full).unknown(chat, [event])  # asyncpg asks for the types of arrays once
+    found = await plan(full, lambda database: HistoryStore(database).unknown(chat, [event]))
+    assert indexes(found) == {"inbox_pkey", "inbox_other", "outbox_remote"}
+    found = await plan(full, lambda database: HistoryStore(database).goes_on(chat))
+    assert indexes(found) <= {"inbox_pkey", "outbox_remote"}
+    assert indexes(found)
