@@ -25,7 +25,6 @@ from dm_bridge.testing.stack import Stack
 from dm_bridge.testing.xmpp_client import Received
 from tests.e2e.pairs import Pair, pair
 
-pytestmark = pytest.mark.parametrize("stack", ["12"], ids=["v12"], indirect=True, scope="session")
 """None of it depends on the version of a room."""
 OOB = "{jabber:x:oob}x/{jabber:x:oob}url"
 SFS = "{urn:xmpp:sfs:0}file-sharing"
