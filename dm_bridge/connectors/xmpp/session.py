@@ -469,9 +469,9 @@ class XmppSession(SessionPeople):
         self, client: Client, payload: list[Element], file: OutgoingMedia
     ) -> list[Element]:
         """``payload`` with the file, which is uploaded; again, where an earlier attempt went no further."""
-        upload = self._spawn(self._uploads.upload(client, file))
+        upload = self._spawn(self._uploads.upload_with_preview(client, file))
         try:
-            there = await upload
+            there, preview = await upload
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not self._stop.is_set() or (current is not None and current.cancelling()):
@@ -480,7 +480,7 @@ class XmppSession(SessionPeople):
                 "The connection to the XMPP server was closed before the file was sent.",
                 retry_after=1.0,
             ) from None
-        return files.share(payload, file, there.url, there.size, there.sha256)
+        return files.share(payload, file, there, preview)
 
     async def _is_archived(self, client: Client, message: Outgoing) -> bool:
         """Whether an earlier attempt had success after all.

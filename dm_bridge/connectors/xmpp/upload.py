@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError
+from dm_bridge.connectors.xmpp.files import Uploaded
 from dm_bridge.connectors.xmpp.transport import Route
 from dm_bridge.errors import NetworkError
 from dm_bridge.network.media import File, Opened, OutgoingMedia, plain_type
@@ -29,6 +30,8 @@ MAX_ITEMS = 20
 """Parts of a server that are asked whether they take files."""
 DEADLINE = 600.0
 """Seconds for one file."""
+MAX_PREVIEW = 1_000_000
+"""Bytes; a larger one would be no help."""
 _HEADERS = {"authorization": "Authorization", "cookie": "Cookie", "expires": "Expires"}
 _MAX_HEADER = 8192
 _MAX_NAME = 100
@@ -41,15 +44,6 @@ class Service:
 
     jid: str
     largest: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """Where a file is now."""
-
-    url: str
-    size: int
-    sha256: bytes
 
 
 class Uploads:
@@ -111,6 +105,21 @@ class UploadService:
             raise NetworkError(
                 f"{self._route.domain} did not take the file in time.", retry_after=30.0
             ) from error
+
+    async def upload_with_preview(
+        self, client: Client, file: OutgoingMedia
+    ) -> tuple[Uploaded, Uploaded | None]:
+        """Put a file there, and then its preview, if there is one and it can be: it is no loss.
+
+        Raises `NetworkError` for the file.
+        """
+        there, small = await self.upload(client, file), file.preview
+        if small is None or small.size is None or small.size > MAX_PREVIEW:
+            return there, None
+        try:
+            return there, await self.upload(client, small)
+        except NetworkError:
+            return there, None
 
     async def _put(
         self, client: Client, service: Service, file: OutgoingMedia, opened: Opened
