@@ -18,7 +18,7 @@ from dm_bridge.connectors.irc.people import People, digest
 from dm_bridge.connectors.irc.record import Here
 from dm_bridge.connectors.irc.relations import Relations, given_id
 from dm_bridge.connectors.irc.splitting import split
-from dm_bridge.connectors.irc.styling import from_text
+from dm_bridge.connectors.irc.styling import carried, from_text, strip
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.abilities import OutgoingReactions
@@ -202,9 +202,10 @@ def pieces(content: Text, room: int) -> list[str]:
     """The texts of the lines that say ``content``, each of at most ``room`` bytes. Raises `NetworkError`."""
     text = from_text(content)
     if content.emote:
-        lines = [ctcp.wrap("ACTION", piece) for piece in split(text, room - len("\x01ACTION \x01"))]
-    else:
-        lines = split(text, room)
+        room -= len("\x01ACTION \x01")
+    lines = [piece for piece in split(text, room, carried) if strip(piece)]
+    if content.emote:
+        lines = [ctcp.wrap("ACTION", piece) for piece in lines]
     if not lines:
         raise NetworkError("There is nothing in this message that IRC can carry.")
     if len(lines) > MAX_LINES:
