@@ -181,7 +181,9 @@ class People:
         if known is None:
             return []
         mark = known.mask or _hash(known.account)
-        while f"{nick}!{mark}" in self._known:  # somebody else with this user name and host lost it before
+        while (
+            f"{nick}!{mark}" in self._known
+        ):  # somebody else with this user name and host lost it before
             mark = _hash(f"{mark} {known.account}")
         return [self._move(nick, f"{nick}!{mark}")]
 

@@ -202,9 +202,7 @@ ACTS = st.lists(
     )
 )
 
-TAKEN_TWICE = [
-    (act, who, "a") for who in (0, 1, 0, 2, 1) for act in ("join", "say", "quit unseen")
-]
+TAKEN_TWICE = [(act, who, "a") for who in (0, 1, 0, 2, 1) for act in ("join", "say", "quit unseen")]
 
 
 @given(ACTS, st.booleans(), st.booleans())
