@@ -429,7 +429,9 @@ async def test_an_encrypted_file_of_a_user_is_decrypted_and_a_changed_one_is_not
         assert metadata is not None
         assert said_of(metadata)["length"] == "4200"
         mark = p.alice.mark()
-        other = await p.alice.upload(sealed[:-1] + bytes([sealed[-1] ^ 1]), "application/octet-stream", "")
+        other = await p.alice.upload(
+            sealed[:-1] + bytes([sealed[-1] ^ 1]), "application/octet-stream", ""
+        )
         event = await p.alice.send_event(
             room, "m.room.message", {**voice, "file": {**file, "url": other}}
         )

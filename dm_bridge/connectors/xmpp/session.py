@@ -60,6 +60,8 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
+LOOK_SECONDS = 3.0
+"""For which a session waits to know whether its server takes files."""
 STABLE_SECONDS = 60.0
 """A connection that lasted this long makes the next pause short again."""
 _DRAIN_SECONDS = 1.5
@@ -201,7 +203,6 @@ class XmppSession(SessionPeople):
         """
         timeout = self._config.connect_timeout
         self._catch_up.begin()
-        self._uploads.forget()
         try:
             await self._fetch_roster(client, timeout)
         except RejectedError as error:
@@ -215,6 +216,7 @@ class XmppSession(SessionPeople):
         self._archived = await self._archive(client).exists()
         if not self._archived:
             self._catch_up.without_archive()
+        await asyncio.wait({self._spawn(self._uploads.look(client))}, timeout=LOOK_SECONDS)
         self._presences.clear()
         client.send_available(self._appearance)
         self._begun = True
