@@ -1,4 +1,4 @@
-"""Alembic's entry: runs on the connection that `dm_bridge.store.migrate` hands over."""
+"""Alembic's entry: runs on the connection that `dm_bridge.store.upgrade` hands over."""
 
 from alembic import context
 

@@ -35,8 +35,8 @@ from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
-from dm_bridge.store.migrate import check_schema
 from dm_bridge.store.portals import PortalStore
+from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.tokens import TokenStore
 

@@ -48,6 +48,9 @@ TURN = 1.0
 SLOWEST = 4096
 """Bytes a second that a server must send on the whole, once it had `START` seconds."""
 START = 30.0
+LARGEST_THUMBNAIL = 1_000_000
+"""Bytes."""
+THUMBNAIL_DEADLINE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,20 +193,31 @@ class FilesIn:
 
     async def _thumbnail(self, media: Media, ghost: UserId) -> Json | None:
         """What a small image adds to the ``info`` of an event, if there is one that is one."""
-        raw = _inline(media.thumbnail or "")
-        if not raw:
-            return None
         try:
+            raw = await self._small_image(media.thumbnail or "")
+            if not raw:
+                return None
             file = look(raw, File(kind=MediaKind.IMAGE, size=len(raw)), "")
             if file.kind is not MediaKind.IMAGE:
                 return None
             mxc = await self._repository.upload(_once(raw), len(raw), file.mimetype, "", user=ghost)
-        except (NetworkError, HomeserverError):
+        except (NetworkError, HomeserverError, TimeoutError):
             return None  # it is no loss
         info: Json = {"mimetype": file.mimetype, "size": len(raw)}
         if file.width and file.height:
             info |= {"w": file.width, "h": file.height}
         return {"thumbnail_url": str(mxc), "thumbnail_info": info}
+
+    async def _small_image(self, url: str) -> bytes:
+        if not url.startswith("https://"):
+            return _inline(url)
+        raw = b""
+        async with asyncio.timeout(THUMBNAIL_DEADLINE), self._web.get(url) as response:
+            _check_status(response)
+            async for chunk in body(response):
+                raw += chunk
+                _check_size(len(raw), LARGEST_THUMBNAIL)
+        return raw
 
 
 def _check_size(size: int | None, limit: int) -> None:

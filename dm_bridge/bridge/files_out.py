@@ -30,10 +30,12 @@ class FilesOut:
 
     def outgoing(self, what: Attached | Place | None) -> OutgoingMedia | Place | None:
         """What a session is given of it."""
-        if not isinstance(what, Attached):
-            return what
+        return self._media(what) if isinstance(what, Attached) else what
+
+    def _media(self, what: Attached) -> OutgoingMedia:
         source = _Source(self._repository, self._bot, self._largest, what)
-        return OutgoingMedia(**asdict(what.file), source=source)
+        preview = None if what.preview is None else self._media(what.preview)
+        return OutgoingMedia(**asdict(what.file), source=source, preview=preview)
 
 
 class _Source:

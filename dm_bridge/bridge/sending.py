@@ -180,10 +180,13 @@ def _ability(session: Session, what: Outgoing) -> Callable[[Any], Awaitable[Remo
 
 
 def _too_large(session: Session, what: Outgoing) -> str | None:
-    """What to say of a file that is larger than the network takes, by what is said of it."""
+    """What to say of a file that is larger than the network takes, by what is said of it.
+
+    A session that can send none says that itself, with the reason.
+    """
     largest = capabilities_of(session).largest_media
     file = getattr(what, "attachment", None)
-    if largest is None or not isinstance(file, OutgoingMedia) or (file.size or 0) <= largest:
+    if not largest or not isinstance(file, OutgoingMedia) or (file.size or 0) <= largest:
         return None
     return (
         f"The file is {megabytes(file.size or 0)} large, and {{title}} takes at most {megabytes(largest)} from "

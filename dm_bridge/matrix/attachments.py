@@ -54,11 +54,12 @@ class Lock:
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """A file that a user sent. ``lock``: None when it is not encrypted."""
+    """A file that a user sent. ``lock``: None when it is not encrypted. ``preview``: its thumbnail."""
 
     file: File
     mxc: Mxc
     lock: Lock | None = None
+    preview: Attached | None = None
 
 
 def is_media(content: Json) -> bool:
@@ -73,10 +74,8 @@ def attached(content: Json, *, sticker: bool = False) -> Attached | Place | None
     kind = MediaKind.STICKER if sticker else _KINDS.get(str(content.get("msgtype")))
     if kind is None:
         return None
-    encrypted = content.get("file")
-    mxc = Mxc.parse(encrypted.get("url") if isinstance(encrypted, dict) else content.get("url"))
-    lock = _lock(encrypted) if isinstance(encrypted, dict) else None
-    if mxc is None or (encrypted is not None and lock is None):
+    kept = _kept(content.get("url"), content.get("file"))
+    if kept is None:
         return None
     info = content.get("info")
     info = info if isinstance(info, dict) else {}
@@ -96,7 +95,34 @@ def attached(content: Json, *, sticker: bool = False) -> Attached | Place | None
         duration=None if duration is None else duration / 1000,
         thumbnail=_BLURHASH_URL + quote(str(hash_), safe="") if usable else None,
     )
-    return Attached(file, mxc, lock)
+    return Attached(file, *kept, preview=_preview(info, kept))
+
+
+def _kept(url: object, encrypted: object) -> tuple[Mxc, Lock | None] | None:
+    """Where a file is in the repository, and how to read it; None when that cannot be told."""
+    mxc = Mxc.parse(encrypted.get("url") if isinstance(encrypted, dict) else url)
+    lock = _lock(encrypted) if isinstance(encrypted, dict) else None
+    return None if mxc is None or (encrypted is not None and lock is None) else (mxc, lock)
+
+
+def _preview(info: Json, whole: tuple[Mxc, Lock | None]) -> Attached | None:
+    kept = _kept(info.get("thumbnail_url"), info.get("thumbnail_file"))
+    if kept is None or kept == whole:
+        return None
+    of = info.get("thumbnail_info")
+    of = of if isinstance(of, dict) else {}
+    mimetype = plain_type(str(of.get("mimetype") or ""))
+    if not mimetype.startswith("image/"):
+        return None
+    file = File(
+        kind=MediaKind.IMAGE,
+        name="thumbnail" + (mimetypes.guess_extension(mimetype) or ""),
+        mimetype=mimetype,
+        size=_number(of.get("size")),
+        width=_number(of.get("w")),
+        height=_number(of.get("h")),
+    )
+    return Attached(file, *kept)
 
 
 def caption(content: Json) -> Text:

@@ -98,7 +98,7 @@ class Capabilities:
     `dm_bridge.network.abilities`. With the last three, what contacts do of it is told as well (`RemoteRead`,
     `RemoteTyping`, `RemotePresence`), as far as their clients show it.
     ``media``: `OutgoingMessage.attachment` may be an `OutgoingMedia`, of up to ``largest_media`` bytes; None
-    where no limit is known.
+    where no limit is known, and 0 where this account can send none, of which `send` says why.
     ``profiles``, ``contacts``, ``search``, ``blocks``, ``requests``: the session has the methods of
     `dm_bridge.network.people`. With ``profiles``, changes are told (`RemoteProfile`); with ``requests``, that
     somebody asks to be a contact (`RemoteRequest`).

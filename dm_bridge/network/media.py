@@ -39,7 +39,8 @@ class File:
 
     ``name``: without a path. ``mimetype``: such as ``image/png``. ``size``: in bytes. ``width``, ``height``: in
     pixels. ``duration``: in seconds. ``thumbnail``: a ``data:`` URL (RFC 2397) of at most `MAX_THUMBNAIL`
-    characters, with a small image, or a BlurHash as ``data:image/blurhash,…``.
+    characters, with a small image, or a BlurHash as ``data:image/blurhash,…``; for a file that came, it may also
+    be the https address of one.
     """
 
     kind: MediaKind
@@ -89,9 +90,10 @@ class MediaSource(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingMedia(File):
-    """A file to send."""
+    """A file to send. ``preview``: a small image that stands for it, if the user's client made one."""
 
     source: MediaSource
+    preview: OutgoingMedia | None = None
 
 
 _GEO = re.compile(

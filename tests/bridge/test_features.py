@@ -59,6 +59,7 @@ def test_files_are_as_large_as_both_let_them_be(
 
 def test_no_files_are_offered_where_none_are_carried() -> None:
     assert room_features(EVERYTHING, 0)["file"] == {}
+    assert room_features(Capabilities(media=True, largest_media=0), 5)["file"] == {}
 
 
 def test_the_name_of_a_set_of_features_is_its_own() -> None:

@@ -20,7 +20,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dm_bridge import web as our_web
 from dm_bridge.bridge import files_in
-from dm_bridge.bridge.files_in import OF_ONE_LOGIN, PATIENCE, FilesIn, Part, Shown, parts_of
+from dm_bridge.bridge.files_in import (
+    LARGEST_THUMBNAIL,
+    OF_ONE_LOGIN,
+    PATIENCE,
+    FilesIn,
+    Part,
+    Shown,
+    parts_of,
+)
 from dm_bridge.errors import HomeserverError, NetworkError, NotYet
 from dm_bridge.ids import ChatId, ContactId, LoginId, RemoteId, UserId
 from dm_bridge.matrix.homeserver import Homeserver
@@ -107,6 +115,21 @@ async def test_a_thumbnail_that_is_in_the_message_is_kept_too(world: Hostile) ->
     lie = "data:image/png;base64," + base64.b64encode(b"<svg onload=alert(1)>").decode()
     shown = await show(world, at(url, kind=MediaKind.VIDEO, thumbnail=lie))
     assert "thumbnail_url" not in shown.content["info"]
+
+
+async def test_a_thumbnail_at_an_address_is_fetched_if_it_is_a_small_image(world: Hostile) -> None:
+    url = world.page("/film.webm", b"\x1aE\xdf\xa3\x42\x82\x84webm" + bytes(9000))
+    for name, content, kept in (
+        ("small.png", PNG, True),
+        ("page.html", b"<script>", False),
+        ("huge.png", PNG + bytes(LARGEST_THUMBNAIL), False),
+    ):
+        small = world.page(f"/{name}", content)
+        shown = await show(world, at(url, kind=MediaKind.VIDEO, thumbnail=small))
+        assert ("thumbnail_url" in shown.content["info"]) is kept
+    for elsewhere in ("https://127.0.0.1/x", f"https://{HOST}/absent"):
+        shown = await show(world, at(url, kind=MediaKind.VIDEO, thumbnail=elsewhere))
+        assert "thumbnail_url" not in shown.content["info"]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,17 @@ def serve(script: Script, content: bytes, **headers: str) -> None:
     script.answers = [answer]
 
 
+async def test_a_thumbnail_is_read_like_the_file(script: Script) -> None:
+    files = FilesOut(MediaRepository(script.homeserver), BOT, LARGEST)
+    small = Attached(FILE, Mxc("example.org", "small"))
+    media = files.outgoing(Attached(FILE, Mxc("example.org", "abc"), preview=small))
+    assert isinstance(media, OutgoingMedia)
+    assert media.preview is not None
+    serve(script, b"tiny")
+    assert await read(media.preview) == (4, b"tiny")
+    assert script.seen[-1].path.endswith("/example.org/small")
+
+
 def test_a_place_is_given_as_it_is() -> None:
     files = FilesOut(MediaRepository(None), BOT, 0)  # type: ignore[arg-type]
     assert files.outgoing(Place(1.0, 2.0)) == Place(1.0, 2.0)

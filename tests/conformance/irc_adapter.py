@@ -127,6 +127,8 @@ class _IrcAdapter(Adapter):
             "retry_min": 0.05,
             "retry_max": 0.2,
             "connect_timeout": 5.0,
+            "ping_interval": 0.5,
+            "ping_timeout": 2.0,
             "send_timeout": 2.0,
             "send_wait": 0.5,
         }

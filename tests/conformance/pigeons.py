@@ -54,6 +54,8 @@ from .pigeon_history import PigeonHistory
 
 LARGEST = 2000
 LARGEST_FILE = 400_000
+QUIET = 0.1
+"""Seconds after which the loft is asked for a sign of life."""
 _BOLD = re.compile(r"\*(\w+)\*")
 
 
@@ -314,14 +316,22 @@ class PigeonSession(PigeonHistory):
             self.box.news.clear()
             waiting = [asyncio.create_task(event.wait()) for event in (self.box.news, link.broken)]
             try:
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(
+                    waiting, timeout=QUIET, return_when=asyncio.FIRST_COMPLETED
+                )
             finally:
                 for task in waiting:
                     task.cancel()
                 await asyncio.gather(*waiting, return_exceptions=True)
             if link.broken.is_set():
                 break
+            if not done:
+                await self.ask(link)
         return await self.loft.call(link, lambda: self.box.log[self.position : self.position + 3])
+
+    async def ask(self, link: Link) -> None:
+        """Ask for a sign of life."""
+        await self.loft.call(link, lambda: None)
 
     def acknowledge(self, notes: Sequence[Note]) -> None:
         for note in notes:

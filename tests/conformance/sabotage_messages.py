@@ -223,6 +223,15 @@ class RemembersThePositionItself(PigeonSession):
         _places[self.login.remote] = position
 
 
+@found_by("a_position_leads_back_to_itself")
+class NamesMessagesAnew(PigeonSession):
+    def event(self, note: Note) -> RemoteEvent | None:
+        event = super().event(note)
+        if isinstance(event, RemoteMessage):
+            return dataclasses.replace(event, id=RemoteId(f"{event.id} of {id(self)}"))
+        return event
+
+
 @found_by("what_the_bridge_sent_does_not_come_back")
 class Echoes(PigeonSession):
     def event(self, note: Note) -> RemoteEvent | None:

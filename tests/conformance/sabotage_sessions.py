@@ -16,7 +16,7 @@ from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import ContactMoved, RemoteEvent, RemoteMessage, SessionStatus
 from dm_bridge.network.login import FieldKind, LoginDone
 
-from .loft import RETRY, Note
+from .loft import RETRY, Link, Note
 from .pigeons import PigeonLogin, PigeonNetwork, PigeonSession
 from .sabotage import found_by
 
@@ -41,6 +41,11 @@ class NeverReconnects(PigeonSession):
         super().report(status, reason)
         if status is SessionStatus.TRANSIENT_DISCONNECT and self.task is not None:
             self.task.cancel()
+
+
+@found_by("a_server_that_falls_silent_is_noticed")
+class NeverAsks(PigeonSession):
+    async def ask(self, link: Link) -> None: ...
 
 
 @found_by("a_server_that_is_away_is_waited_for")

@@ -120,6 +120,8 @@ class XmppAdapter(Adapter):
             "retry_min": 0.05,
             "retry_max": 0.2,
             "connect_timeout": 5.0,
+            "ping_interval": 0.5,
+            "ping_timeout": 2.0,
             "send_timeout": 3.0,
             "send_wait": 0.5,
         }

@@ -5,8 +5,6 @@ from __future__ import annotations
 from urllib.parse import quote
 from xml.etree.ElementTree import fromstring
 
-import pytest
-
 from dm_bridge.connectors.xmpp.receipts import displayed_query, displayed_update
 from dm_bridge.ids import ChatId
 from dm_bridge.testing.matrix_client import MatrixUser, Seen
@@ -14,7 +12,6 @@ from dm_bridge.testing.stack import Stack
 from dm_bridge.testing.xmpp_client import XmppUser
 from tests.e2e.pairs import Pair, pair, within
 
-pytestmark = pytest.mark.parametrize("stack", ["12"], ids=["v12"], indirect=True, scope="session")
 """None of it depends on the version of a room."""
 COMPOSING = "{http://jabber.org/protocol/chatstates}composing"
 ACTIVE = "{http://jabber.org/protocol/chatstates}active"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from dm_bridge.testing.stack import Stack
 from tests.e2e.pairs import PASSWORD, ask, pair, unique
 
@@ -27,6 +29,7 @@ async def test_the_login_asks_for_address_and_password_and_hides_the_password(st
         assert PASSWORD not in stack.bridge.log.read_text()
 
 
+@pytest.mark.both_room_versions
 async def test_the_password_is_removed_where_the_bot_has_no_power(stack: Stack) -> None:
     name = unique(stack)
     jid = await stack.prosody.add_user(f"romeo-{name}", PASSWORD)
@@ -108,6 +111,7 @@ async def test_commands_are_answered_without_quoting_what_was_typed(stack: Stack
         assert "hunter2" not in answer
 
 
+@pytest.mark.both_room_versions
 async def test_the_bot_in_a_chat_is_a_functional_member(stack: Stack) -> None:
     async with pair(stack) as p:
         room = await p.first_chat()

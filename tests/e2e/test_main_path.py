@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from urllib.parse import quote
 
+import pytest
+
 from dm_bridge.bridge.delivery import DELIVERED
 from dm_bridge.bridge.features import ROOM_FEATURES
 from dm_bridge.testing.matrix_client import Seen
@@ -12,6 +14,7 @@ from dm_bridge.testing.stack import Stack
 from tests.e2e.pairs import PASSWORD, as_appservice, ghost_direct, ghost_of, invite_of, pair, unique
 
 
+@pytest.mark.both_room_versions
 async def test_a_message_from_a_contact_becomes_a_direct_room(stack: Stack) -> None:
     async with pair(stack) as p:
         before = await p.alice.m_direct() or {}
@@ -177,6 +180,7 @@ async def test_start_opens_the_chat_and_the_contact_answers_in_it(stack: Stack) 
         assert (await p.alice.m_direct() or {})[p.ghost] == [room]
 
 
+@pytest.mark.both_room_versions
 async def test_inviting_a_ghost_to_a_new_room_opens_the_chat(stack: Stack) -> None:
     async with pair(stack) as p:
         room = await p.alice.create_room(invite=[p.ghost], is_direct=True)
@@ -190,6 +194,7 @@ async def test_inviting_a_ghost_to_a_new_room_opens_the_chat(stack: Stack) -> No
         assert [r.body for r in p.juliet.received] == ["written before she joined"]
 
 
+@pytest.mark.both_room_versions
 async def test_a_second_room_for_the_same_contact_is_declined_with_the_first_named(
     stack: Stack,
 ) -> None:
@@ -222,6 +227,7 @@ async def test_a_ghost_leaves_a_room_of_more_than_two(stack: Stack) -> None:
         assert "one-to-one" in seen.content["reason"]
 
 
+@pytest.mark.both_room_versions
 async def test_after_the_user_left_the_next_message_invites_them_again_directly(
     stack: Stack,
 ) -> None:
@@ -243,6 +249,7 @@ async def test_after_the_user_left_the_next_message_invites_them_again_directly(
         assert invites[-1].content["is_direct"] is True
 
 
+@pytest.mark.both_room_versions
 async def test_when_the_ghost_was_removed_the_next_message_makes_a_new_room(stack: Stack) -> None:
     async with pair(stack) as p:
         room = await p.alice.create_room(invite=[p.ghost], is_direct=True, preset="private_chat")

@@ -25,10 +25,9 @@ from dm_bridge.testing.stack import Stack
 from dm_bridge.testing.xmpp_client import Received
 from tests.e2e.pairs import Pair, pair
 
-pytestmark = pytest.mark.parametrize("stack", ["12"], ids=["v12"], indirect=True, scope="session")
-"""None of it depends on the version of a room."""
 OOB = "{jabber:x:oob}x/{jabber:x:oob}url"
 SFS = "{urn:xmpp:sfs:0}file-sharing"
+THUMBNAIL = "{urn:xmpp:thumbs:1}thumbnail"
 METADATA = "{urn:xmpp:file:metadata:0}file"
 CORRECT = "{urn:xmpp:message-correct:0}replace"
 RETRACT = "{urn:xmpp:message-retract:1}retract"
@@ -308,6 +307,13 @@ async def test_a_picture_of_a_user_is_uploaded_edited_and_taken_back(stack: Stac
         mxc = await p.alice.upload(content, "image/png", "moon.png")
         info = {"mimetype": "image/png", "size": len(content), "w": 32, "h": 16}
         image: dict[str, Any] = {"msgtype": "m.image", "body": "moon.png", "url": mxc, "info": info}
+        small = picture(8, 4)
+        of = {"mimetype": "image/png", "size": len(small), "w": 8, "h": 4}
+        info |= {
+            "thumbnail_url": await p.alice.upload(small, "image/png", ""),
+            "thumbnail_info": of,
+            "xyz.amorgan.blurhash": "LKO2",
+        }
         await p.alice.send_event(room, "m.room.message", image)
         received, element = await with_tag(p, SFS, 0)
         url = received.body
@@ -316,8 +322,13 @@ async def test_a_picture_of_a_user_is_uploaded_edited_and_taken_back(stack: Stac
         assert oob_url.text == url
         metadata = element.find(METADATA)
         assert metadata is not None
+        thumbnail, hashed = metadata.findall(THUMBNAIL)
+        assert await got(thumbnail.get("uri", "")) == (small, "image/png")
+        assert (thumbnail.get("width"), thumbnail.get("height")) == ("8", "4")
+        assert hashed.get("uri") == "data:image/blurhash,LKO2"
         said = said_of(metadata)
         assert {**said, "hash": ""} == {
+            "thumbnail": None,
             "media-type": "image/png",
             "name": "moon.png",
             "size": str(len(content)),
@@ -418,7 +429,9 @@ async def test_an_encrypted_file_of_a_user_is_decrypted_and_a_changed_one_is_not
         assert metadata is not None
         assert said_of(metadata)["length"] == "4200"
         mark = p.alice.mark()
-        other = await p.alice.upload(sealed[:-1] + b"?", "application/octet-stream", "")
+        other = await p.alice.upload(
+            sealed[:-1] + bytes([sealed[-1] ^ 1]), "application/octet-stream", ""
+        )
         event = await p.alice.send_event(
             room, "m.room.message", {**voice, "file": {**file, "url": other}}
         )

@@ -6,12 +6,9 @@ import struct
 import zlib
 from urllib.parse import quote
 
-import pytest
-
 from dm_bridge.testing.stack import Stack
 from tests.e2e.pairs import Pair, as_appservice, ghost_of, pair, unique, within
 
-pytestmark = pytest.mark.parametrize("stack", ["12"], ids=["v12"], indirect=True, scope="session")
 """None of it depends on the version of a room."""
 NICK = "http://jabber.org/protocol/nick"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from xml.etree.ElementTree import Element, fromstring
 
+import pytest
+
 from dm_bridge.testing.matrix_client import Seen
 from dm_bridge.testing.stack import Stack
 from dm_bridge.testing.xmpp_client import Received
@@ -64,6 +66,7 @@ async def with_tag(p: Pair, tag: str, after: int) -> tuple[Received, Element]:
     return received, element
 
 
+@pytest.mark.both_room_versions
 async def test_a_contact_edits_and_retracts(stack: Stack) -> None:
     async with pair(stack) as p:
         await p.first_chat()

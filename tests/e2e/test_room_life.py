@@ -116,6 +116,7 @@ async def kick(user: MatrixUser, room: str, other: str, how: str = "kick") -> No
 # -- upgrades
 
 
+@pytest.mark.both_room_versions
 async def test_an_upgraded_chat_goes_on_in_the_new_room_and_is_marked_there_alone(
     stack: Stack,
 ) -> None:
@@ -155,6 +156,7 @@ async def test_a_client_that_invites_the_contact_itself_after_an_upgrade_is_no_t
         assert await says(p, "here") == new
 
 
+@pytest.mark.both_room_versions
 async def test_what_is_written_in_either_room_during_an_upgrade_arrives_exactly_once(
     stack: Stack,
 ) -> None:
@@ -230,6 +232,7 @@ async def test_a_user_who_does_not_want_a_chat_direct_is_heeded_after_an_upgrade
         assert await marked(p.alice, p.ghost) == []
 
 
+@pytest.mark.both_room_versions
 async def test_a_tombstone_of_somebody_else_moves_nothing(stack: Stack) -> None:
     async with pair(stack) as p, stack.matrix_user(f"mallory-{unique(stack)}") as mallory:
         old = await p.first_chat()
@@ -288,6 +291,7 @@ async def test_a_room_that_does_not_name_the_old_one_takes_over_nothing(stack: S
         await until_gone(p.alice, other, p.ghost)
 
 
+@pytest.mark.both_room_versions
 async def test_a_room_that_the_user_made_and_upgraded_is_followed_though_the_contact_is_silenced(
     stack: Stack,
 ) -> None:
@@ -379,6 +383,7 @@ async def test_who_leaves_and_forgets_a_chat_finds_it_marked_and_is_invited_dire
         await until_marked(p, room)
 
 
+@pytest.mark.both_room_versions
 async def test_who_kicks_the_contact_out_of_their_own_room_gets_a_new_room(stack: Stack) -> None:
     async with pair(stack) as p:
         old = await p.alice.create_room(invite=[p.ghost], is_direct=True, preset="private_chat")
@@ -391,6 +396,7 @@ async def test_who_kicks_the_contact_out_of_their_own_room_gets_a_new_room(stack
         await until_marked(p, new)
 
 
+@pytest.mark.both_room_versions
 async def test_who_leaves_a_room_into_which_the_contact_may_invite_nobody_gets_a_new_room(
     stack: Stack,
 ) -> None:
@@ -406,6 +412,7 @@ async def test_who_leaves_a_room_into_which_the_contact_may_invite_nobody_gets_a
         await until_marked(p, new)
 
 
+@pytest.mark.both_room_versions
 async def test_a_contact_who_is_silenced_writes_in_a_new_room(stack: Stack) -> None:
     async with pair(stack) as p:
         old = await p.alice.create_room(invite=[p.ghost], is_direct=True, preset="private_chat")
@@ -526,6 +533,7 @@ async def test_a_chat_with_oneself_is_one_room_marked_once_under_the_own_ghost(
 # -- the bot's commands
 
 
+@pytest.mark.both_room_versions
 async def test_a_deleted_chat_is_unmarked_left_and_opens_anew(stack: Stack) -> None:
     async with pair(stack) as p:
         old = await p.first_chat()
@@ -590,6 +598,7 @@ async def test_two_chats_are_never_made_one(stack: Stack) -> None:
 # -- the bot, and strangers' invites
 
 
+@pytest.mark.both_room_versions
 async def test_functional_members_are_repaired_and_those_of_others_kept(stack: Stack) -> None:
     async with pair(stack) as p:
         room = await p.first_chat()

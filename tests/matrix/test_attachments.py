@@ -77,6 +77,39 @@ def test_what_is_written_is_read_as_the_same(kind: MediaKind, msgtype: str) -> N
         assert caption(content) == said
 
 
+def test_a_thumbnail_is_read_with_how_it_is_encrypted() -> None:
+    of = {"mimetype": "image/jpeg", "size": 9, "w": 8, "h": 6}
+    content = to_media(File(kind=MediaKind.VIDEO, name="a", mimetype="video/webm"), MXC, Text(""))
+    content["info"] |= {"thumbnail_url": "mxc://example.org/small", "thumbnail_info": of}
+    found = attached(content)
+    assert isinstance(found, Attached)
+    file = File(
+        kind=MediaKind.IMAGE,
+        name="thumbnail.jpg",
+        mimetype="image/jpeg",
+        size=9,
+        width=8,
+        height=6,
+    )
+    small = Mxc("example.org", "small")
+    assert found.preview == Attached(file, small)
+    content["info"]["thumbnail_file"] = {**KEY, "url": str(small)}
+    found = attached(content)
+    assert isinstance(found, Attached)
+    assert found.preview is not None
+    assert found.preview.lock is not None
+    for info in (
+        {"thumbnail_url": str(MXC), "thumbnail_info": of},
+        {"thumbnail_url": str(small), "thumbnail_info": {"mimetype": "text/html"}},
+        {"thumbnail_url": str(small), "thumbnail_info": 5},
+        {"thumbnail_url": 5, "thumbnail_info": of},
+        {"thumbnail_file": {"url": str(small)}, "thumbnail_info": of},
+    ):
+        found = attached({**content, "info": info})
+        assert isinstance(found, Attached)
+        assert found.preview is None
+
+
 def test_a_sticker_is_read_as_the_same() -> None:
     file = File(kind=MediaKind.STICKER, mimetype="image/webp", size=5)
     content = to_media(file, MXC, Text("love"))

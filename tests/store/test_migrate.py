@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,10 +13,18 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from dm_bridge.errors import StorageError
 from dm_bridge.store.database import Database
-from dm_bridge.store.migrate import check_schema, latest_revision, migrate, migrations_directory
+from dm_bridge.store.schema import (
+    check_schema,
+    latest_revision,
+    migrate,
+    migrations_directory,
+    revisions,
+)
 from dm_bridge.testing.processes import free_port
 
 
@@ -179,11 +188,16 @@ def test_the_migrations_are_found_in_a_source_checkout() -> None:
     assert (migrations_directory() / "versions").is_dir()
 
 
-def test_migrations_come_in_one_line() -> None:
-    revisions = subprocess.run(
-        ["grep", "-hE", "^(down_)?revision", "-r", str(migrations_directory() / "versions")],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    assert revisions.count("down_revision = None") == 1
+def test_migrations_come_in_one_line_and_are_named_after_it() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(migrations_directory()))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+    assert script.get_current_head() == latest_revision()
+    in_order = [item.revision for item in script.walk_revisions()]
+    assert tuple(reversed(in_order)) == revisions()
+
+
+def test_a_start_does_not_load_what_only_a_change_of_the_schema_needs() -> None:
+    program = "import sys, dm_bridge.app.app; sys.exit('sqlalchemy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -94,7 +94,7 @@ class IrcConfig(BaseModel):
     ``send_wait``: how long a message waits for the session to be connected.
     ``ping_interval``, ``ping_timeout``: how a dead connection is noticed.
     ``record_timeout``: how long to wait for more of what was missed, when a server falls silent.
-    ``presence_interval``: how often servers without MONITOR are asked who is there.
+    ``presence_interval``: how often a server without MONITOR is asked whether a nick that the user misses is free.
     ``retry_min``, ``retry_max``: bounds of the pause between attempts to connect.
     """
 

@@ -239,7 +239,7 @@ class Incoming:
         if text is not None and record is None and self._may_answer():
             self._answer(Line("NOTICE", (source.nick, text)))
         if request.command == "DCC":
-            offer = Text(ctcp.dcc_offer(request), emote=True)
+            offer = to_text(ctcp.dcc_offer(request), emote=True)
             self._put(line, source, here, False, offer, record)
 
     def _may_answer(self) -> bool:

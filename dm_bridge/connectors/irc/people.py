@@ -40,7 +40,11 @@ def digest(user: str, host: str) -> str:
     """Eight hexadecimal digits for a user name and host. Whether identd knows the name (``~``) is no part."""
     if not host:
         return ""
-    return hashlib.sha256(f"{user.lstrip('~')}@{host.lower()}".encode()).hexdigest()[:8]
+    return _hash(f"{user.lstrip('~')}@{host.lower()}")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 class People:
@@ -176,7 +180,11 @@ class People:
         known = self._known.get(nick)
         if known is None:
             return []
-        mark = known.mask or hashlib.sha256(known.account.encode()).hexdigest()[:8]
+        mark = known.mask or _hash(known.account)
+        while (
+            f"{nick}!{mark}" in self._known
+        ):  # somebody else with this user name and host lost it before
+            mark = _hash(f"{mark} {known.account}")
         return [self._move(nick, f"{nick}!{mark}")]
 
     def _move(self, old: str, new: str) -> Move:

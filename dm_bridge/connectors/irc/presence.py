@@ -1,6 +1,6 @@
-"""Knowing who is there: MONITOR where the server has it, else ISON, and WHOIS before a message.
+"""Knowing who is there: MONITOR where the server has it, channels, and else WHOIS before each message.
 
-The rule that must never break: without MONITOR nobody stays known to be there for longer than the interval.
+The rule that must never break: nobody is watched of whom the server would not tell when they go.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dm_bridge.connectors.irc.incoming import Incoming
 from dm_bridge.connectors.irc.lines import Line, Source
 from dm_bridge.connectors.irc.people import People
 from dm_bridge.connectors.irc.record import Here
+from dm_bridge.connectors.irc.sight import Sight
 
 _LINE_BYTES = 400
 
@@ -29,6 +30,7 @@ class Presence:
         self._wanted = wanted
         self._interval = interval
         self._watched: set[str] = set()
+        self._sight = Sight()
         self._limit = client.features.monitor
         self._changed = asyncio.Event()
         self._regain = False
@@ -36,6 +38,10 @@ class Presence:
     @property
     def _fold(self) -> str:
         return self._client.features.casemapping.fold(self._wanted)
+
+    def watches(self, nick: str) -> bool:
+        """Whether the server tells when who has ``nick`` goes, or takes another one."""
+        return nick in self._watched or nick in self._sight
 
     def changed(self) -> None:
         """There may be other people to watch."""
@@ -55,7 +61,9 @@ class Presence:
                     await self._changed.wait()
 
     def take(self, line: Line, here: Here) -> bool:
-        """Whether ``line`` was about presence."""
+        """Whether ``line`` was about presence, and nothing else."""
+        for nick in self._sight.take(line, here):
+            self._people.left(nick)
         match line.command:
             case "730":
                 for target in line.param(-1).split(","):
@@ -91,10 +99,11 @@ class Presence:
         for sign, nicks in (("-", self._watched - wanted), ("+", wanted - self._watched)):
             for text in _packed(nicks, ","):
                 await self._client.send(Line("MONITOR", (sign, text)))
+        for nick in wanted - self._watched:
+            self._people.left(nick)  # somebody else may have taken it before it was watched
         self._watched = wanted
 
     async def _ask(self) -> None:
-        self._people.all_left()
         if self._misses_nick:
             line = Line("ISON", (self._wanted,))
             answers = await self._client.exchange(line, self._interval, _is_ison, _is_ison)

@@ -20,7 +20,7 @@ _REQUEST_BYTES = 400
 _NICK_SUFFIXES = ("_", "__", "|m", "_m")
 _TAKEN = {"433", "436", "437"}
 _REFUSED = {"432", "463", "464", "465", "466"}
-_SASL_FAILED = {"902", "904", "905", "906"}
+_SASL_FAILED = {"902", "904", "905"}
 _MAX_CHALLENGE = 8192
 
 
@@ -88,6 +88,10 @@ class Registration:
                 return self._end()
             case code if code in _SASL_FAILED and not self.done:
                 raise failures.not_logged_in(line, self._network)
+            case "906" if (
+                not self.done
+            ):  # given up, such as when services go away: nobody was refused
+                raise failures.no_sasl(self._network)
             case "001":
                 if self._uses_sasl and not self._logged_in:
                     raise failures.no_sasl(self._network)

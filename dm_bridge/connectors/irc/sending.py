@@ -18,7 +18,7 @@ from dm_bridge.connectors.irc.people import People, digest
 from dm_bridge.connectors.irc.record import Here
 from dm_bridge.connectors.irc.relations import Relations, given_id
 from dm_bridge.connectors.irc.splitting import split
-from dm_bridge.connectors.irc.styling import from_text
+from dm_bridge.connectors.irc.styling import carried, from_text, strip
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.abilities import OutgoingReactions
@@ -34,7 +34,8 @@ _WHOIS = frozenset({"311", "330", "401", "402", "431", "263", "318", "301", "307
 class Sending:
     """One login's. ``timeout``: for the server to take one line, once it is its turn.
 
-    ``recorded``: returns when what `Incoming` has put is committed.
+    ``watched``: whether the server tells when who has a nick goes. ``recorded``: returns when what `Incoming` has
+    put is committed.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Sending:
         timeout: float,
         *,
         trusting: bool,
+        watched: Callable[[str], bool],
         changed: Callable[[], None],
         recorded: Callable[[], Awaitable[None]],
     ) -> None:
@@ -55,6 +57,7 @@ class Sending:
         self._relations = relations
         self._timeout = timeout
         self._trusting = trusting
+        self._watched = watched
         self._changed = changed
         self._recorded = recorded
 
@@ -118,9 +121,10 @@ class Sending:
         """
         if nick not in self._people or self._incoming.just_left(nick):
             return False
-        if not self._people.is_present(nick) and client.pacer.free:
+        if not self._is_certain(nick) and client.pacer.free:
             await self._verify(client, nick)
-        return self._people.is_present(nick) or self._trusting
+            return self._people.is_present(nick) or self._trusting
+        return self._is_certain(nick)
 
     def _nick_of(self, chat: ChatId) -> str:
         """Whom to write to. Raises `NetworkError` while it is not certain that this is the person of the chat."""
@@ -169,9 +173,13 @@ class Sending:
                 self._incoming.sent(line, Here(client.nick, client.features))
         return next((id_ for line in answers if (id_ := given_id(line))), None)
 
+    def _is_certain(self, nick: str) -> bool:
+        """Whether who has the nick is known to be the person of the chat."""
+        return self._trusting or (self._people.is_present(nick) and self._watched(nick))
+
     async def _verify(self, client: Client, nick: str) -> None:
         """Make sure that who has the nick is the person of the chat, unless that is known."""
-        if self._trusting or self._people.is_present(nick) or nick.startswith("*"):
+        if self._is_certain(nick) or nick.startswith("*"):
             self._people.meet(nick)
             return
         fold = client.features.casemapping.fold
@@ -202,9 +210,10 @@ def pieces(content: Text, room: int) -> list[str]:
     """The texts of the lines that say ``content``, each of at most ``room`` bytes. Raises `NetworkError`."""
     text = from_text(content)
     if content.emote:
-        lines = [ctcp.wrap("ACTION", piece) for piece in split(text, room - len("\x01ACTION \x01"))]
-    else:
-        lines = split(text, room)
+        room -= len("\x01ACTION \x01")
+    lines = [piece for piece in split(text, room, carried) if strip(piece)]
+    if content.emote:
+        lines = [ctcp.wrap("ACTION", piece) for piece in lines]
     if not lines:
         raise NetworkError("There is nothing in this message that IRC can carry.")
     if len(lines) > MAX_LINES:

@@ -101,6 +101,7 @@ class IrcSession:
             self._relations,
             config.send_timeout,
             trusting=trusting,
+            watched=lambda nick: self._presence is not None and self._presence.watches(nick),
             changed=self._people_changed,
             recorded=self._intake.drained,
         )
@@ -222,13 +223,6 @@ class IrcSession:
     async def _begin(self, client: Client) -> None:
         """Set up a new connection: NickServ, channels, who is there, what was missed."""
         self._learned(client.features.casemapping)
-        try:
-            await identify(client, self._credentials, self._config.send_timeout)
-        except ServicesAway as away:  # as after a netsplit: the chats go on without the account
-            self._log.warning("the nick was not identified", reason=str(away))
-        await self._relations.begin(client, self._config.send_timeout)
-        for channel in self._route.server.channels:
-            await client.send(Line("JOIN", (channel,)))
         self._presence = Presence(
             client,
             self._people,
@@ -236,6 +230,13 @@ class IrcSession:
             self._credentials.identity.nick,
             self._config.presence_interval,
         )
+        try:
+            await identify(client, self._credentials, self._config.send_timeout)
+        except ServicesAway as away:  # as after a netsplit: the chats go on without the account
+            self._log.warning("the nick was not identified", reason=str(away))
+        await self._relations.begin(client, self._config.send_timeout)
+        for channel in self._route.server.channels:
+            await client.send(Line("JOIN", (channel,)))
         self._incoming.begin(keeps=client.features.keeps_lines)
         if not client.features.keeps_lines:
             self._catch_up.end()

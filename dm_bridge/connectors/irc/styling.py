@@ -21,6 +21,7 @@ _CODE = re.compile(
     "|\x04(?P<hex>[0-9A-Fa-f]{6})?(?(hex)(?:,(?P<hexback>[0-9A-Fa-f]{6}))?)"
     "|[\x02\x1d\x1f\x1e\x11\x16\x0f]"
 )
+_UNCOLOURED = f"{COLOUR}99,99"
 _TOGGLES = {
     BOLD: "bold",
     ITALIC: "italic",
@@ -77,6 +78,17 @@ def strip(line: str) -> str:
     return to_text(line).body
 
 
+def carried(line: str) -> str:
+    """The codes that are in force at the end of a line of `from_text`."""
+    marks, colour = "", ""
+    for code in _CODE.finditer(line):
+        if code[0] in _TOGGLES:
+            marks = marks.replace(code[0], "") if code[0] in marks else marks + code[0]
+        elif code[0][0] == COLOUR:
+            colour = "" if code[0] == _UNCOLOURED else code[0]
+    return marks + colour
+
+
 def _changed(style: _Style, code: re.Match[str]) -> _Style:
     first = code[0][0]
     if first in _TOGGLES:
@@ -124,7 +136,7 @@ def _painted(colour: str, line: str) -> str:
         sum((a - b) ** 2 for a, b in zip(wanted, bytes.fromhex(one), strict=True))
         for one in COLOURS
     ]
-    return f"{COLOUR}{distance.index(min(distance)):02},99{line}{COLOUR}99,99"
+    return f"{COLOUR}{distance.index(min(distance)):02},99{line}{_UNCOLOURED}"
 
 
 _NOTATION = markup.Notation(

@@ -2,8 +2,9 @@
 
 Read: stateless file sharing (XEP-0447), also encrypted (XEP-0448, and the ``aesgcm:`` addresses of XEP-0454) and
 of stickers (XEP-0449); SIMS (XEP-0385); out-of-band data (XEP-0066) where the address is all there is; with the
-metadata of XEP-0446 and XEP-0234, and thumbnails (XEP-0264) that are in the stanza itself (XEP-0231). Places: a
-``geo:`` URI, or XEP-0080. Written: XEP-0447 and XEP-0066, with the fallback of XEP-0428 for the address.
+metadata of XEP-0446 and XEP-0234, and thumbnails (XEP-0264), in the stanza itself (XEP-0231) or at an address.
+Places: a ``geo:`` URI, or XEP-0080. Written: XEP-0447, with thumbnails, and XEP-0066, with the fallback of
+XEP-0428 for the address.
 
 The rule that must never break: an address that somebody merely mentions is text.
 """
@@ -26,6 +27,7 @@ from dm_bridge.network.media import (
     File,
     Media,
     MediaKind,
+    OutgoingMedia,
     Place,
     kind_of,
     plain_type,
@@ -43,6 +45,9 @@ REFERENCE = "{urn:xmpp:reference:0}reference"
 METADATA = "{urn:xmpp:file:metadata:0}"
 JINGLE_FILE = "{urn:xmpp:jingle:apps:file-transfer:5}file"
 URL_DATA = "{http://jabber.org/protocol/url-data}url-data"
+THUMBNAIL = "{urn:xmpp:thumbs:1}thumbnail"
+BLURHASH = "image/blurhash"
+BLURHASH_URL = f"data:{BLURHASH},"
 HASH = "{urn:xmpp:hashes:2}hash"
 STICKER = "{urn:xmpp:stickers:0}sticker"
 BOB = "{urn:xmpp:bob}data"
@@ -56,6 +61,8 @@ _GCM = "urn:xmpp:ciphers:aes-256-gcm-nopadding:0"
 _KEY = 64
 _IVS = (24, 32)
 _MAX_NAME = 200
+_MAX_LENGTH = 65_535
+"""Pixels, of which XEP-0264 has 16 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,17 +211,28 @@ def _file(metadata: Element, stanza: Element, *, sticker: bool) -> File:
         width=width,
         height=height,
         duration=None if length is None else length / 1000,
-        thumbnail=_thumbnail(found.get("thumbnail"), stanza),
+        thumbnail=_thumbnail(metadata, stanza),
     )
 
 
-def _thumbnail(element: Element | None, stanza: Element) -> str | None:
-    uri = "" if element is None else element.get("uri", "")
+def _thumbnail(metadata: Element, stanza: Element) -> str | None:
+    """The first small image that can be had; a BlurHash only where there is none."""
+    elements = (child for child in metadata if child.tag.endswith("}thumbnail"))
+    uris = (_whole(element.get("uri", ""), stanza) for element in elements)
+    usable = [uri for uri in uris if uri is not None]
+    usable.sort(key=lambda uri: uri.startswith(BLURHASH_URL))
+    return next(iter(usable), None)
+
+
+def _whole(uri: str, stanza: Element) -> str | None:
+    """``uri``, with what it refers to in the stanza; None when it is of no use."""
     if uri.startswith("cid:"):
         for data in stanza.findall(BOB):
             if data.get("cid") == uri.removeprefix("cid:"):
                 content = "".join((data.text or "").split())
                 uri = f"data:{data.get('type', 'image/png')};base64,{content}"
+    if uri.startswith("https://"):
+        return uri if len(uri) <= MAX_URL and not any(map(str.isspace, uri)) else None
     return uri if uri.startswith("data:image/") and len(uri) <= MAX_THUMBNAIL else None
 
 
@@ -239,19 +257,31 @@ def _number(text: str | None) -> int | None:
     return int(text or "0") if usable else None
 
 
-def share(payload: list[Element], file: File, url: str, size: int, sha256: bytes) -> list[Element]:
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """Where a file is now. ``size``: in bytes."""
+
+    url: str
+    size: int
+    sha256: bytes
+
+
+def share(
+    payload: list[Element], file: OutgoingMedia, there: Uploaded, preview: Uploaded | None
+) -> list[Element]:
     """``payload``, of a message that says something of a file or nothing, with the file itself.
 
     Its body then ends with the address, for clients that know nothing else, and is the address alone where
     nothing is said: only then do most of them show the file.
     """
+    url = there.url
     body = next(element for element in payload if element.tag == f"{CLIENT}body")
     said = body.text or ""
     start = len(said)
     body.text = f"{said}\n{url}" if said else url
     only = relations.fallback(SFS_NAMESPACE, *((start, len(body.text)) if said else ()))
     sharing = Element(f"{SFS}file-sharing", {"disposition": _disposition(file.kind)})
-    sharing.append(_metadata(file, size, sha256))
+    sharing.append(_metadata(file, there, preview))
     sources = SubElement(sharing, f"{SFS}sources")
     SubElement(sources, URL_DATA, {"target": url})
     oob = Element(f"{OOB}x")
@@ -266,13 +296,13 @@ def _disposition(kind: MediaKind) -> str:
     return "attachment" if kind is MediaKind.FILE else "inline"
 
 
-def _metadata(file: File, size: int, sha256: bytes) -> Element:
+def _metadata(file: OutgoingMedia, there: Uploaded, preview: Uploaded | None) -> Element:
     metadata = Element(f"{METADATA}file")
     length = None if file.duration is None else round(file.duration * 1000)
     known = {
         "media-type": file.mimetype,
         "name": file.name,
-        "size": size,
+        "size": there.size,
         "width": file.width,
         "height": file.height,
         "length": length,
@@ -280,5 +310,19 @@ def _metadata(file: File, size: int, sha256: bytes) -> Element:
     for name, value in known.items():
         if value not in (None, ""):
             SubElement(metadata, f"{METADATA}{name}").text = xml_text(str(value))
-    SubElement(metadata, HASH, {"algo": "sha-256"}).text = base64.b64encode(sha256).decode()
+    SubElement(metadata, HASH, {"algo": "sha-256"}).text = base64.b64encode(there.sha256).decode()
+    if preview is not None and file.preview is not None:
+        metadata.append(_thumbnail_at(preview.url, file.preview))
+    if file.thumbnail is not None and file.thumbnail.startswith(BLURHASH_URL):
+        hashed = File(kind=MediaKind.IMAGE, mimetype=BLURHASH, width=file.width, height=file.height)
+        metadata.append(_thumbnail_at(file.thumbnail, hashed))
     return metadata
+
+
+def _thumbnail_at(uri: str, image: File) -> Element:
+    """A small image, or what stands for one (XEP-0264)."""
+    element = Element(THUMBNAIL, {"uri": uri, "media-type": image.mimetype})
+    for name, length in (("width", image.width), ("height", image.height)):
+        if length and length <= _MAX_LENGTH:
+            element.set(name, str(length))
+    return element

@@ -62,6 +62,8 @@ T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
+LOOK_SECONDS = 3.0
+"""For which a session waits to know whether its server takes files."""
 STABLE_SECONDS = 60.0
 """A connection that lasted this long makes the next pause short again."""
 _DRAIN_SECONDS = 1.5
@@ -205,7 +207,6 @@ class XmppSession(SessionPeople):
         """
         timeout = self._config.connect_timeout
         self._catch_up.begin()
-        self._uploads.forget()
         try:
             await self._fetch_roster(client, timeout)
         except RejectedError as error:
@@ -219,6 +220,7 @@ class XmppSession(SessionPeople):
         self._archived = await self._archive(client).exists()
         if not self._archived:
             self._catch_up.without_archive()
+        await asyncio.wait({self._spawn(self._uploads.look(client))}, timeout=LOOK_SECONDS)
         self._presences.clear()
         client.send_available(self._appearance)
         self._begun = True
@@ -492,9 +494,9 @@ class XmppSession(SessionPeople):
         self, client: Client, payload: list[Element], file: OutgoingMedia
     ) -> list[Element]:
         """``payload`` with the file, which is uploaded; again, where an earlier attempt went no further."""
-        upload = self._spawn(self._uploads.upload(client, file))
+        upload = self._spawn(self._uploads.upload_with_preview(client, file))
         try:
-            there = await upload
+            there, preview = await upload
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if not self._stop.is_set() or (current is not None and current.cancelling()):
@@ -503,7 +505,7 @@ class XmppSession(SessionPeople):
                 "The connection to the XMPP server was closed before the file was sent.",
                 retry_after=1.0,
             ) from None
-        return files.share(payload, file, there.url, there.size, there.sha256)
+        return files.share(payload, file, there, preview)
 
     async def _is_archived(self, client: Client, message: Outgoing) -> bool:
         """Whether an earlier attempt had success after all.

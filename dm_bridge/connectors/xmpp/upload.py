@@ -13,13 +13,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
+import structlog
+
 from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError
+from dm_bridge.connectors.xmpp.files import Uploaded
 from dm_bridge.connectors.xmpp.transport import Route
 from dm_bridge.errors import NetworkError
 from dm_bridge.network.media import File, Opened, OutgoingMedia, plain_type
 from dm_bridge.web import Web
+
+log = structlog.get_logger(__name__)
 
 UPLOAD = "{urn:xmpp:http:upload:0}"
 DISCO_ITEMS = "{http://jabber.org/protocol/disco#items}"
@@ -29,6 +34,8 @@ MAX_ITEMS = 20
 """Parts of a server that are asked whether they take files."""
 DEADLINE = 600.0
 """Seconds for one file."""
+MAX_PREVIEW = 1_000_000
+"""Bytes; a larger one would be no help."""
 _HEADERS = {"authorization": "Authorization", "cookie": "Cookie", "expires": "Expires"}
 _MAX_HEADER = 8192
 _MAX_NAME = 100
@@ -41,15 +48,6 @@ class Service:
 
     jid: str
     largest: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Uploaded:
-    """Where a file is now."""
-
-    url: str
-    size: int
-    sha256: bytes
 
 
 class Uploads:
@@ -77,7 +75,7 @@ class Uploads:
 
 
 class UploadService:
-    """Of one login. It is looked for when the first file is to be sent, on each new session."""
+    """Of one login. It is looked for on each new session, and again with a file if that came to nothing."""
 
     def __init__(self, route: Route, web: Web, timeout: float) -> None:
         self._route = route
@@ -86,14 +84,20 @@ class UploadService:
         self._found: Service | None = None
         self._looked = False
 
-    def forget(self) -> None:
+    async def look(self, client: Client) -> None:
         """There is a new session, and the server may be another one."""
         self._looked = False
+        try:
+            await self._service(client)
+        except NetworkError as error:
+            log.info("whether the server takes files is not known yet", error=str(error))
 
     @property
     def largest(self) -> int | None:
-        """Bytes of a file, as far as is known."""
-        return None if self._found is None else self._found.largest
+        """Bytes of a file, as far as is known; 0 when there is no service."""
+        if self._found is None:
+            return 0 if self._looked else None
+        return self._found.largest
 
     async def upload(self, client: Client, file: OutgoingMedia) -> Uploaded:
         """Put a file there. Raises `NetworkError`."""
@@ -111,6 +115,21 @@ class UploadService:
             raise NetworkError(
                 f"{self._route.domain} did not take the file in time.", retry_after=30.0
             ) from error
+
+    async def upload_with_preview(
+        self, client: Client, file: OutgoingMedia
+    ) -> tuple[Uploaded, Uploaded | None]:
+        """Put a file there, and then its preview, if there is one and it can be: it is no loss.
+
+        Raises `NetworkError` for the file.
+        """
+        there, small = await self.upload(client, file), file.preview
+        if small is None or small.size is None or small.size > MAX_PREVIEW:
+            return there, None
+        try:
+            return there, await self.upload(client, small)
+        except NetworkError:
+            return there, None
 
     async def _put(
         self, client: Client, service: Service, file: OutgoingMedia, opened: Opened
@@ -169,7 +188,7 @@ class UploadService:
                 )
 
     async def _service(self, client: Client) -> Service | None:
-        if not self._looked:
+        if not self._looked or self._found is None:
             self._found = await self._look(client)
             self._looked = True
         return self._found
@@ -186,17 +205,16 @@ class UploadService:
             jids = [each.get("jid", "") for each in found[:MAX_ITEMS]] + jids
         except RejectedError:
             pass  # then the server itself, at least
-        for jid in filter(None, jids):
-            try:
-                info = await client.request(
-                    "get", Element(f"{DISCO_INFO}query"), self._timeout, to=jid
-                )
-            except RejectedError:
-                continue
-            features = {each.get("var") for each in info.iter(f"{DISCO_INFO}feature")}
-            if UPLOAD[1:-1] in features:
-                return Service(jid, _largest(info))
-        return None
+        services = await asyncio.gather(*(self._at(client, jid) for jid in filter(None, jids)))
+        return next(filter(None, services), None)
+
+    async def _at(self, client: Client, jid: str) -> Service | None:
+        try:
+            info = await client.request("get", Element(f"{DISCO_INFO}query"), self._timeout, to=jid)
+        except RejectedError:
+            return None
+        features = {each.get("var") for each in info.iter(f"{DISCO_INFO}feature")}
+        return Service(jid, _largest(info)) if UPLOAD[1:-1] in features else None
 
 
 def _check_size(size: int, service: Service, domain: str) -> None:

@@ -49,6 +49,18 @@ async def a_cut_connection_is_made_anew(case: Case) -> None:
     are_sensible(live.sink.states)
 
 
+async def a_server_that_falls_silent_is_noticed(case: Case) -> None:
+    """Ask a silent server for a sign of life, also when nothing is to be sent; without one, connect anew."""
+    live, person = await case.meet()
+    reports = len(live.sink.states)
+    await case.line.hang()
+    await live.reach(SessionStatus.TRANSIENT_DISCONNECT, reports)
+    await case.line.mend()
+    await live.reach(SessionStatus.CONNECTED, reports)
+    await person.say(live.account.address, "still there")
+    await live.arrives("still there")
+
+
 async def a_server_that_is_away_is_waited_for(case: Case) -> None:
     """`connect` does not raise when nobody listens: report it, with a reason, and try until somebody does."""
     live = await case.opened(await case.account())
@@ -249,6 +261,7 @@ def are_sensible(states: list[SessionState]) -> None:
 CHECKS = (
     states_tell_the_truth,
     a_cut_connection_is_made_anew,
+    a_server_that_falls_silent_is_noticed,
     a_server_that_is_away_is_waited_for,
     a_session_closes_at_once_and_for_good,
     a_session_that_never_connected_closes,

@@ -103,10 +103,13 @@ async def a_position_leads_back_to_itself(case: Case) -> None:
     await live.close()
     if len({place.position for place in places}) < len(places):
         raise NotOffered("positions do not name every message")
+    ids = {one for each in live.inbox.messages for one in (each.id, each.other_id)} - {None}
     for place in places[:2]:
         after = case.again(live.account, place)
         await after.connect()
         await exactly(case, after.inbox, expected)
+        anew = [each for each in after.inbox.messages if not {each.id, each.other_id} & ids]
+        require(not anew, f"Another session gave these messages other ids: {anew!r}.")
         await after.close()
 
 

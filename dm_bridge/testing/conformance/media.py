@@ -76,6 +76,8 @@ class Source:
 async def _meet(case: Case, *methods: str) -> tuple[Live, Person]:
     live, person = await case.meet()
     live.needs("media")
+    if live.capabilities.largest_media == 0:
+        raise NotOffered("this account can send no files")
     for method in methods:
         if getattr(type(case.adapter), method) is getattr(Adapter, method):
             raise NotOffered(f"the adapter has no `{method}`")

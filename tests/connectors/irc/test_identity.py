@@ -76,24 +76,48 @@ async def test_who_takes_over_a_nick_gets_a_chat_of_their_own(server: IrcServer)
 
 
 async def test_nothing_is_sent_to_who_took_over_a_nick(server: IrcServer) -> None:
-    network = await network_for(server, settings={"presence_interval": 0.2})
+    network = await network_for(server)
     async with running(network, "romeo23") as (session, sink):
-        async with user(server, "juliet23"):
+        async with user(server, "juliet23") as juliet:
+            juliet.say("romeo23", "it is me")
+            await until(lambda: len(sink.messages) == 1)
             await session.send(message("juliet23", "for juliet"))
-        await until(lambda: not session._people.is_present("juliet23"))
         async with user(server, "juliet23", user="mallory") as mallory:
             with pytest.raises(NetworkError) as caught:
                 await session.send(message("juliet23", "for juliet"))
             assert caught.value.certain
             await mallory.settled()
             assert mallory.texts("romeo23") == []
-        assert told(sink) == [f"juliet23@net > {former('juliet23', 'juliet23')}"]
+        assert told(sink) == [
+            "juliet23@net: it is me",
+            f"juliet23@net > {former('juliet23', 'juliet23')}",
+        ]
         with pytest.raises(NetworkError, match="Somebody else has the nick") as final:
             await session.send(
                 message(former("juliet23", "juliet23").removesuffix("@net"), "for juliet")
             )
         assert final.value.certain
         assert final.value.retry_after is None
+
+
+async def test_who_has_parted_is_not_in_sight_any_more(ngircd: NgIrcd) -> None:
+    network = await network_for(ngircd, channels=("#part",))
+    async with running(network, "romeo27") as (session, sink):
+        presence = session._presence
+        assert presence is not None
+        async with user(ngircd, "juliet27") as juliet:
+            await juliet.join("#part")
+            juliet.say("romeo27", "it is me")
+            await until(lambda: len(sink.messages) == 1)
+            assert presence.watches("juliet27")
+            juliet.send_raw("PART #part")
+            await until(lambda: not presence.watches("juliet27"))
+            await session.send(message("juliet27", "for juliet"))
+        async with user(ngircd, "juliet27", user="mallory") as mallory:
+            with pytest.raises(NetworkError, match="Somebody else has the nick"):
+                await session.send(message("juliet27", "for juliet"))
+            await mallory.settled()
+            assert mallory.texts("romeo27") == []
 
 
 async def test_after_a_restart_it_is_still_known_who_had_a_nick(ngircd: NgIrcd) -> None:

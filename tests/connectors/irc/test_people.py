@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dm_bridge.connectors.irc.people import MAX_PEOPLE, Move, People, digest
@@ -202,12 +202,17 @@ ACTS = st.lists(
     )
 )
 
+TAKEN_TWICE = [(act, who, "a") for who in (0, 1, 0, 2, 1) for act in ("join", "say", "quit unseen")]
 
-@given(ACTS, st.booleans())
-def test_no_chat_ever_changes_hands(acts: list[tuple[str, int, str]], with_accounts: bool) -> None:
+
+@given(ACTS, st.booleans(), st.booleans())
+@example(acts=TAKEN_TWICE, with_accounts=True, from_one_host=True)
+def test_no_chat_ever_changes_hands(
+    acts: list[tuple[str, int, str]], with_accounts: bool, from_one_host: bool
+) -> None:
     """Whatever happens, in sight or not, each chat holds the words of one person only."""
     people = People()
-    masks = [JULIET, MALLORY, NURSE]
+    masks = [JULIET] * 3 if with_accounts and from_one_host else [JULIET, MALLORY, NURSE]
     accounts = ["x", "y", "z"] if with_accounts else [None, None, None]
     at: dict[int, str] = {}
     chats: dict[str, set[int]] = {}

@@ -128,6 +128,7 @@ def test_a_refused_account_is_a_refused_login(code: str) -> None:
         [":s CAP * LS :sasl", ":s CAP * NAK :sasl"],
         [":s 001 romeo :Hi"],
         [":s CAP * LS :sasl=EXTERNAL", ":s CAP * ACK :sasl"],
+        [":s CAP * LS :sasl", ":s CAP * ACK :sasl", ":s 906 * :aborted, or services went away"],
     ],
 )
 def test_who_wants_an_account_is_not_connected_without(lines: list[str]) -> None:

@@ -127,7 +127,7 @@ async def test_questions_of_clients_are_answered_a_few_times(server: IrcServer) 
         await juliet.wait_for_text("\x01PING 123\x01")
         juliet.say("romeo8", "\x01VERSION\x01")
         assert "dm_bridge" in (await juliet.wait_for(lambda line: "VERSION" in line.text)).text
-        juliet.say("romeo8", "\x01DCC SEND poison.exe 1 2 3\x01")
+        juliet.say("romeo8", "\x01DCC SEND poison\x02.exe 1 2 3\x01")
         await juliet.wait_for(lambda line: line.command == "NOTICE" and "no files" in line.text)
         for _ in range(5):
             juliet.say("romeo8", "\x01PING 456\x01")
@@ -138,7 +138,7 @@ async def test_questions_of_clients_are_answered_a_few_times(server: IrcServer) 
         answers = [line for line in juliet.received if line.text == "\x01PING 456\x01"]
         assert len(answers) == 1
         assert sink.messages[0].content.emote
-        assert "poison.exe" in sink.bodies[0]
+        assert "(poison.exe)" in sink.bodies[0]
         assert len(sink.bodies) == 2
 
 

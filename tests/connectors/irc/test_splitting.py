@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dm_bridge.connectors.irc.sending import pieces
 from dm_bridge.connectors.irc.splitting import split
+from dm_bridge.connectors.irc.styling import to_text
 from dm_bridge.network.events import Text
 
 
@@ -42,6 +43,26 @@ def test_formatting_breaks_no_line() -> None:
     html = "<b>b</b> <i>i</i> <u>u</u> <del>s</del> <code>c</code>"
     (line,) = pieces(Text("b i u s c", html=html), 400)
     assert line == "\x02b\x02 \x1di\x1d \x1fu\x1f \x1es\x1e \x11c\x11"
+
+
+@pytest.mark.parametrize("inner", ["w" * 90, "word " * 20 + "word", "9" * 49, "\u20ac" * 60])
+def test_formatting_goes_on_in_the_next_line(inner: str) -> None:
+    """Clients end it with the line; a colour's code is not broken, or its rest would be read as text."""
+    for number in range(40, 48):
+        before = "x" * number
+        marked = f'<span data-mx-color="#ff0000"><b>{inner}</b></span>'
+        lines = pieces(Text("plain", html=f"{before}{marked}<i>tail</i>"), 64)
+        texts = [to_text(line) for line in lines]
+        assert all(len(line.encode()) <= 64 for line in lines)
+        assert sum("strong" in (text.html or "") for text in texts) >= len(texts) - 1
+        shown = "".join(text.html or text.body for text in texts).replace(" ", "")
+        for element in ('<spandata-mx-color="#ff0000"><strong>', "</strong></span>"):
+            shown = shown.replace(element, "")
+        assert shown == f"{before}{inner}<em>tail</em>".replace(" ", "")
+
+
+def test_no_line_holds_nothing_but_codes() -> None:
+    assert pieces(Text("plain", html=f"<b>{'w' * 63}</b>"), 64) == ["\x02" + "w" * 63]
 
 
 @given(st.text(max_size=300), st.integers(4, 40))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dm_bridge.connectors.xmpp.files import Shared, share, shared
+from dm_bridge.connectors.xmpp.files import THUMBNAIL, Shared, Uploaded, share, shared
 from dm_bridge.connectors.xmpp.stanzas import message_payload
 from dm_bridge.ids import RemoteId
 from dm_bridge.network.events import Text
-from dm_bridge.network.media import File, Media, MediaKind, Place
+from dm_bridge.network.media import Media, MediaKind, OutgoingMedia, Place
 
+NOWHERE: Any = None
+"""Nothing is read here."""
 URL = "https://files.example/a/b.png"
 HASH = base64.b64encode(bytes(32)).decode()
 OOB = f"<x xmlns='jabber:x:oob'><url>{URL}</url></x>"
@@ -155,6 +158,38 @@ def test_older_and_odd_metadata_is_read_as_far_as_it_makes_sense() -> None:
     assert (found.size, found.sha256, found.thumbnail) == (None, None, None)
 
 
+def test_a_thumbnail_at_an_address_is_read_and_before_a_blurhash() -> None:
+    hashed = "<thumbnail xmlns='urn:xmpp:thumbs:1' uri='data:image/blurhash,LKO2%3FU'/>"
+    small = "<thumbnail xmlns='urn:xmpp:thumbs:1' uri='https://upload.example/small.png'/>"
+    for thumbnails, expected in (
+        (hashed + small, "https://upload.example/small.png"),
+        (hashed, "data:image/blurhash,LKO2%3FU"),
+        (small.replace("https", "http"), None),
+        (small.replace("small", "x" * 5000), None),
+    ):
+        found = read(URL, sfs(f"<media-type>image/png</media-type>{thumbnails}")).attachment
+        assert isinstance(found, Media)
+        assert found.thumbnail == expected
+
+
+def test_a_preview_and_a_blurhash_are_written() -> None:
+    small = OutgoingMedia(
+        kind=MediaKind.IMAGE, mimetype="image/jpeg", width=80, height=70_000, source=NOWHERE
+    )
+    file = OutgoingMedia(
+        kind=MediaKind.VIDEO, thumbnail="data:image/blurhash,LK", source=NOWHERE, preview=small
+    )
+    there, smaller = Uploaded(URL, 5, bytes(32)), Uploaded(f"{URL}.jpg", 2, bytes(32))
+    for preview, expected in (
+        (smaller, [{"uri": f"{URL}.jpg", "media-type": "image/jpeg", "width": "80"}]),
+        (None, []),
+    ):
+        payload = share(message_payload(Text(""), RemoteId("id")), file, there, preview)
+        found = [element.attrib for each in payload for element in each.iter(THUMBNAIL)]
+        hashed = {"uri": "data:image/blurhash,LK", "media-type": "image/blurhash"}
+        assert found == [*expected, hashed]
+
+
 @given(st.text(), st.sampled_from(["", OOB, sfs(), sfs() + fallback(span="start='1' end='3'")]))
 def test_any_body_is_read_and_nothing_else_becomes_a_file(body: str, inner: str) -> None:
     found = read(body, inner)
@@ -164,8 +199,9 @@ def test_any_body_is_read_and_nothing_else_becomes_a_file(body: str, inner: str)
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])).map(str.strip), st.text(max_size=20))
 def test_what_is_written_is_read_as_the_same(said: str, name: str) -> None:
-    file = File(kind=MediaKind.IMAGE, name=name, mimetype="image/png", width=3, height=4)
-    payload = share(message_payload(Text(said), RemoteId("id")), file, URL, 5, bytes(32))
+    file = OutgoingMedia(kind=MediaKind.IMAGE, name=name, mimetype="image/png", source=NOWHERE)
+    there = Uploaded(URL, 5, bytes(32))
+    payload = share(message_payload(Text(said), RemoteId("id")), file, there, None)
     stanza = Element("{jabber:client}message")
     stanza.extend(payload)
     body = stanza.findtext("{jabber:client}body") or ""

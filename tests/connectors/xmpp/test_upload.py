@@ -78,9 +78,9 @@ async def test_a_file_is_uploaded_and_described(tmp_path: Path, tls: Tls) -> Non
         network = network_for(server)
         async with contact, Running(network, me, "pass") as (session, _):
             assert session.capabilities.media
+            assert session.capabilities.largest_media == 1_000_000
             assert await session.send(to(other, picture(content))) == "one"
             received = await contact.wait_for(lambda r: r.id == "one")
-            assert session.capabilities.largest_media == 1_000_000
             stanza = xml(received)
             url = received.body
             assert stanza.findtext(OOB) == url
@@ -166,6 +166,7 @@ async def test_without_a_service_the_user_is_told_so(tmp_path: Path) -> None:
         me = await server.add_user("me", "pass")
         network = network_for(server)
         async with Running(network, me, "pass") as (session, _):
+            assert session.capabilities.largest_media == 0
             source = Bytes(b"x")
             with pytest.raises(NetworkError, match="no place for files") as caught:
                 await session.send(to("x@localhost", picture(b"", source)))
