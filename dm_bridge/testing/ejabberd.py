@@ -148,7 +148,7 @@ class Ejabberd:
             clients["tls"] = True
         http = {"module": "ejabberd_http"}
         commands = {"/api": "mod_http_api"}
-        listeners = [
+        listeners: list[Options] = [
             {"port": self.port, "ip": LOOPBACK, **clients},
             {"port": self._commands_port, "ip": LOOPBACK, **http, "request_handlers": commands},
         ]
