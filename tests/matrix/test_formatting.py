@@ -233,6 +233,7 @@ def test_a_notice_has_both_forms() -> None:
         "body": "Write `help` here (https://example.org) now.",
         "format": HTML_FORMAT,
         "formatted_body": '<p>Write <code>help</code> <a href="https://example.org">here</a> now.</p>',
+        "m.mentions": {},
     }
 
 
