@@ -372,6 +372,8 @@ def _encode(event: RemoteEvent) -> bytes:
     for name in ("attachment", "unreadable"):  # an earlier version knows of none
         if not fields.get(name, True):
             del fields[name]
+    if not fields.get("content", {}).get("mention", True):
+        del fields["content"]["mention"]
     try:
         return orjson.dumps(fields)
     except TypeError:  # lone surrogates, which are no text

@@ -13,7 +13,8 @@ STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 BLOCKED = "{urn:xmpp:blocking:errors}blocked"
 """What the user's own server says of a message to somebody whom the user has blocked (XEP-0191, section 3.6).
 
-Not all say so: ejabberd 23 gives no more than ``not-acceptable``, as of a privacy list (XEP-0016, 2.14)."""
+Not all say so: ejabberd 23 gives no more than ``not-acceptable``, as of a privacy list (XEP-0016, section 2.14).
+"""
 _TEXT_CHARACTERS = 200
 _REASONS = {
     "service-unavailable": "{chat} cannot receive this message: the address does not exist, or takes"
