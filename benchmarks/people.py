@@ -17,7 +17,8 @@ from slixmpp import JID, ComponentXMPP
 
 from dm_bridge.errors import NetworkError
 from dm_bridge.testing.processes import LOOPBACK, free_port
-from dm_bridge.testing.prosody import Prosody, Tls
+from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.xmpp_server import Tls
 
 PEOPLE = "people.localhost"
 _CONNECT_SECONDS = 20.0

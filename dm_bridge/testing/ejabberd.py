@@ -8,12 +8,9 @@ The rule that must never break: it listens on 127.0.0.1 only and talks to no oth
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shutil
-import signal
-import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,8 +19,8 @@ import aiohttp
 
 from dm_bridge.errors import AdminError
 from dm_bridge.testing.certificates import write_certificate
-from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
-from dm_bridge.testing.prosody import Tls
+from dm_bridge.testing.processes import LOOPBACK, free_port
+from dm_bridge.testing.xmpp_server import Tls, XmppServer
 
 Options = Mapping[str, Any]
 
@@ -57,25 +54,21 @@ _COMMAND_SECONDS = 30.0
 _REMEDY = "ejabberd is not installed. Install it: apt-get install ejabberd"
 
 
-class Ejabberd:
+class Ejabberd(XmppServer):
     """A running ejabberd. Make one with `Ejabberd.start`; end it with `stop`."""
 
     def __init__(self, directory: Path, domain: str, tls: Tls) -> None:
-        self.domain = domain
-        self.host = LOOPBACK
-        self.port = free_port()
-        self.files_port = free_port()
-        self.tls = tls
-        self.ca_file: Path | None = None
         self.config_file = directory / "ejabberd.yml"
         self._directory = directory
         self._commands_port = free_port()
         spool = json.dumps(str(directory / "spool"), ensure_ascii=False)
-        self._process = ManagedProcess(
+        super().__init__(
             "ejabberd",
+            domain,
+            tls,
             [_erlang(), "-noinput", "+S", "2", "+P", "32768", "-mnesia", "dir", spool, "-s", "ejabberd"],
-            log=directory / "console.log",
-            environment={
+            directory / "console.log",
+            {
                 **os.environ,
                 "EJABBERD_CONFIG_PATH": str(self.config_file),
                 "EJABBERD_LOG_PATH": str(directory / "ejabberd.log"),
@@ -172,34 +165,16 @@ class Ejabberd:
             "rm_on_unregister": False,
         }
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the server lives."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The server's log."""
-        return self._process.log
-
     async def version(self) -> str:
-        """The server's version, such as ``23.01``."""
         found = await self._command("status")
         return str(found).rpartition("ejabberd ")[2].split()[0]
 
     async def add_user(self, localpart: str, password: str, *, domain: str | None = None) -> str:
-        """Make an account; returns its bare JID."""
         domain = domain or self.domain
         await self._command("register", user=localpart, host=domain, password=password)
         return f"{localpart}@{domain}"
 
     async def remove_user(self, localpart: str, *, domain: str | None = None) -> None:
-        """Delete an account; its connections are closed."""
         where = {"user": localpart, "host": domain or self.domain}
         if await self._command("check_account", **where) != 0:
             raise AdminError(f"No such user: {localpart}")
@@ -208,54 +183,12 @@ class Ejabberd:
     async def change_password(
         self, localpart: str, password: str, *, domain: str | None = None
     ) -> None:
-        """Set another password; the account's connections are closed."""
         where = {"user": localpart, "host": domain or self.domain}
         await self._command("change_password", **where, newpass=password)
         await self._command("kick_user", **where)
 
     async def disconnect_user(self, localpart: str, *, domain: str | None = None) -> None:
-        """Close all connections of an account, as a server does that is about to restart."""
         await self._command("kick_user", user=localpart, host=domain or self.domain)
-
-    async def stop(self) -> None:
-        """Stop in order; the data stay."""
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        """End at once, as a crash would; what it took in the two seconds before may be gone then."""
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        """Stop if running, and start again: same ports, same data."""
-        await self._process.stop()
-        await self._start_process()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGSTOP makes the server hang without closing anything."""
-        self._process.signal(number)
-
-    async def _start_process(self) -> None:
-        await self._process.start(self._accepts_clients, timeout=60)
-
-    async def _accepts_clients(self) -> bool:
-        context: ssl.SSLContext | None = None
-        if self.tls == "direct":
-            context = ssl.create_default_context(cafile=self.ca_file)
-        reader, writer = await asyncio.open_connection(
-            self.host, self.port, ssl=context, server_hostname=self.domain if context else None
-        )
-        try:
-            writer.write(
-                f"<?xml version='1.0'?><stream:stream to='{self.domain}' version='1.0'"
-                " xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>".encode()
-            )
-            await reader.readuntil(b"</stream:features>")
-            writer.write(b"</stream:stream>")
-        except asyncio.IncompleteReadError:
-            return False
-        finally:
-            writer.close()
-        return True
 
     async def _command(self, name: str, **arguments: str) -> Any:
         url = f"http://{LOOPBACK}:{self._commands_port}/api/{name}"

@@ -10,19 +10,15 @@ import os
 import re
 import secrets
 import shutil
-import signal
-import ssl
 import string
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from dm_bridge.errors import AdminError
 from dm_bridge.testing.certificates import write_certificate
-from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
-
-Tls = Literal["none", "starttls", "direct"]
+from dm_bridge.testing.processes import LOOPBACK
+from dm_bridge.testing.xmpp_server import Tls, XmppServer
 
 MODULES = (
     "admin_shell",
@@ -59,23 +55,14 @@ class Archived:
     at: int
 
 
-class Prosody:
+class Prosody(XmppServer):
     """A running Prosody. Make one with `Prosody.start`; end it with `stop`."""
 
-    def __init__(self, directory: Path, domain: str, port: int, tls: Tls) -> None:
-        self.domain = domain
-        self.host = LOOPBACK
-        self.port = port
-        self.files_port = free_port()
-        self.tls = tls
-        self.ca_file: Path | None = None
+    def __init__(self, directory: Path, domain: str, tls: Tls) -> None:
         self.config_file = directory / "prosody.cfg.lua"
         self._directory = directory
-        self._process = ManagedProcess(
-            "Prosody",
-            [_find("prosody"), "-F", "--config", str(self.config_file)],
-            log=directory / "prosody.log",
-        )
+        command = [_find("prosody"), "-F", "--config", str(self.config_file)]
+        super().__init__("Prosody", domain, tls, command, directory / "prosody.log")
 
     @classmethod
     async def start(
@@ -97,7 +84,7 @@ class Prosody:
         ``host_config_extra`` after the last host. ``largest_file``: of what it keeps for its users
         (XEP-0363), in bytes; 0: it keeps none. Raises `AdminError`.
         """
-        server = cls(directory, domain, free_port(), tls)
+        server = cls(directory, domain, tls)
         domains = (domain, *extra_domains)
         if largest_file:
             host_config_extra = f"{server._file_share(largest_file)}\n{host_config_extra}"
@@ -171,29 +158,12 @@ class Prosody:
             ]
         )
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the server lives."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The server's log."""
-        return self._process.log
-
     async def version(self) -> str:
-        """The server's version, such as ``0.12.3``."""
         output = await self._prosodyctl("about")
         match = re.search(r"Prosody (\d\S*)", output)
         return match.group(1) if match else "unknown"
 
     async def add_user(self, localpart: str, password: str, *, domain: str | None = None) -> str:
-        """Make an account; returns its bare JID."""
         domain = domain or self.domain
         await self._prosodyctl("register", localpart, domain, password)
         return f"{localpart}@{domain}"
@@ -216,58 +186,15 @@ class Prosody:
                 )
 
     async def remove_user(self, localpart: str, *, domain: str | None = None) -> None:
-        """Delete an account; its connections are closed."""
         await self._shell("user:delete", f"{localpart}@{domain or self.domain}")
 
     async def change_password(
         self, localpart: str, password: str, *, domain: str | None = None
     ) -> None:
-        """Set another password; the account's connections are closed."""
         await self._shell("user:password", f"{localpart}@{domain or self.domain}", password)
 
     async def disconnect_user(self, localpart: str, *, domain: str | None = None) -> None:
-        """Close all connections of an account, as a server does that is about to restart."""
         await self._shell("c2s:close", f"{localpart}@{domain or self.domain}")
-
-    async def stop(self) -> None:
-        """Stop in order; the data stay."""
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        """End at once, as a crash would."""
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        """Stop if running, and start again: same port, same data."""
-        await self._process.stop()
-        await self._start_process()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGSTOP makes the server hang without closing anything."""
-        self._process.signal(number)
-
-    async def _start_process(self) -> None:
-        await self._process.start(self._accepts_clients, timeout=60)
-
-    async def _accepts_clients(self) -> bool:
-        context: ssl.SSLContext | None = None
-        if self.tls == "direct":
-            context = ssl.create_default_context(cafile=self.ca_file)
-        reader, writer = await asyncio.open_connection(
-            self.host, self.port, ssl=context, server_hostname=self.domain if context else None
-        )
-        try:
-            writer.write(
-                f"<stream:stream to='{self.domain}' version='1.0' xmlns='jabber:client'"
-                " xmlns:stream='http://etherx.jabber.org/streams'>".encode()
-            )
-            await reader.readuntil(b"</stream:features>")
-            writer.write(b"</stream:stream>")
-        except asyncio.IncompleteReadError:
-            return False
-        finally:
-            writer.close()
-        return True
 
     async def _shell(self, function: str, *arguments: str) -> None:
         quoted = ", ".join(_lua(argument) for argument in arguments)

@@ -25,16 +25,13 @@ import aiohttp
 import yaml
 
 from dm_bridge.errors import AdminError
-from dm_bridge.testing.ejabberd import Ejabberd
 from dm_bridge.testing.matrix_client import MatrixUser, Seen
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
-from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
 from dm_bridge.testing.xmpp_client import XmppUser
+from dm_bridge.testing.xmpp_server import XmppServer
 
 Config = dict[str, Any]
-XmppServer = Prosody | Ejabberd
-
 DEFAULT_PASSWORD = "secret"
 _COMMAND_SECONDS = 60.0
 _START_SECONDS = 90.0

@@ -16,6 +16,7 @@ from dm_bridge.testing.conformance import Account, Adapter, Deed, Heard, NotOffe
 from dm_bridge.testing.ejabberd import Ejabberd
 from dm_bridge.testing.prosody import MODULES, Prosody
 from dm_bridge.testing.xmpp_client import Received, XmppUser
+from dm_bridge.testing.xmpp_server import XmppServer
 
 PASSWORD = "sesame 123"
 STATES = "{http://jabber.org/protocol/chatstates}"
@@ -84,7 +85,7 @@ def carried(text: str) -> str:
 class XmppAdapter(Adapter):
     """On Prosody. ``archive``: whether the server keeps one."""
 
-    _server: Prosody | Ejabberd
+    _server: XmppServer
 
     connector: Connector = connector
     strange = (

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import aiohttp
 import pytest
 import pytest_asyncio
 
 from dm_bridge.errors import AdminError, CredentialsError, NetworkError
 from dm_bridge.testing.ejabberd import Ejabberd
-from dm_bridge.testing.prosody import Tls
 from dm_bridge.testing.xmpp_client import XmppUser
+from dm_bridge.testing.xmpp_server import Tls
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -21,7 +20,6 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ejab
     server = await Ejabberd.start(
         tmp_path_factory.mktemp("ejabberd"),
         extra_domains=("second.localhost",),
-        largest_file=1_000_000,
     )
     yield server
     await server.stop()
@@ -43,17 +41,6 @@ async def test_users_of_both_domains_talk_in_order(server: Ejabberd) -> None:
             juliet.send(romeo.bare_jid, f"message {number}")
         await romeo.wait_for_text("message 19")
         assert [message.body for message in romeo.received] == [f"message {n}" for n in range(20)]
-
-
-async def test_carbons_show_what_the_other_client_sent(server: Ejabberd) -> None:
-    await server.add_user("twice", "pass")
-    peer = await server.add_user("peer", "pass")
-    async with (
-        user(server, "twice", "pass", carbons=True) as desk,
-        user(server, "twice", "pass") as phone,
-    ):
-        phone.send(peer, "from my phone")
-        assert (await desk.wait_for_text("from my phone")).carbon == "sent"
 
 
 async def test_a_changed_password_ends_the_connection_and_the_old_one_no_longer_works(
@@ -84,16 +71,6 @@ async def test_a_name_that_is_taken_is_an_error_in_the_servers_words(server: Eja
     await server.add_user("taken", "pass")
     with pytest.raises(AdminError, match="already registered"):
         await server.add_user("taken", "pass")
-
-
-async def test_it_keeps_files_for_its_users(server: Ejabberd) -> None:
-    await server.add_user("files", "pass")
-    async with user(server, "files", "pass") as files, aiohttp.ClientSession() as web:
-        url = await files.upload("a.bin", b"But soft", "application/octet-stream")
-        async with web.get(url) as response:
-            assert await response.read() == b"But soft"
-        with pytest.raises(NetworkError, match="upload"):
-            await files.upload("b.bin", bytes(1_000_001), "application/octet-stream")
 
 
 async def test_data_and_ports_survive_a_restart_and_a_crash(server: Ejabberd) -> None:

@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 
 from dm_bridge.errors import AdminError, CredentialsError, NetworkError
-from dm_bridge.testing.prosody import Prosody, Tls
+from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.xmpp_client import XmppUser
+from dm_bridge.testing.xmpp_server import Tls
 
 
 def user(server: Prosody, localpart: str, password: str, **options: bool) -> XmppUser:

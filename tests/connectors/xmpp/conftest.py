@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from dm_bridge.connectors.xmpp.quiet import quiet_slixmpp
 from dm_bridge.connectors.xmpp.sasl import use_bounded_scram
-from dm_bridge.testing.prosody import Prosody, Tls
+from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.xmpp_server import Tls
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -17,7 +17,8 @@ from dm_bridge.errors import CredentialsError, NetworkError, UserError
 from dm_bridge.network.login import FieldKind, LoginDone
 from dm_bridge.testing.certificates import write_certificate
 from dm_bridge.testing.processes import free_port
-from dm_bridge.testing.prosody import Prosody, Tls
+from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.xmpp_server import Tls
 
 from .support import ScriptedServer, mute_server, network_for
 

@@ -14,8 +14,9 @@ from dm_bridge.errors import CredentialsError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
 from dm_bridge.network.api import OutgoingMessage
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionStatus, Text
-from dm_bridge.testing.prosody import Prosody, Tls
+from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.xmpp_client import XmppUser
+from dm_bridge.testing.xmpp_server import Tls
 
 from .support import Running, message, mute_server, network_for, until
 

@@ -19,8 +19,9 @@ from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.api import OutgoingMessage
 from dm_bridge.network.events import Text
 from dm_bridge.network.media import File, Media, MediaKind, Opened, OutgoingMedia
-from dm_bridge.testing.prosody import Prosody, Tls
+from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.xmpp_client import Received, XmppUser
+from dm_bridge.testing.xmpp_server import Tls
 
 from .support import Running, network_for, until
 
