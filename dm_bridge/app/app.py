@@ -222,7 +222,7 @@ class App:
             self._inbox,
             key,
             self._tell,
-            self._brought,
+            lambda chats: self._tenancy.wake_chats(chats),
             self._login_changed,
             self.metrics,
             AllHooks(LoginMarks(keeping.keeper, portals), self._imports),
@@ -394,10 +394,6 @@ class App:
 
     async def _tell(self, user: UserId, text: str, about: str | None = None) -> None:
         await self._management.tell(user, text, about)
-
-    def _brought(self, chats: set[PortalKey]) -> None:
-        self._imports.news(chats)
-        self._tenancy.wake_chats(chats)
 
     def _nobody_there(self, error: BridgeError) -> bool:
         return isinstance(error, HomeserverAway) and error.url == self._homeserver.url

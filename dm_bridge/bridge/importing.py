@@ -80,6 +80,8 @@ class Import:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     timers: dict[ChatId, asyncio.TimerHandle] = field(default_factory=dict)
+    knocked: set[ChatId] = field(default_factory=set)
+    """Chats whose lanes came while the door was not open."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     barren: int = 0
     """Entries since the last that brought something."""
@@ -185,9 +187,11 @@ class Importer:
                 await self._search_on(one)
         finally:
             one.changed.set()
-        free = [chat for chat in one.timers if one.state.door(chat) is Door.OPEN]
+        free = [chat for chat in one.knocked if one.state.door(chat) is Door.OPEN]
         for chat in free:  # what is no part of the import need not wait
-            one.timers.pop(chat).cancel()
+            one.knocked.discard(chat)
+            if (timer := one.timers.pop(chat, None)) is not None:
+                timer.cancel()
             one.state.drop(chat)
         self._wake([PortalKey(one.row.login, chat) for chat in free])
 

@@ -145,19 +145,21 @@ class Imports:
         if one is None:
             return Door.OPEN
         door = one.state.door(key.chat)
-        if door is Door.SHUT and one.state.stage(key.chat) in (None, Stage.FOUND):
-            one.state.hurry(key.chat)
-            if key.chat not in one.timers:
-                loop = asyncio.get_running_loop()
-                timer = loop.call_later(PATIENCE, self._lose_patience, one, key.chat)
-                one.timers[key.chat] = timer
+        if door is not Door.OPEN:
+            one.knocked.add(key.chat)
         return door
 
-    def news(self, chats: Collection[PortalKey]) -> None:
-        """Something new has come in these chats."""
-        for key in chats if self._imports else ():
-            if (one := self._imports.get(key.login)) is not None:
-                one.state.hurry(key.chat)
+    def waits(self, key: PortalKey) -> None:
+        """Somebody has written in a chat whose door is shut."""
+        one = self._imports.get(key.login)
+        if one is None or one.state.door(key.chat) is Door.OPEN:
+            return
+        one.state.hurry(key.chat)
+        one.changed.set()
+        if one.state.stage(key.chat) in (None, Stage.FOUND) and key.chat not in one.timers:
+            loop = asyncio.get_running_loop()
+            timer = loop.call_later(PATIENCE, self._lose_patience, one, key.chat)
+            one.timers[key.chat] = timer
 
     def made(self, key: PortalKey) -> None:
         """The chat has a room, as far as one can be made."""
@@ -208,7 +210,7 @@ class Imports:
                 await self._fail(one, "Something went wrong in the bridge; tell its admin.")
                 break
         await self._end(one)
-        self._wake([PortalKey(one.row.login, chat) for chat in {*one.timers, *one.state.chats}])
+        self._wake([PortalKey(one.row.login, chat) for chat in {*one.knocked, *one.state.chats}])
 
     async def _fail(self, one: Import, reason: str) -> None:
         with contextlib.suppress(BridgeError):

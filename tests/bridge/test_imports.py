@@ -19,6 +19,7 @@ from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, Remote
 from dm_bridge.network.api import Capabilities
 from dm_bridge.network.events import (
     RemoteMessage,
+    RemoteRead,
     SessionState,
     SessionStatus,
     Text,
@@ -116,6 +117,7 @@ class World:
         self.log: list[str] = []
         self.step: Callable[[], None] = lambda: None
         self.lanes: set[asyncio.Task[None]] = set()
+        self.turns: dict[PortalKey, asyncio.Lock] = {}
         self.settings = ImportSettings(4, EACH)
         self.imports = self.start_over()
 
@@ -166,7 +168,6 @@ class World:
 
     async def news(self, chat: str, name: str) -> None:
         await self.inbox.add([(self.login.id, said(chat, name))])
-        self.imports.news([self.key(chat)])
         self.wake([self.key(chat)])
 
     # -- the logins and the keeper
@@ -194,14 +195,21 @@ class World:
 
     def wake(self, chats: Collection[PortalKey]) -> None:
         for key in chats:
-            task = asyncio.create_task(self.drain(key))
+            task = asyncio.create_task(self.turn(key))
             self.lanes.add(task)
             task.add_done_callback(self.lanes.discard)
+
+    async def turn(self, key: PortalKey) -> None:
+        async with self.turns.setdefault(key, asyncio.Lock()):
+            await self.drain(key)
 
     async def drain(self, key: PortalKey) -> None:
         self.step()
         match self.imports.door(key):
             case Door.SHUT:
+                rows = await self.inbox.waiting(key, 100)
+                if any(isinstance(row.event, RemoteMessage) and not row.older for row in rows):
+                    self.imports.waits(key)
                 return
             case Door.AJAR:
                 self.rooms.append(key.chat)
@@ -298,6 +306,27 @@ async def test_a_chat_in_which_something_is_new_goes_first(
     await world.ended()
     assert world.rooms[0] == "d"
     assert world.shown[:4] == ["d 2", "d 3", "d 4", "d new"]
+
+
+async def test_what_only_says_that_something_was_read_waits_and_presses_nobody(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    world = make("a", "b")
+    world.fake.gate.clear()
+    await world.begin()
+    connect(world)
+    keys = [world.key(chat) for chat in ("b", "stranger")]
+    reads = [RemoteRead(key.chat, RemoteId("r"), RemoteId("x"), from_self=True) for key in keys]
+    await world.inbox.add([(world.login.id, read) for read in reads])
+    world.wake(keys)
+    await asyncio.sleep(0.1)
+    world.fake.gate.set()
+    await world.ended()
+    assert world.of("b") == ["2", "3", "4"]
+    async with asyncio.timeout(10):
+        while await world.inbox.chats_waiting():  # noqa: ASYNC110 - of the database
+            await asyncio.sleep(0.005)
 
 
 async def test_what_is_new_does_not_wait_for_ever(
