@@ -19,7 +19,7 @@ from benchmarks.report import Figures, Row
 from benchmarks.tally import Disorder, Tally, body
 from benchmarks.world import PASSWORD, PATIENCE, World, fresh
 from dm_bridge.testing.matrix_client import MatrixUser
-from dm_bridge.testing.prosody import Archived
+from dm_bridge.testing.prosody import Archived, Prosody
 
 EACH = 20
 FEATURES = "com.beeper.room_features"
@@ -74,6 +74,7 @@ class Histories:
     async def _through_bridge(self, run: str) -> float:
         stack, contacts = self._world.stack, fresh("past", self._conversations)
         jid = await stack.prosody.add_user(run, PASSWORD)
+        assert isinstance(stack.prosody, Prosody)
         stack.prosody.write_archive(jid, archive(run, contacts))
         async with stack.matrix_user(run) as user:
             management = await stack.open_bot_chat(user)

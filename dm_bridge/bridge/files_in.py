@@ -26,7 +26,7 @@ from dm_bridge.bridge.sniffing import HEAD, NoFile, look
 from dm_bridge.errors import HomeserverAway, HomeserverError, NetworkError, NotYet, may_pass
 from dm_bridge.ids import EventId, LoginId, UserId
 from dm_bridge.matrix.attachments import STICKER, is_media, recaptioned, to_media, to_place
-from dm_bridge.matrix.formatting import edit_of, in_parts, in_reply_to, to_content
+from dm_bridge.matrix.formatting import edit_of, in_parts, in_reply_to, mentions, to_content
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.media import DEADLINE, MediaRepository
 from dm_bridge.matrix.rooms import event_of
@@ -105,16 +105,24 @@ class FilesIn:
         Raises as `show` does.
         """
         target = None if about is None else about.event
+        other = portal.ghost if message.from_self else portal.login.owner
+        named = [other] if part.text.mention else []
         if about is None or target is None:
-            return await self.show(part, portal.ghost, portal.key.login, age=age)
+            shown = await self.show(part, portal.ghost, portal.key.login, age=age)
+            return Shown(shown.type, shown.content | mentions(*named))
         if not isinstance(message, RemoteEdit):
             shown = await self.show(part, portal.ghost, portal.key.login, age=age)
-            return Shown(shown.type, shown.content | in_reply_to(target))
+            if about.from_self != message.from_self:  # who is answered is to notice
+                named = [other]
+            return Shown(shown.type, shown.content | mentions(*named) | in_reply_to(target))
         if about.media and part.attachment is None:
             content = await self._recaptioned(portal, target, part.text)
         else:
             content = (await self.show(part, portal.ghost, portal.key.login, age=age)).content
-        return Shown(MESSAGE, edit_of(content, target))
+        edit = edit_of(content | mentions(*named), target)
+        if named and await self._mentioned(portal, target, other):
+            edit |= mentions()  # only who was not before is to notice
+        return Shown(MESSAGE, edit)
 
     async def show(self, part: Part, ghost: UserId, login: LoginId, *, age: float) -> Shown:
         """The event for a part of a message that came ``age`` seconds ago.
@@ -145,6 +153,11 @@ class FilesIn:
             log.warning("the homeserver takes no file", login=login, reason=str(error))
             why = "The homeserver does not take it."
             return Shown(MESSAGE, to_content(_linked(attachment, said, why)))
+
+    async def _mentioned(self, portal: OpenPortal, event: EventId, user: UserId) -> bool:
+        there = await event_of(self._homeserver, portal.room, event, user=portal.ghost)
+        listed = ((there or {}).get("content") or {}).get("m.mentions") or {}
+        return user in listed.get("user_ids", [])
 
     async def _recaptioned(self, portal: OpenPortal, event: EventId, said: Text) -> Json:
         """The new content of an event with a file, of which other words are said; of any other, the words."""

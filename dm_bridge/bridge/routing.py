@@ -7,13 +7,13 @@ what is not understood is ignored, with the reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dm_bridge.bridge.other_events import in_words
 from dm_bridge.ids import EventId, GhostNamespace, UserId
 from dm_bridge.matrix.attachments import Attached, attached, caption, is_media
-from dm_bridge.matrix.formatting import from_content
+from dm_bridge.matrix.formatting import from_content, names_user
 from dm_bridge.network.events import Text
 from dm_bridge.network.media import Place
 
@@ -318,11 +318,12 @@ def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
     if sender != facts.owner:
         return Ignore("it is not by the user of this chat")
     if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
-        return _edit(content, relation)
+        return _edit(content, relation, facts.ghost)
     said = _said(content)
     if isinstance(said, Unsendable):
         return said
     text, attachment = said
+    text = _noting(text, content, facts.ghost)
     part = "org.dm_bridge.part" in content
     return Message(text, _marker(content), part, _answers(relation), attachment)
 
@@ -371,7 +372,13 @@ def _answers(relation: Any) -> EventId | None:
     return EventId(target) if isinstance(target, str) else None
 
 
-def _edit(content: Json, relation: Json) -> Route:
+def _noting(text: Text, content: Json, ghost: UserId | None) -> Text:
+    """``text``, with whether it mentions the contact."""
+    named = ghost is not None and names_user(content, ghost)
+    return replace(text, mention=True) if named else text
+
+
+def _edit(content: Json, relation: Json, ghost: UserId | None) -> Route:
     target, changed = relation.get("event_id"), content.get("m.new_content")
     if not isinstance(target, str) or not isinstance(changed, dict):
         return Ignore("an edit of nothing")
@@ -380,7 +387,8 @@ def _edit(content: Json, relation: Json) -> Route:
         return Ignore("an edit of what was not carried")
     if isinstance(said, Unsendable):
         return Unsendable("The changed message has no text.")
-    return Edit(EventId(target), said[0], _marker(content), said[1])
+    text = _noting(said[0], changed, ghost)
+    return Edit(EventId(target), text, _marker(content), said[1])
 
 
 def _reaction(content: Json) -> Route:

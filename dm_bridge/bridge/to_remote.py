@@ -25,11 +25,11 @@ from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.revising import Nothing, Revising, Revision
 from dm_bridge.bridge.room_portals import RoomPortals
 from dm_bridge.bridge.sending import Sending
-from dm_bridge.errors import BridgeError, HomeserverError, StorageError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverError, NotYet, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, LoginId, RemoteId, RoomId, UserId
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.homeserver import Homeserver
-from dm_bridge.network.api import Outgoing
+from dm_bridge.network.api import Outgoing, capabilities_of
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
@@ -43,6 +43,7 @@ PAGE = 50
 MESSAGE = "m.room.message"
 OF_USERS = (MESSAGE, "m.sticker", "m.reaction", "m.room.redaction")
 MOST_MISSED = 1000  # events among which those are looked for that a ghost or the bot has missed
+TURN = 0.5  # seconds until a room looks again whether its contact has moved
 ECHO_PATIENCE = 30.0  # how long a lane waits for the answer to our own send before it pauses
 
 
@@ -406,9 +407,26 @@ class ToRemote:
             log.info("the homeserver has forgotten what it pushed", room=row.room)
         return gone
 
+    async def _in_turn(self, lane: _Lane, portal: PortalRow) -> None:
+        """Raise `NotYet` while the chat may be about to get another address, or has got one since it was read.
+
+        Its address may be another person's by now.
+        """
+        chat = portal.key.chat
+        waiting = await self._inbox.moves_waiting(portal.key.login)
+        if any(chat in (move.chat, move.new_chat) for move in waiting):
+            raise NotYet("The move of the contact to another address comes first.", TURN)
+        if lane.changes != self._portals.life.changes:
+            current = await self._portal_store.get(portal.key)
+            if current is None or current.room != portal.room:
+                raise NotYet("The chat has just changed.", TURN)
+
     async def _send(
         self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, what: Outgoing
     ) -> None:
+        session = self._logins.session(login.id)
+        if session is not None and capabilities_of(session).moves:
+            await self._in_turn(lane, portal)
         recorded = await self._sending.send(row, portal, login, what, lambda: self._settle(lane))
         if recorded is not None:
             lane.sent = row, portal, recorded

@@ -272,7 +272,7 @@ def _wrapped(text: str, marker: str) -> str:
 
 
 def _link(text: str, href: str | None) -> str:
-    if not href or href.startswith("https://matrix.to/#/"):
+    if not href or href.startswith(("https://matrix.to/#/", "matrix:u/")):
         return text
     label = text.strip(_BLANKS)
     if not label:

@@ -213,7 +213,7 @@ def captioned(name: str, said: Text) -> Json:
 def recaptioned(content: Json, said: Text) -> Json:
     """``content``, of an event with a file, with other words."""
     name = str(content.get("filename") or content.get("body") or "")
-    left_out = ("body", "format", "formatted_body", "m.relates_to", "m.new_content")
+    left_out = ("body", "format", "formatted_body", "m.mentions", "m.relates_to", "m.new_content")
     kept = {
         key: value
         for key, value in content.items()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
+from urllib.parse import unquote
 
 import nh3
 from markdown_it import MarkdownIt
 
-from dm_bridge.ids import EventId
+from dm_bridge.ids import EventId, UserId
 from dm_bridge.matrix.homeserver import Json
 from dm_bridge.network.events import Text
 
@@ -40,6 +42,7 @@ _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]*)\)")
+_PILL = re.compile("""href=["'](?:https://matrix\\.to/#/|matrix:u/)([^"'?]+)""")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])")
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
@@ -94,6 +97,26 @@ def edit_of(content: Json, target: EventId) -> Json:
     return {**fallback, "m.new_content": content, "m.relates_to": relation}
 
 
+def mentions(*users: UserId) -> Json:
+    """What says whom a message mentions, and with nobody, that no name in it is meant so (client-server API,
+    user and room mentions): to be put into its content."""
+    return {"m.mentions": {"user_ids": list(users)} if users else {}}
+
+
+def names_user(content: Json, user: UserId) -> bool:
+    """Whether a message mentions a user. A reply lists the author of what it answers, and names nobody by that."""
+    html = content.get("formatted_body")
+    if isinstance(html, str) and any(
+        unquote(link[1]).removeprefix("@") == user[1:] for link in _PILL.finditer(html[:MAX_HTML])
+    ):
+        return True
+    relation, listed = content.get("m.relates_to"), content.get("m.mentions")
+    if isinstance(relation, dict) and "m.in_reply_to" in relation:
+        return False
+    users = listed.get("user_ids") if isinstance(listed, dict) else None
+    return isinstance(users, list) and user in users
+
+
 def to_reaction(emoji: str, target: EventId) -> Json:
     """The content of an ``m.reaction`` event."""
     return {"m.relates_to": {"rel_type": "m.annotation", "event_id": target, "key": emoji}}
@@ -113,7 +136,7 @@ def in_parts(text: Text) -> list[Text]:
     if _size(text.body) + _size(html or "") <= MAX_PART:
         return [text]
     if _size(text.body) <= MAX_PART:
-        return [Text(text.body, None, text.emote)]
+        return [replace(text, html=None)]
     parts, start, taken, size = [], 0, 0, 0
     while start + taken < len(text.body):
         piece = text.body[start + taken : start + taken + _PIECE]
@@ -125,7 +148,11 @@ def in_parts(text: Text) -> list[Text]:
         else:
             taken, size = taken + len(piece), size + _size(piece)
     parts.append(text.body[start:])
-    return [Text(part, None, text.emote) for part in parts]
+    first, *others = parts
+    return [
+        Text(first, None, text.emote, text.mention),
+        *(Text(part, None, text.emote) for part in others),
+    ]
 
 
 def _size(text: str) -> int:
@@ -170,6 +197,7 @@ def notice(markdown: str) -> Json:
         "body": _ESCAPE.sub(lambda m: m["escaped"] or m[0], _LINK.sub(r"\1 (\2)", markdown)),
         "format": HTML_FORMAT,
         "formatted_body": html,
+        **mentions(),
     }
 
 

@@ -89,7 +89,8 @@ class Capabilities:
     ``formatting``: ``html`` is carried both ways, as far as the network has such formatting.
     ``late_failures``: that a message could not be delivered may be told after `Session.send` returned
     (`RemoteFailure`).
-    ``moves``: a contact's new address is reported (`ContactMoved`).
+    ``moves``: a contact's new address is reported (`ContactMoved`); nothing is sent to either address while the
+    bridge has such an event and has not moved the chat yet.
     ``lines``: a text of several lines, and of up to ``largest_text`` bytes, arrives as one message. Else it
     arrives as several, in order.
     ``largest_text``: of one message, in bytes of UTF-8; None where there is no limit that people meet.

@@ -23,11 +23,14 @@ class Text:
     ``html``: the same with formatting, in the HTML subset that Matrix recommends
     (``org.matrix.custom.html``), or None when there is none. Untrusted: each side sanitises it.
     ``emote``: a ``/me`` message; ``body`` and ``html`` are then without the ``/me``.
+    ``mention``: it speaks to the other one of the two by name, and wants to be noticed. That it answers
+    a message of theirs is not said by it.
     """
 
     body: str
     html: str | None = None
     emote: bool = False
+    mention: bool = False
 
 
 @dataclass(frozen=True, slots=True)

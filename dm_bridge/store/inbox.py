@@ -206,6 +206,19 @@ class InboxStore:
             )
         return _moves(row["event"] for row in rows)
 
+    async def moves_waiting(self, login: LoginId) -> list[ContactMoved]:
+        """The moves of contacts of a login that still wait, in order."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT event FROM inbox
+                WHERE login_id = $1 AND state = 'waiting' AND starts_with(remote_id, 'moved:')
+                ORDER BY seq
+                """,
+                login,
+            )
+        return _moves(row["event"] for row in rows)
+
     def finish(self, key: PortalKey, outcomes: Sequence[InboxOutcome]) -> Awaitable[None]:
         """Record what became of rows of one chat, all of them or none; together with others' (`Groups`)."""
         return self._outcomes.add((key, outcomes))
@@ -359,6 +372,8 @@ def _encode(event: RemoteEvent) -> bytes:
     for name in ("attachment", "unreadable"):  # an earlier version knows of none
         if not fields.get(name, True):
             del fields[name]
+    if not fields.get("content", {}).get("mention", True):
+        del fields["content"]["mention"]
     try:
         return orjson.dumps(fields)
     except TypeError:  # lone surrogates, which are no text

@@ -25,6 +25,7 @@ import aiohttp
 import yaml
 
 from dm_bridge.errors import AdminError
+from dm_bridge.testing.ejabberd import Ejabberd
 from dm_bridge.testing.matrix_client import MatrixUser, Seen
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 from dm_bridge.testing.prosody import Prosody
@@ -32,6 +33,7 @@ from dm_bridge.testing.synapse import Synapse
 from dm_bridge.testing.xmpp_client import XmppUser
 
 Config = dict[str, Any]
+XmppServer = Prosody | Ejabberd
 
 DEFAULT_PASSWORD = "secret"
 _COMMAND_SECONDS = 60.0
@@ -189,14 +191,14 @@ class LoginTalk:
 class Stack:
     """A bridge, its homeserver, and its XMPP server if it has one. Made by `start`; ended by `stop`."""
 
-    def __init__(self, bridge: Bridge, synapse: Synapse, prosody: Prosody | None) -> None:
+    def __init__(self, bridge: Bridge, synapse: Synapse, prosody: XmppServer | None) -> None:
         self.bridge = bridge
         self.synapse = synapse
         self._prosody = prosody
 
     @property
-    def prosody(self) -> Prosody:
-        """The XMPP server. Raises RuntimeError when there is none."""
+    def prosody(self) -> XmppServer:
+        """The XMPP server: Prosody, or ejabberd in its place. Raises RuntimeError when there is none."""
         if self._prosody is None:
             raise RuntimeError("this stack has no XMPP server")
         return self._prosody
@@ -206,7 +208,7 @@ class Stack:
         cls,
         directory: Path,
         *,
-        prosody: Prosody | None,
+        prosody: XmppServer | None,
         domain: str = "demo.localhost",
         room_version: str = "12",
         config: Mapping[str, Any] | None = None,
@@ -346,7 +348,7 @@ def _postgres_process(pid_file: Path) -> int | None:
         return None
 
 
-def _loopback_config(bridge: Bridge, domain: str, prosody: Prosody | None) -> Config:
+def _loopback_config(bridge: Bridge, domain: str, prosody: XmppServer | None) -> Config:
     xmpp: Config = {"enabled": prosody is not None}
     if prosody is not None:
         server = {"host": prosody.host, "port": prosody.port, "tls": prosody.tls}

@@ -216,10 +216,12 @@ class MatrixUser:
             for value in values.values():
                 await self._bridge.until(partial(self._is_asked, room), "the bot asks something")
                 self.say(room, value)
-        await self._bridge.until(
-            lambda: any("You are logged in" in text for text in self._said_by_bot()),
-            f"a login; the bot said {self._said_by_bot()}",
-        )
+        try:
+            await self._bridge.until(
+                lambda: any("You are logged in" in text for text in self._said_by_bot()), "a login"
+            )
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}; the bot said {self._said_by_bot()}") from None
 
     async def bot_room(self) -> RoomId:
         """The user's room with the bot."""

@@ -539,3 +539,26 @@ async def test_what_is_older_may_be_shown_in_a_thread(carrier: Carrier, database
     }  # fmt: skip
     answered = world.rooms.messages[ROOM][0]["event_id"]
     assert second == {**thread, "m.in_reply_to": {"event_id": answered}}
+
+
+async def test_a_message_says_whom_it_mentions_and_an_edit_only_who_is_new(
+    carrier: Carrier,
+) -> None:
+    world = carrier.world
+    named = Text("Romeo!", mention=True)
+
+    def edit(number: int, target: int, content: Text) -> RemoteEdit:
+        id_ = RemoteId(f"edit-{number}")
+        return RemoteEdit(ChatId(ROMEO), id_, RemoteId(f"id-{target}"), ROMEO, False, content)
+
+    await carrier.carry(
+        replace(message(1, body="plain"), reference=RemoteId("id-1")),
+        replace(message(2), content=named, reference=RemoteId("id-2")),
+        edit(1, 1, named),
+        edit(2, 2, named),
+    )
+    said = [e["content"] for e in world.rooms.messages[ROOM] if REMOTE_ID in e["content"]]
+    listed = [each["m.mentions"].get("user_ids") for each in said]
+    owner = world.login.owner
+    assert listed == [None, [owner], [owner], None]
+    assert [e["m.new_content"]["m.mentions"] for e in said[2:]] == [{"user_ids": [owner]}] * 2

@@ -28,7 +28,7 @@ from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.sending import TELL_AFTER
 from dm_bridge.bridge.to_remote import ToRemote
-from dm_bridge.errors import HomeserverError, NetworkError, StorageError
+from dm_bridge.errors import HomeserverError, NetworkError, NotYet, StorageError
 from dm_bridge.ids import (
     ChatId,
     ContactId,
@@ -44,11 +44,11 @@ from dm_bridge.ids import (
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Json
 from dm_bridge.matrix.media import MediaRepository
-from dm_bridge.network.api import Network, OutgoingMessage
-from dm_bridge.network.events import SessionState, SessionStatus
+from dm_bridge.network.api import Capabilities, Network, OutgoingMessage
+from dm_bridge.network.events import ContactMoved, SessionState, SessionStatus
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
-from dm_bridge.store.inbox import InboxStore
+from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.queue import Direction, QueueStore
@@ -71,6 +71,7 @@ class Session:
     def __init__(self) -> None:
         self.fails: list[BaseException | None] = []
         self.seen: list[OutgoingMessage] = []
+        self.capabilities = Capabilities()
 
     async def send(self, message: OutgoingMessage) -> RemoteId:
         self.seen.append(message)
@@ -171,7 +172,7 @@ class Carrier:
         self.later = 0.0
         self.ours = True
         self.queue = QueueStore(database)
-        self._database = database
+        self.database = database
         self.logins = OneLogin(world, self.session)
         self.start_over()
 
@@ -190,9 +191,9 @@ class Carrier:
             self.logins,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
             None,  # type: ignore[arg-type]
-            InboxStore(self._database),
+            InboxStore(self.database),
             self.outbox,
-            ReferenceStore(self._database),
+            ReferenceStore(self.database),
             self.world.store,
             BOT,
             NAMESPACE,
@@ -207,7 +208,7 @@ class Carrier:
 
     async def row(self) -> Any:
         """The only row, as it is stored."""
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             return await connection.fetchrow("SELECT * FROM outbox")
 
     async def park(self) -> None:
@@ -448,6 +449,49 @@ async def test_a_chat_that_got_another_key_meanwhile_is_looked_at_again(carrier:
         carrier.world.key.chat,
         "elsewhere",
     ]
+
+
+@pytest.mark.parametrize("comes", [False, True])
+async def test_nothing_is_sent_while_a_contact_is_about_to_move(
+    carrier: Carrier, comes: bool
+) -> None:
+    """The address of the chat is somebody else's meanwhile; or what comes there now is this contact's."""
+    key = carrier.world.key
+    here, there = key.chat, ChatId("elsewhere")
+    old, new = (there, here) if comes else (here, there)
+    move = ContactMoved(old, RemoteId("m1"), ContactId(old), ContactId(new), new)
+    inbox = InboxStore(carrier.database)
+    await inbox.add([(key.login, move)])
+    carrier.session.capabilities = Capabilities(moves=True)
+    with pytest.raises(NotYet):
+        await carrier.lane.drain(ROOM)
+    assert carrier.session.seen == []
+    (waiting,) = await inbox.waiting(PortalKey(key.login, old), 1)
+    await inbox.finish(waiting.key, [InboxOutcome(waiting.id, "delivered")])
+    await carrier.lane.drain(ROOM)
+    assert [message.chat for message in carrier.session.seen] == [here]
+
+
+async def test_a_contact_who_moves_before_the_message_is_sent_is_looked_up_again(
+    carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = carrier.world.key
+    carrier.session.capabilities = Capabilities(moves=True)
+    look = InboxStore.moves_waiting
+
+    async def looks(store: InboxStore, login: LoginId) -> list[ContactMoved]:
+        new = PortalKey(key.login, ChatId("elsewhere"))
+        with carrier.world.portals.life.changing():
+            await carrier.world.store.move(key, new, ContactId("elsewhere"), GHOST)
+        return await look(store, login)
+
+    monkeypatch.setattr(InboxStore, "moves_waiting", looks)
+    with pytest.raises(NotYet):
+        await carrier.lane.drain(ROOM)
+    assert carrier.session.seen == []
+    monkeypatch.undo()
+    await carrier.lane.drain(ROOM)
+    assert [message.chat for message in carrier.session.seen] == ["elsewhere"]
 
 
 # -- what the user sees

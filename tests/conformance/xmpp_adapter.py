@@ -1,4 +1,4 @@
-"""XMPP for the conformance kit: a real Prosody, and people with a client of their own."""
+"""XMPP for the conformance kit: a real Prosody or ejabberd, and people with a client of their own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dm_bridge.connectors.xmpp import connector
 from dm_bridge.network.api import Connector
 from dm_bridge.network.signals import Availability
 from dm_bridge.testing.conformance import Account, Adapter, Deed, Heard, NotOffered, Person, Shared
+from dm_bridge.testing.ejabberd import Ejabberd
 from dm_bridge.testing.prosody import MODULES, Prosody
 from dm_bridge.testing.xmpp_client import Received, XmppUser
 
@@ -81,7 +82,9 @@ def carried(text: str) -> str:
 
 
 class XmppAdapter(Adapter):
-    """``archive``: whether the server keeps one."""
+    """On Prosody. ``archive``: whether the server keeps one."""
+
+    _server: Prosody | Ejabberd
 
     connector: Connector = connector
     strange = (
@@ -127,12 +130,12 @@ class XmppAdapter(Adapter):
         }
 
     async def account(self, name: str) -> Account:
-        address = self._register(name)
+        address = await self.register(name)
         right, wrong = ({"jid": address, "password": word} for word in (PASSWORD, "wrong"))
         return Account(address, (right,), (wrong,))
 
     async def person(self, name: str) -> XmppPerson:
-        return await self._client(self._register(name.lower()))
+        return await self._client(await self.register(name.lower()))
 
     async def device(self, account: Account) -> XmppPerson:
         return await self._client(account.address)
@@ -294,7 +297,7 @@ class XmppAdapter(Adapter):
         await user.connect()
         return XmppPerson(user)
 
-    def _register(self, localpart: str) -> str:
+    async def register(self, localpart: str) -> str:
         """Make an account, as Prosody stores it; its own command for that takes a hundred times longer."""
         self._data.mkdir(parents=True, exist_ok=True)
         name = "".join(
@@ -304,6 +307,17 @@ class XmppAdapter(Adapter):
         stored = f'return {{ ["password"] = "{PASSWORD}"; }};\n'
         (self._data / f"{name}.dat").write_text(stored, encoding="ascii")
         return f"{localpart}@localhost"
+
+
+class EjabberdAdapter(XmppAdapter):
+    """On ejabberd."""
+
+    async def start(self, directory: Path) -> tuple[str, int]:
+        self._server = await Ejabberd.start(directory, largest_file=LARGEST_FILE)
+        return self._server.host, self._server.port
+
+    async def register(self, localpart: str) -> str:
+        return await self._server.add_user(localpart, PASSWORD)
 
 
 def _told(person: Person, tag: str) -> list[Heard]:

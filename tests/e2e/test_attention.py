@@ -5,8 +5,8 @@ from __future__ import annotations
 from urllib.parse import quote
 from xml.etree.ElementTree import fromstring
 
-from dm_bridge.connectors.xmpp.receipts import displayed_query, displayed_update
-from dm_bridge.ids import ChatId
+from dm_bridge.connectors.xmpp.receipts import DISPLAYED_NODE, displayed_query
+from dm_bridge.errors import NetworkError
 from dm_bridge.testing.matrix_client import MatrixUser, Seen
 from dm_bridge.testing.stack import Stack
 from dm_bridge.testing.xmpp_client import XmppUser
@@ -68,11 +68,16 @@ async def stanza_id(phone: XmppUser, text: str) -> str:
 
 async def publish_displayed(p: Pair, phone: XmppUser, archived: str) -> None:
     """As XEP-0490 has it, by another client than the bridge."""
-    await phone.request("set", displayed_update(ChatId(p.juliet.bare_jid), archived, p.romeo))
+    stanza = f"<stanza-id xmlns='urn:xmpp:sid:0' by='{p.romeo}' id='{archived}'/>"
+    payload = f"<displayed xmlns='{DISPLAYED_NODE}'>{stanza}</displayed>"
+    await phone.publish(DISPLAYED_NODE, payload, p.juliet.bare_jid)
 
 
 async def says_displayed(phone: XmppUser, chat: str, archived: str) -> bool:
-    answer = await phone.request("get", displayed_query())
+    try:
+        answer = await phone.request("get", displayed_query())
+    except NetworkError:  # nobody has published yet
+        return False
     items = answer.findall(".//{http://jabber.org/protocol/pubsub}item")
     found = {
         item.get("id"): item.find("{urn:xmpp:mds:displayed:0}displayed/{urn:xmpp:sid:0}stanza-id")

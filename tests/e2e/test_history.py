@@ -89,6 +89,7 @@ async def test_a_first_login_brings_over_the_last_messages_of_the_last_chats(
     number = unique(mortal)
     romeo = await mortal.prosody.add_user(f"romeo-{number}", PASSWORD)
     said = written(int(time.time()) - 100_000)
+    assert isinstance(mortal.prosody, Prosody)
     mortal.prosody.write_archive(romeo, said)
     async with mortal.matrix_user(f"alice-{number}") as alice:
         management = await mortal.open_bot_chat(alice)

@@ -157,6 +157,7 @@ async def test_a_contact_reacts_and_answers(stack: Stack) -> None:
         )
         answer = await p.alice.wait_for_text("Here 🙂", after=mark)
         assert relation(answer) == {"m.in_reply_to": {"event_id": event}}
+        assert answer.content["m.mentions"] == {"user_ids": [p.alice.user_id]}
 
 
 async def test_a_user_edits_reacts_answers_and_redacts(stack: Stack) -> None:

@@ -28,7 +28,7 @@ from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.postgres import Postgres
 from dm_bridge.testing.processes import LOOPBACK, free_port
 from dm_bridge.testing.prosody import Prosody
-from dm_bridge.testing.stack import Bridge, Stack
+from dm_bridge.testing.stack import Bridge, Stack, XmppServer
 from dm_bridge.testing.synapse import Synapse
 from dm_bridge.testing.xmpp_client import XmppUser
 
@@ -119,7 +119,7 @@ class World:
         return self.stack.synapse
 
     @property
-    def prosody(self) -> Prosody:
+    def prosody(self) -> XmppServer:
         return self.stack.prosody
 
     @property

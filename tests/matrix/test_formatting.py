@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dm_bridge.ids import UserId
 from dm_bridge.matrix.formatting import (
     HTML_FORMAT,
     MAX_HTML,
     code,
     from_content,
+    names_user,
     notice,
     plain,
     sanitise,
@@ -233,6 +235,7 @@ def test_a_notice_has_both_forms() -> None:
         "body": "Write `help` here (https://example.org) now.",
         "format": HTML_FORMAT,
         "formatted_body": '<p>Write <code>help</code> <a href="https://example.org">here</a> now.</p>',
+        "m.mentions": {},
     }
 
 
@@ -266,3 +269,28 @@ def test_plain_text_is_nothing_but_that_text_wherever_it_stands(text: str) -> No
 def test_plain_text_reads_the_same_for_clients_without_formatting(text: str) -> None:
     body = notice(f"{plain(text)} and {code('a*b')}")["body"]
     assert body == f"{' '.join(text.split())} and `a*b`"
+
+
+JULIET = UserId("@_dm_xmpp_juliet=40x.org:example.org")
+ENCODED = "https://matrix.to/#/%40_dm_xmpp_juliet%3D40x.org%3Aexample.org"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"m.mentions": {"user_ids": [JULIET]}}, True),
+        ({"m.mentions": {"user_ids": [JULIET]}, "m.relates_to": {"m.in_reply_to": {}}}, False),
+        ({"formatted_body": f'<a href="https://matrix.to/#/{JULIET}">J</a>'}, True),
+        ({"formatted_body": f"<a href='{ENCODED}?via=x'>J</a>"}, True),
+        ({"formatted_body": f'<a href="matrix:u/{JULIET[1:]}">J</a>'}, True),
+        ({"formatted_body": f'<a href="https://matrix.to/#/{JULIET}x">J</a>'}, False),
+        ({"m.mentions": {"user_ids": ["@a:b"]}}, False),
+        ({"m.mentions": {"user_ids": None}, "formatted_body": 1}, False),
+        ({"m.mentions": []}, False),
+        ({}, False),
+    ],
+)
+def test_a_user_is_mentioned_by_a_link_or_in_the_list_but_not_by_an_answer(
+    content: dict[str, Any], named: bool
+) -> None:
+    assert names_user(content, JULIET) is named

@@ -32,7 +32,7 @@ from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from .stored import OWNER, a_login, key_of, message
 
 words = st.text(st.characters(exclude_categories=["Cs"]))
-texts = st.builds(Text, words, st.none() | words, st.booleans())
+texts = st.builds(Text, words, st.none() | words, st.booleans(), st.booleans())
 numbers = st.none() | st.integers(0, 2**53)
 attachments = (
     st.none()

@@ -195,6 +195,8 @@ async def test_moves_that_wait_are_found_without_reading_history(full: Database)
         full, lambda database: InboxStore(database).moves_before(KEY, RemoteId("id1"))
     )
     assert indexes(found) == {"inbox_waiting", "inbox_pkey"}
+    found = await plan(full, lambda database: InboxStore(database).moves_waiting(KEY.login))
+    assert indexes(found) == {"inbox_waiting"}
 
 
 async def test_a_message_is_found_by_its_reference_and_by_its_event(full: Database) -> None:

@@ -293,6 +293,7 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
         ("add_at", lambda s: s.inbox.add_at(s.logins[login], events, before, position)),
         ("position", lambda s: s.store.position(s.logins[login])),
         ("waiting", lambda s: s.inbox.waiting(s.key(login, chat), 5)),
+        ("moves_waiting", lambda s: s.inbox.moves_waiting(s.logins[login])),
         ("moves_before", lambda s: s.inbox.moves_before(s.key(login, chat), remote)),
         ("chats_waiting", lambda s: unordered(s.inbox.chats_waiting(owners))),
         ("finish", lambda s: s.inbox.finish(s.key(login, chat), outcomes)),

@@ -94,10 +94,11 @@ async def identify(client: Client, credentials: Credentials, timeout: float) -> 
     def is_refusal(line: Line) -> bool:
         return line.command in REFUSALS and fold(line.param(1)) == fold(NICKSERV)
 
+    account = identity.account
+    if not account and fold(client.nick) != fold(identity.nick):
+        account = identity.nick  # somebody else has it, perhaps an earlier connection
     words = (
-        f"IDENTIFY {identity.account} {identity.password}"
-        if identity.account
-        else (f"IDENTIFY {identity.password}")
+        f"IDENTIFY {account} {identity.password}" if account else f"IDENTIFY {identity.password}"
     )
     client.first = hears
     try:

@@ -82,16 +82,17 @@ def registration(line: Line, network: str) -> NetworkError:
             return wrong_password(network)
         case "432":
             return CredentialsError(f"{network} does not allow this nick: {said(line)}")
-        case "433" | "436" | "437":
-            return NetworkError(
-                f"Others have your nick on {network}, and its variants.", retry_after=60.0
-            )
         case "465" | "463" | "466":
             return NetworkError(
                 f"{network} has banned you or this bridge: {said(line)}", retry_after=BANNED_PAUSE
             )
         case _:
             return _temporary(f"{network} refused the connection: {said(line)}")
+
+
+def taken(network: str) -> NetworkError:
+    """Neither the nick nor a variant of it is free."""
+    return NetworkError(f"Others have your nick on {network}, and its variants.", retry_after=60.0)
 
 
 def wrong_password(network: str) -> CredentialsError:

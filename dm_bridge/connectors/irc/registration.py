@@ -44,6 +44,7 @@ class Registration:
         self._identity = identity
         self._network = network
         self._attempts = 0
+        self._longest = 30
         self._offered: dict[str, str] = {}
         self._requested: set[str] = set()
         self._mechanism: sasl.Mechanism | None = None
@@ -103,7 +104,9 @@ class Registration:
                 self.done = True
             case "NICK" if line.source is not None and self._is_me(line.source.nick):
                 self.nick = line.param(0)
-            case code if code in _TAKEN and not self.welcomed:
+            case code if not self.welcomed and (
+                code in _TAKEN or (code == "432" and self._attempts)  # that is about a variant
+            ):
                 return self._another_nick(line)
             case code if code in _REFUSED and not self.welcomed:
                 raise failures.registration(line, self._network)
@@ -118,9 +121,13 @@ class Registration:
         return fold(nick) == fold(self.nick)
 
     def _another_nick(self, line: Line) -> list[Line]:
+        wanted = self._identity.nick
         if self._attempts >= len(_NICK_SUFFIXES):
-            raise failures.registration(line, self._network)
-        self.nick = self._identity.nick[:28] + _NICK_SUFFIXES[self._attempts]
+            raise failures.taken(self._network)
+        if self._attempts and (line.command == "432" or line.param(1) == wanted):
+            self._longest = len(wanted)  # the variant was too long, or was cut
+        suffix = _NICK_SUFFIXES[self._attempts]
+        self.nick = wanted[: self._longest - len(suffix)] + suffix
         self._attempts += 1
         return [Line("NICK", (self.nick,))]
 

@@ -11,7 +11,10 @@ from xml.etree.ElementTree import Element
 
 STANZAS = "{urn:ietf:params:xml:ns:xmpp-stanzas}"
 BLOCKED = "{urn:xmpp:blocking:errors}blocked"
-"""What the user's own server says of a message to somebody whom the user has blocked (XEP-0191, section 3.6)."""
+"""What the user's own server says of a message to somebody whom the user has blocked (XEP-0191, section 3.6).
+
+Not all say so: ejabberd 23 gives no more than ``not-acceptable``, as of a privacy list (XEP-0016, section 2.14).
+"""
 _TEXT_CHARACTERS = 200
 _REASONS = {
     "service-unavailable": "{chat} cannot receive this message: the address does not exist, or takes"
@@ -22,7 +25,8 @@ _REASONS = {
     "gone": "The address {chat} no longer exists.",
     "remote-server-not-found": "The server of {chat} cannot be found.",
     "remote-server-timeout": "The server of {chat} did not answer.",
-    "not-acceptable": "{chat} does not accept messages from you; you may have blocked each other.",
+    "not-acceptable": "You have blocked {chat}, or they take no such messages from you. If you have"
+    " blocked them, write `unblock {chat}` to the bot first.",
     "forbidden": "{chat} does not accept messages from you.",
     "not-allowed": "{chat} does not accept messages from you.",
     "not-authorized": "{chat} accepts messages only from contacts it knows.",

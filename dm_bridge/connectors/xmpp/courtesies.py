@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -34,7 +35,7 @@ class Courtesies:
         self._written_to: OrderedDict[str, None] = OrderedDict()
         self._asked: OrderedDict[tuple[str, str], str] = OrderedDict()
         self._published: OrderedDict[str, str] = OrderedDict()
-        self._refused = False
+        self._refused = self._configured = False
 
     def contacts(self, changes: Iterable[tuple[str, bool]], *, anew: bool = False) -> None:
         """Who is in the contact list, and who is not any more."""
@@ -72,16 +73,32 @@ class Courtesies:
             return
         stanza_id = read.id.removeprefix(_ARCHIVED)
         _keep(self._published, read.chat, stanza_id)
-        update = receipts.displayed_update(read.chat, stanza_id, client.account.bare)
         try:
-            await client.request("set", update, self._timeout)
+            await self._publish(client, read.chat, stanza_id)
         except RejectedError as error:
             self._refused = True
             self._log.info("the server keeps no record of what was read", error=str(error))
 
+    async def _publish(self, client: Client, chat: ChatId, stanza_id: str) -> None:
+        update = partial(receipts.displayed_update, chat, stanza_id, client.account.bare)
+        if not self._configured:
+            try:
+                await client.request("set", update(), self._timeout)
+                return
+            except RejectedError:  # it may take fewer options: so the node is configured before
+                await self._configure(client)
+                self._configured = True
+        await client.request("set", update(configured=True), self._timeout)
+
+    async def _configure(self, client: Client) -> None:
+        try:
+            await client.request("set", receipts.displayed_node(exists=False), self._timeout)
+        except RejectedError:
+            await client.request("set", receipts.displayed_node(exists=True), self._timeout)
+
     async def displayed(self, client: Client) -> list[RemoteRead]:
         """What other devices of the user have displayed so far. Raises `NetworkError`."""
-        self._refused = False
+        self._refused = self._configured = False
         try:
             answer = await client.request("get", receipts.displayed_query(), self._timeout)
         except RejectedError:

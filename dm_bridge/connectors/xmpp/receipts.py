@@ -9,7 +9,7 @@ session.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import InvalidJID
@@ -26,10 +26,18 @@ _DELAY = "{urn:xmpp:delay}delay"
 _HINTS = "{urn:xmpp:hints}"
 _IDS = "{urn:xmpp:sid:0}"
 _PUBSUB = "{http://jabber.org/protocol/pubsub}"
+_OWNER = "{http://jabber.org/protocol/pubsub#owner}"
 _EVENT = "{http://jabber.org/protocol/pubsub#event}"
 _FORM = "{jabber:x:data}"
 _MDS = "{urn:xmpp:mds:displayed:0}displayed"
 DISPLAYED_NODE = "urn:xmpp:mds:displayed:0"
+_NODE = {
+    "access_model": "whitelist",
+    "persist_items": "true",
+    "max_items": "max",
+    "send_last_published_item": "never",
+}
+"""How that node has to be configured (XEP-0490, section 3.1)."""
 
 FEATURES = (
     "urn:xmpp:receipts",
@@ -116,28 +124,47 @@ def displayed_query() -> Element:
     return query
 
 
-def displayed_update(chat: ChatId, stanza_id: str, account: str) -> Element:
-    """Tells the account what was displayed in a chat (XEP-0490, section 3.1), for its own devices only."""
+def displayed_update(
+    chat: ChatId, stanza_id: str, account: str, *, configured: bool = False
+) -> Element:
+    """Tells the account what was displayed in a chat (XEP-0490, section 3.1), for its own devices only.
+
+    ``configured``: the node is as it should be (`displayed_node`), so that no more is asked than that nobody else
+    sees it. There are servers, ejabberd 23 among them, that refuse any other option of XEP-0060, section 7.1.5.
+    """
     query = Element(f"{_PUBSUB}pubsub")
     publish = SubElement(query, f"{_PUBSUB}publish", {"node": DISPLAYED_NODE})
     item = SubElement(publish, f"{_PUBSUB}item", {"id": chat})
     displayed = SubElement(item, _MDS)
     SubElement(displayed, f"{_IDS}stanza-id", {"by": account, "id": stanza_id})
-    options = SubElement(
-        SubElement(query, f"{_PUBSUB}publish-options"), f"{_FORM}x", {"type": "submit"}
-    )
-    for name, value in (
-        ("FORM_TYPE", "http://jabber.org/protocol/pubsub#publish-options"),
-        ("pubsub#persist_items", "true"),
-        ("pubsub#max_items", "max"),
-        ("pubsub#send_last_published_item", "never"),
-        ("pubsub#access_model", "whitelist"),
-    ):
-        field = SubElement(options, f"{_FORM}field", {"var": name})
-        if name == "FORM_TYPE":
-            field.set("type", "hidden")
-        SubElement(field, f"{_FORM}value").text = value
+    options = SubElement(query, f"{_PUBSUB}publish-options")
+    wanted = {name: _NODE[name] for name in (("access_model",) if configured else _NODE)}
+    options.append(_form("publish-options", wanted))
     return query
+
+
+def displayed_node(*, exists: bool) -> Element:
+    """Makes the node that `displayed_update` publishes to (XEP-0060, section 8.1.3), or configures it (8.2)."""
+    if exists:
+        query = Element(f"{_OWNER}pubsub")
+        configure = SubElement(query, f"{_OWNER}configure", {"node": DISPLAYED_NODE})
+    else:
+        query = Element(f"{_PUBSUB}pubsub")
+        SubElement(query, f"{_PUBSUB}create", {"node": DISPLAYED_NODE})
+        configure = SubElement(query, f"{_PUBSUB}configure")
+    configure.append(_form("node_config", _NODE))
+    return query
+
+
+def _form(purpose: str, values: Mapping[str, str]) -> Element:
+    """A form of XEP-0060 that is filled in (XEP-0068)."""
+    form = Element(f"{_FORM}x", {"type": "submit"})
+    hidden = SubElement(form, f"{_FORM}field", {"var": "FORM_TYPE", "type": "hidden"})
+    SubElement(hidden, f"{_FORM}value").text = f"http://jabber.org/protocol/pubsub#{purpose}"
+    for name, value in values.items():
+        field = SubElement(form, f"{_FORM}field", {"var": f"pubsub#{name}"})
+        SubElement(field, f"{_FORM}value").text = value
+    return form
 
 
 def displayed_elsewhere(parent: Element, account: str) -> Iterator[RemoteRead]:

@@ -405,7 +405,7 @@ class XmppSession(SessionPeople):
         about = message.reply_to
         quoted = about is not None and not isinstance(message.attachment, OutgoingMedia)
         quote = about.text if about is not None and quoted else ""
-        payload = message_payload(message.content, message.id, quote)
+        payload = message_payload(message.content, message.id, quote, message.chat)
         if about is not None:
             author = self._login.remote if about.from_self else message.chat
             payload += relations.reply(xml_text(about.id), author)
@@ -413,7 +413,7 @@ class XmppSession(SessionPeople):
 
     async def edit(self, edit: OutgoingEdit) -> RemoteId:
         """See `Edits`."""
-        payload = message_payload(edit.content, edit.id)
+        payload = message_payload(edit.content, edit.id, contact=edit.chat)
         payload += relations.correction(xml_text(edit.target.id))
         return await self._send(edit, payload + receipts.expected(), edit.attachment)
 

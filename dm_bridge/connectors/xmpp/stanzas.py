@@ -29,7 +29,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import JID, InvalidJID
 
-from dm_bridge.connectors.xmpp import files, receipts, relations
+from dm_bridge.connectors.xmpp import files, receipts, references, relations
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.bounces import failure_reason
 from dm_bridge.connectors.xmpp.characters import xml_text
@@ -209,6 +209,8 @@ def _message(
     hidden = unreadable(stanza, whole, from_self)
     shared = files.shared(stanza, whole) if hidden is None else files.Shared(None, "")
     content = hidden or (_text(stanza, shared.said) if shared.said else None)
+    if content is not None and _names_other(stanza, account.bare if not from_self else chat):
+        content = replace(content, mention=True)
     if content is None and shared.attachment is not None:
         content = Text("")
     if content is None:
@@ -249,6 +251,17 @@ class _Found:
     sent_at: float | None
     other_id: RemoteId | None
     sent_id: RemoteId | None
+
+
+def _names_other(stanza: Element, other: str) -> bool:
+    """Whether a message mentions ``other``, a bare JID in normal form."""
+    for jid in references.mentioned(stanza):
+        try:
+            if normal_jid(jid).bare == other:
+                return True
+        except (InvalidJID, UnicodeError):
+            continue
+    return False
 
 
 def _body(stanza: Element) -> str:
@@ -364,8 +377,12 @@ def _failure(stanza: Element, sender: JID) -> RemoteEvent | Ignored:
     )
 
 
-def message_payload(content: Text, identifier: RemoteId, quote: str = "") -> list[Element]:
+def message_payload(
+    content: Text, identifier: RemoteId, quote: str = "", contact: str = ""
+) -> list[Element]:
     """The children of the ``message`` stanza that carries ``content``, after a ``quote`` if it is an answer.
+
+    ``contact``: the JID of who is mentioned, where somebody is.
 
     Plain text goes out as it is; where a reader would take it for styled, it is marked unstyled.
     """
@@ -380,6 +397,8 @@ def message_payload(content: Text, identifier: RemoteId, quote: str = "") -> lis
         children += marks
     if unstyled and to_html(text) is not None:
         children.append(Element(f"{STYLING}unstyled"))
+    if content.mention and contact:
+        children.append(references.mention(contact, body.text, content.html or "", len(text)))
     return children
 
 

@@ -202,7 +202,10 @@ class Adapter(ABC):
 
     @abstractmethod
     def config(self, host: str, port: int) -> Mapping[str, Any]:
-        """The connector's section of the configuration, for a server there; with short pauses."""
+        """The connector's section of the configuration, for a server there; with short pauses.
+
+        Short also until a silent server is asked for a sign of life, and until that is waited for no longer.
+        """
 
     @abstractmethod
     async def account(self, name: str) -> Account:

@@ -57,8 +57,9 @@ async def a_server_that_falls_silent_is_noticed(case: Case) -> None:
     await live.reach(SessionStatus.TRANSIENT_DISCONNECT, reports)
     await case.line.mend()
     await live.reach(SessionStatus.CONNECTED, reports)
-    await person.say(live.account.address, "still there")
-    await live.arrives("still there")
+    if live.capabilities.catches_up:  # elsewhere the dead connection may still have the address
+        await person.say(live.account.address, "still there")
+        await live.arrives("still there")
 
 
 async def a_server_that_is_away_is_waited_for(case: Case) -> None:

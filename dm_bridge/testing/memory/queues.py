@@ -5,6 +5,7 @@ The rule that must never break: they answer as `InboxStore` and `OutboxStore` do
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, cast
@@ -108,16 +109,22 @@ class MemoryInboxStore(InboxStore):
         def work() -> list[ContactMoved]:
             inbox = self._memory.tables.inbox
             limit = inbox[key][id_].seq if id_ in inbox.get(key, {}) else 0
-            rows = [
-                (row.seq, row.event)
-                for other, chat_rows in inbox.items()
-                for remote, row in chat_rows.items()
-                if other.login == key.login and row.state == "waiting" and row.seq < limit
-                if remote.startswith("moved:")
-            ]
-            return real_inbox._moves(event for _, event in sorted(rows))
+            return self._moves(key.login, limit)
 
         return await self._memory.run(work)
+
+    async def moves_waiting(self, login: LoginId) -> list[ContactMoved]:
+        return await self._memory.run(lambda: self._moves(login, math.inf))
+
+    def _moves(self, login: LoginId, limit: float) -> list[ContactMoved]:
+        rows = [
+            (row.seq, row.event)
+            for key, chat_rows in self._memory.tables.inbox.items()
+            for remote, row in chat_rows.items()
+            if key.login == login and row.state == "waiting" and row.seq < limit
+            if remote.startswith("moved:")
+        ]
+        return real_inbox._moves(event for _, event in sorted(rows))
 
     async def _record(
         self, changes: Sequence[tuple[PortalKey, Sequence[InboxOutcome]]]

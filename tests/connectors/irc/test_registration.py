@@ -141,7 +141,8 @@ def test_who_wants_an_account_is_not_connected_without(lines: list[str]) -> None
 
 def test_a_taken_nick_is_varied_a_few_times() -> None:
     registration = begun(Identity("romeo"))
-    assert told(registration, *[":s 433 * romeo :taken"] * 4) == [
+    tried = ("romeo", "romeo_", "romeo__", "romeo|m")
+    assert told(registration, *[f":s 433 * {nick} :taken" for nick in tried]) == [
         "NICK :romeo_",
         "NICK :romeo__",
         "NICK :romeo|m",
@@ -149,6 +150,34 @@ def test_a_taken_nick_is_varied_a_few_times() -> None:
     ]
     with pytest.raises(NetworkError, match="Others have your nick"):
         told(registration, ":s 433 * romeo_m :taken")
+
+
+def test_a_variant_that_is_too_long_for_the_server_is_no_refusal() -> None:
+    """The usual nick has the most characters that the server takes."""
+    registration = begun(Identity("romeorome"))
+    refused = ":s 432 * romeorome_ :Nickname too long, max. 9 characters"
+    assert told(
+        registration, ":s 433 * romeorome :taken", refused, ":s 433 * romeoro__ :taken"
+    ) == [
+        "NICK :romeorome_",
+        "NICK :romeoro__",
+        "NICK :romeoro|m",
+    ]
+    told(registration, ":s 432 * romeoro|m :no")
+    with pytest.raises(NetworkError, match="Others have your nick") as caught:
+        told(registration, ":s 432 * romeoro_m :no")
+    assert caught.value.retry_after is not None
+
+
+def test_a_variant_that_the_server_cut_short_is_made_within_the_length() -> None:
+    registration = begun(Identity("romeorome"))
+    taken = ":s 433 * romeorome :taken"
+    assert told(registration, taken, taken) == ["NICK :romeorome_", "NICK :romeoro__"]
+
+
+def test_a_nick_that_the_server_does_not_allow_is_refused() -> None:
+    with pytest.raises(CredentialsError, match="does not allow this nick"):
+        told(begun(Identity("romeo")), ":s 432 * romeo :Erroneous nickname")
 
 
 @pytest.mark.parametrize(

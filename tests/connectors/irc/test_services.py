@@ -93,6 +93,20 @@ async def test_the_bot_tries_the_password(services: Atheme, method: str) -> None
                 await process.submit(values)
 
 
+async def test_who_has_lost_the_nick_is_logged_in_all_the_same(services: Atheme) -> None:
+    """Such as to a connection of their own that the server has not given up yet."""
+    await register(services, "rg")
+    network = await network_for(services.server)
+    given = {"method": "nickserv", "password": PASSWORD}
+    async with (
+        user(services.server, "rg"),
+        running(network, "rg", connected=False, credentials=given) as (_, sink),
+    ):
+        await until(lambda: len(sink.states) > 1)
+        assert sink.states[-1].status is SessionStatus.CONNECTED
+        assert await account_of(services, "rg_") == "rg"
+
+
 async def test_a_nick_without_an_account_is_told(services: Atheme) -> None:
     network = await network_for(services.server, methods=["nickserv"])
     process = network.start_login()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, cast
 from xml.etree.ElementTree import Element, fromstring, tostring
 
@@ -167,14 +168,14 @@ class FakeClient:
         self.account = ME
         self.sent: list[tuple[str, str, str]] = []
         self.asked: list[Element] = []
-        self.refuses = False
+        self.refuses: Callable[[Element], bool] = lambda payload: False
 
     def send_notice(self, to: str, payload: list[Element]) -> None:
         self.sent.append((to, payload[0].tag.partition("}")[2], payload[0].get("id", "")))
 
     async def request(self, kind: str, payload: Element, timeout: float) -> Element:
         self.asked.append(payload)
-        if self.refuses:
+        if self.refuses(payload):
             raise RejectedError("no", "forbidden")
         return Element("iq")
 
@@ -187,6 +188,11 @@ def client() -> FakeClient:
 @pytest.fixture
 def courtesies(client: FakeClient) -> Courtesies:
     return Courtesies(lambda: cast(Any, client), 5.0, structlog.get_logger())
+
+
+def archived(number: int) -> OutgoingRead:
+    about = Reference(RemoteId(f"m{number}"), from_self=False)
+    return OutgoingRead(CHAT, RemoteId(f"sid:{number}"), about)
 
 
 def message(number: int, sender: str = JULIET, *, own: bool = False) -> RemoteMessage:
@@ -251,13 +257,29 @@ async def test_a_read_goes_to_the_contact_and_to_the_own_devices_whose_echo_says
 async def test_a_server_that_keeps_no_such_record_is_not_asked_again(
     client: FakeClient, courtesies: Courtesies
 ) -> None:
-    client.refuses = True
+    client.refuses = lambda payload: True
     for number in (1, 2):
-        about = Reference(RemoteId(f"m{number}"), from_self=False)
-        read = OutgoingRead(CHAT, RemoteId(f"sid:{number}"), about)
-        await courtesies.read(cast(Any, client), read)
+        await courtesies.read(cast(Any, client), archived(number))
     assert [id_ for _, _, id_ in client.sent] == ["m1", "m2"]
-    assert len(client.asked) == 1
+    assert len(client.asked) == 3  # to publish, to make the node, to configure it
+
+
+@pytest.mark.parametrize("exists", [False, True])
+async def test_where_a_publication_may_not_configure_its_node_that_is_configured_before_once(
+    client: FakeClient, courtesies: Courtesies, exists: bool
+) -> None:
+    def refuses(payload: Element) -> bool:
+        if payload[0].tag.endswith("publish"):
+            return len(payload[1][0]) > 2  # the form's type, and who may see it
+        return exists and payload[0].tag.endswith("create")
+
+    client.refuses = refuses
+    for number in (1, 2):
+        await courtesies.read(cast(Any, client), archived(number))
+    done = [payload[0].tag.partition("}")[2] for payload in client.asked if not refuses(payload)]
+    assert done == ["configure" if exists else "create", "publish", "publish"]
+    assert len(client.asked) == (5 if exists else 4)
+    assert all("whitelist" in tostring(each, encoding="unicode") for each in client.asked)
 
 
 async def test_a_message_that_no_archive_has_is_told_to_the_contact_only(
