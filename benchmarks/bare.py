@@ -128,8 +128,12 @@ class BareAppservice:
         user: str,
         token: str,
         in_flight: int,
+        state: Json,
     ) -> Json:
-        """The same, with ``each`` old messages, which the user has read; ``start``, and ``rooms`` by ghost."""
+        """The same, with ``each`` old messages, which the user has read, and ``state``, contents by type.
+
+        Returns ``start``, and ``rooms`` by ghost.
+        """
         rooms: dict[str, str] = {}
         slots = asyncio.Semaphore(in_flight)
         ago = {"ts": str(int((time.time() - 86_400) * 1000))}
@@ -141,6 +145,8 @@ class BareAppservice:
                 room = rooms[ghost] = await self._create_room(ghost, room_body)
                 await self._call("POST", f"rooms/{quote(room)}/join", {}, token=token)
                 await self._set_m_direct(ghost, {user: [room]})
+                for kind, described in state.items():
+                    await self._call("PUT", f"rooms/{quote(room)}/state/{kind}", described, ghost)
                 for number in range(each):
                     said = {**content, "body": body(run, ghost, number)}
                     event = await self._send(ghost, room, said, ago)

@@ -142,6 +142,7 @@ class Bare:
         user: str,
         token: str,
         in_flight: int,
+        state: Json,
     ) -> tuple[float, dict[str, str]]:
         """See `BareAppservice.bring_chats`; when it began, and rooms by ghost."""
         answer = await self._call(
@@ -154,6 +155,7 @@ class Bare:
             user=user,
             token=token,
             in_flight=in_flight,
+            state=state,
         )
         return answer["start"], answer["rooms"]
 

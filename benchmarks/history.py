@@ -1,10 +1,10 @@
 """The history of a first login: how many archived messages a second become rooms with messages.
 
 Each round has a new user, whose account on the real XMPP server has an archive. Through the bridge the clock runs
-from before the login until their /sync shows the last message; looking for the conversations, and for what of
-them is wanted, is part of it. Against that every call that cannot be avoided: register, name, createRoom, join,
-m.direct of the ghost, the messages with their times, the marker of what has been read; and m.direct of the user,
-once. The bare side does it for `IN_FLIGHT` chats at a time, with one request in flight for each.
+from before the login until their /sync shows the last message; reading the archive is part of it. Against that
+every call that cannot be avoided, and none else: register, name, createRoom, join, m.direct of the ghost, what
+can be done in the room, the messages with their times, the marker of what has been read; and m.direct of the
+user, once. The bare side does it for `IN_FLIGHT` chats at a time, with one request in flight for each.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.prosody import Archived, Prosody
 
 EACH = 20
+FEATURES = "com.beeper.room_features"
 IN_FLIGHT = 16
 SLOWEST = 5.0
 """Messages a second below which it is given up."""
@@ -48,6 +49,7 @@ class Histories:
     async def _bare(self, run: str, chats: int) -> float:
         world, ghosts = self._world, fresh("old", chats)
         account = await world.stack.synapse.register_user(run, PASSWORD)
+        features = await world.alice.state_content(world.rooms["juliet"], FEATURES) or {}
         async with MatrixUser(
             world.stack.synapse.url, account.user_id, account.access_token
         ) as user:
@@ -62,6 +64,7 @@ class Histories:
                 user=user.user_id,
                 token=account.access_token,
                 in_flight=IN_FLIGHT,
+                state={FEATURES: features},
             )
             await user.set_m_direct({world.bare.user(ghost): [rooms[ghost]] for ghost in rooms})
             marked = time.monotonic()

@@ -28,7 +28,8 @@ from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.faces import Faces
 from dm_bridge.bridge.features import RoomFeatures
 from dm_bridge.bridge.ghosts import Ghosts
-from dm_bridge.bridge.imports import Imports, ImportSettings
+from dm_bridge.bridge.importing import Importer, ImportSettings
+from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.lanes import Lanes
 from dm_bridge.bridge.login_marks import AllHooks, LoginMarks
@@ -196,14 +197,23 @@ class App:
             self._stack.push_async_callback(network.stop)
         self._ghosts = ghosts
         history = ImportSettings(config.history.conversations, config.history.messages)
-        self._imports = Imports(
-            history_store := HistoryStore(database),
+        history_store, silence = HistoryStore(database), Silence(accounts, self._namespace)
+        importer = Importer(
+            history_store,
             lambda: self._logins,
             keeping.keeper,
-            silence := Silence(accounts, self._namespace),
+            silence,
             self._tell,
             lambda chats: self._tenancy.wake_chats(chats),
             history,
+        )
+        self._imports = Imports(
+            importer,
+            history_store,
+            lambda: self._logins,
+            silence,
+            self._tell,
+            lambda chats: self._tenancy.wake_chats(chats),
         )
         self._stack.push_async_callback(self._imports.stop)
         self._logins = Logins(
@@ -212,7 +222,7 @@ class App:
             self._inbox,
             key,
             self._tell,
-            self._brought,
+            lambda chats: self._tenancy.wake_chats(chats),
             self._login_changed,
             self.metrics,
             AllHooks(LoginMarks(keeping.keeper, portals), self._imports),
@@ -260,6 +270,7 @@ class App:
                     history_store,
                     portal_store,
                     self._imports,
+                    importer,
                     silence,
                     lambda chats: self._tenancy.wake_chats(chats),
                 ),
@@ -383,10 +394,6 @@ class App:
 
     async def _tell(self, user: UserId, text: str, about: str | None = None) -> None:
         await self._management.tell(user, text, about)
-
-    def _brought(self, chats: set[PortalKey]) -> None:
-        self._imports.news(chats)
-        self._tenancy.wake_chats(chats)
 
     def _nobody_there(self, error: BridgeError) -> bool:
         return isinstance(error, HomeserverAway) and error.url == self._homeserver.url

@@ -31,6 +31,10 @@ class Doors(Protocol):
         """What the lane of a chat in which something waits may do now; when that changes, it is woken."""
         ...
 
+    def waits(self, key: PortalKey) -> None:
+        """Somebody has written in a chat whose door is shut."""
+        ...
+
     def made(self, key: PortalKey) -> None:
         """The chat has a room, as far as one can be made."""
         ...
@@ -45,6 +49,8 @@ class NoDoors:
 
     def door(self, key: PortalKey) -> Door:
         return Door.OPEN
+
+    def waits(self, key: PortalKey) -> None: ...
 
     def made(self, key: PortalKey) -> None: ...
 

@@ -15,6 +15,7 @@ import datetime
 from collections.abc import Callable, Collection, Sequence
 
 from dm_bridge.bridge.import_state import Door
+from dm_bridge.bridge.importing import Importer
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.silence import HISTORY, OLD, Silence
 from dm_bridge.errors import NetworkError, UserError
@@ -41,6 +42,7 @@ class Older:
         store: HistoryStore,
         portals: PortalStore,
         imports: Imports,
+        importer: Importer,
         silence: Silence,
         wake: Callable[[Collection[PortalKey]], None],
     ) -> None:
@@ -48,6 +50,7 @@ class Older:
         self._store = store
         self._portals = portals
         self._imports = imports
+        self._importer = importer
         self._silence = silence
         self._wake = wake
 
@@ -62,7 +65,7 @@ class Older:
             raise UserError(
                 "I am still bringing over your earlier chats; ask again when I have told you that it is done."
             )
-        async with self._imports.alone_with(user):
+        async with self._importer.alone_with(user):
             known = await self._store.chat(key)
             if known is not None and known.state == "shown" and known.place is None:
                 return 0, False
@@ -71,7 +74,7 @@ class Older:
             thread = await self._thread(key, place, events)
             await self._silence.begin(user, invites=False)
             try:
-                with self._imports.watching(key) as shown:
+                with self._importer.watching(key) as shown:
                     new = await self._store.add(key, events, place, thread)
                     if new:
                         self._wake([key])

@@ -69,7 +69,10 @@ class Silence:
             "sender": ghosts,
         }
         return {
-            HISTORY: [_match(f"content.{HISTORY.replace('.', chr(92) + '.')}", OLD)],
+            HISTORY: [
+                _match(f"content.{HISTORY.replace('.', chr(92) + '.')}", OLD),
+                _match("sender", ghosts),
+            ],
             INVITES: [_match(key, pattern) for key, pattern in invited.items()],
         }
 

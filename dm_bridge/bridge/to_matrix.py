@@ -74,6 +74,7 @@ from dm_bridge.store.references import Known, ReferenceStore
 log = structlog.get_logger(__name__)
 
 PAGE = 50
+BEHIND_A_DOOR = 1000  # rows among which is looked for something new
 NOT_CONFIGURED = 3600.0  # seconds between looks for a network that is switched off
 REASONS_TO_REFUSE = (
     3  # that a homeserver may have at once, as the user left, say, and replaced the room
@@ -149,6 +150,9 @@ class ToMatrix:
         """Deal with everything that waits for ``key``. Raises `BridgeError` to be run again later."""
         match self._doors.door(key):
             case Door.SHUT:
+                rows = await self._inbox.waiting(key, BEHIND_A_DOOR)
+                if any(isinstance(row.event, Written) and not row.older for row in rows):
+                    self._doors.waits(key)
                 return
             case Door.AJAR:
                 await self._make_room(key)

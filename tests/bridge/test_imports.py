@@ -9,14 +9,17 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterator
 import pytest
 import pytest_asyncio
 
+from dm_bridge.bridge import importing
 from dm_bridge.bridge import imports as module
 from dm_bridge.bridge.import_state import Door
-from dm_bridge.bridge.imports import Imports, ImportSettings, summary
+from dm_bridge.bridge.importing import Importer, ImportSettings, summary
+from dm_bridge.bridge.imports import Imports
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, UserId
 from dm_bridge.network.api import Capabilities
 from dm_bridge.network.events import (
     RemoteMessage,
+    RemoteRead,
     SessionState,
     SessionStatus,
     Text,
@@ -83,6 +86,19 @@ class FakeSession:
         return HistoryPage(tuple(found), str(int(place or 0) + len(found)) if found else None)
 
 
+class Silent:
+    """Logs for a ``world`` when there is silence."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def begin(self, user: UserId) -> None:
+        self._world.log.append("silence")
+
+    async def end(self, user: UserId) -> None:
+        self._world.log.append("sound")
+
+
 class World:
     """A bridge whose lanes show what waits at once, into ``shown``; ``rooms``: chats in the order of their rooms.
 
@@ -101,18 +117,29 @@ class World:
         self.log: list[str] = []
         self.step: Callable[[], None] = lambda: None
         self.lanes: set[asyncio.Task[None]] = set()
+        self.turns: dict[PortalKey, asyncio.Lock] = {}
         self.settings = ImportSettings(4, EACH)
         self.imports = self.start_over()
 
     def start_over(self) -> Imports:
-        self.imports = Imports(
+        logins = lambda: self  # noqa: E731
+        silence = Silent(self)
+        self.importer = Importer(
             self.store,
-            lambda: self,  # type: ignore[arg-type, return-value]
+            logins,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
-            self,  # type: ignore[arg-type]
+            silence,  # type: ignore[arg-type]
             self.tell,
             self.wake,
             self.settings,
+        )
+        self.imports = Imports(
+            self.importer,
+            self.store,
+            logins,  # type: ignore[arg-type]
+            silence,  # type: ignore[arg-type]
+            self.tell,
+            self.wake,
         )
         return self.imports
 
@@ -141,10 +168,9 @@ class World:
 
     async def news(self, chat: str, name: str) -> None:
         await self.inbox.add([(self.login.id, said(chat, name))])
-        self.imports.news([self.key(chat)])
         self.wake([self.key(chat)])
 
-    # -- the logins, the keeper, the push rules
+    # -- the logins and the keeper
 
     async def row(self, login: LoginId) -> LoginRow:
         return self.login
@@ -161,12 +187,6 @@ class World:
         yield
         self.log.append("let go")
 
-    async def begin_silence(self, user: UserId) -> None:
-        self.log.append("silence")
-
-    async def end(self, user: UserId) -> None:
-        self.log.append("sound")
-
     async def tell(self, user: UserId, text: str, about: str) -> None:
         assert user == OWNER
         self.told.setdefault(about.removeprefix(self.login.id).strip(), text)
@@ -175,14 +195,21 @@ class World:
 
     def wake(self, chats: Collection[PortalKey]) -> None:
         for key in chats:
-            task = asyncio.create_task(self.drain(key))
+            task = asyncio.create_task(self.turn(key))
             self.lanes.add(task)
             task.add_done_callback(self.lanes.discard)
+
+    async def turn(self, key: PortalKey) -> None:
+        async with self.turns.setdefault(key, asyncio.Lock()):
+            await self.drain(key)
 
     async def drain(self, key: PortalKey) -> None:
         self.step()
         match self.imports.door(key):
             case Door.SHUT:
+                rows = await self.inbox.waiting(key, 100)
+                if any(isinstance(row.event, RemoteMessage) and not row.older for row in rows):
+                    self.imports.waits(key)
                 return
             case Door.AJAR:
                 self.rooms.append(key.chat)
@@ -201,25 +228,12 @@ class World:
         return [each.removeprefix(f"{chat} ") for each in self.shown if each.startswith(chat)]
 
 
-# the keeper's `begin` is the world's own, so the silence has another name
-class Silent:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def begin(self, user: UserId) -> None:
-        await self._world.begin_silence(user)
-
-    async def end(self, user: UserId) -> None:
-        await self._world.end(user)
-
-
 @pytest_asyncio.fixture
 async def make(database: Database) -> AsyncIterator[Callable[..., World]]:
     worlds: list[World] = []
 
     def made(*chats: str, **record: int) -> World:
         world = World(database, FakeSession(*chats, **record))
-        world.imports._silence = Silent(world)  # type: ignore[assignment]
         worlds.append(world)
         return world
 
@@ -229,7 +243,6 @@ async def make(database: Database) -> AsyncIterator[Callable[..., World]]:
 
 
 def connect(world: World) -> None:
-    world.imports._silence = Silent(world)  # type: ignore[assignment]
     world.imports.connected(world.login.id)
 
 
@@ -282,17 +295,38 @@ async def test_what_is_new_comes_after_what_is_older_of_its_chat(make: Make, cha
 async def test_a_chat_in_which_something_is_new_goes_first(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(importing, "AT_ONCE", 1)
     world = make("a", "b", "c", "d")
     world.fake.gate.clear()
     await world.begin()
-    world.imports._slots = asyncio.Semaphore(1)
+    world.importer._slots = asyncio.Semaphore(1)
     connect(world)
     await world.news("d", "new")
     world.fake.gate.set()
     await world.ended()
     assert world.rooms[0] == "d"
     assert world.shown[:4] == ["d 2", "d 3", "d 4", "d new"]
+
+
+async def test_what_only_says_that_something_was_read_waits_and_presses_nobody(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    world = make("a", "b")
+    world.fake.gate.clear()
+    await world.begin()
+    connect(world)
+    keys = [world.key(chat) for chat in ("b", "stranger")]
+    reads = [RemoteRead(key.chat, RemoteId("r"), RemoteId("x"), from_self=True) for key in keys]
+    await world.inbox.add([(world.login.id, read) for read in reads])
+    world.wake(keys)
+    await asyncio.sleep(0.1)
+    world.fake.gate.set()
+    await world.ended()
+    assert world.of("b") == ["2", "3", "4"]
+    async with asyncio.timeout(10):
+        while await world.inbox.chats_waiting():  # noqa: ASYNC110 - of the database
+            await asyncio.sleep(0.005)
 
 
 async def test_what_is_new_does_not_wait_for_ever(
@@ -369,7 +403,7 @@ async def test_a_chat_that_cannot_be_read_is_said_at_the_end(make: Make) -> None
             raise NetworkError("The server has lost it.")
 
     world.fake.before = refuse
-    world.imports._settings = ImportSettings(2, EACH)
+    world.importer.settings = ImportSettings(2, EACH)
     await world.begin()
     connect(world)
     await world.ended()
@@ -467,8 +501,20 @@ async def test_a_chat_without_messages_gets_no_room(make: Make) -> None:
     assert world.rooms == ["b"]
 
 
+async def test_a_long_record_of_one_chat_is_not_read_to_its_end(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "BARREN", 10)
+    world = make("a", messages=100)
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert world.of("a") == ["97", "98", "99"]
+    assert len(world.fake.untils) == 2 + 10 // PART
+
+
 async def test_users_hear_how_far_it_is(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PROGRESS", 0.0)
+    monkeypatch.setattr(importing, "PROGRESS", 0.0)
     world = make("a", "b", "c")
     await world.begin()
     connect(world)

@@ -56,6 +56,7 @@ class Asked:
             world.store,
             self,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
             lambda keys: self.tasks.append(asyncio.create_task(self.show())),
         )
 

@@ -47,7 +47,8 @@ async def test_what_is_marked_and_invitations_by_ghosts_do_nothing() -> None:
     quiet = silence(homeserver)
     await quiet.begin(USER)
     assert all(rule == {} or rule["actions"] == [] for rule in homeserver.rules.values())
-    (marked,) = homeserver.rules[HISTORY]["conditions"]
+    marked, by_ghosts = homeserver.rules[HISTORY]["conditions"]
+    assert by_ghosts["pattern"] == "@_dm_*:example.org"
     assert marked == {
         "kind": "event_match",
         "key": "content.org\\.dm_bridge\\.history",

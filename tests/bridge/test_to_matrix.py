@@ -31,7 +31,7 @@ from dm_bridge.ids import (
 from dm_bridge.matrix.attachments import STICKER, to_media
 from dm_bridge.matrix.media import MediaRepository, Mxc
 from dm_bridge.network.api import Network
-from dm_bridge.network.events import ContactMoved, RemoteEdit, RemoteMessage, Text
+from dm_bridge.network.events import ContactMoved, RemoteEdit, RemoteMessage, RemoteRead, Text
 from dm_bridge.network.media import Media, MediaKind
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
@@ -470,6 +470,9 @@ class Doorman:
     def door(self, key: PortalKey) -> Door:
         return self.stands
 
+    def waits(self, key: PortalKey) -> None:
+        self.told.append("waits")
+
     def made(self, key: PortalKey) -> None:
         self.told.append("made")
 
@@ -492,7 +495,19 @@ async def test_a_lane_does_what_its_door_lets_it_do(carrier: Carrier) -> None:
     doors.stands = Door.OPEN
     await carrier.lane.drain(world.key)
     assert world.rooms.bodies(room) == ["old"]
-    assert doors.told == ["made", "shown"]
+    assert doors.told == ["waits", "made", "shown"]
+
+
+async def test_what_is_older_or_no_message_presses_nobody_behind_a_door(
+    carrier: Carrier, database: Database
+) -> None:
+    world = carrier.world
+    read = RemoteRead(ChatId(ROMEO), RemoteId("r"), RemoteId("id-1"), from_self=True)
+    await carrier.inbox.add([(world.login.id, read)])
+    await HistoryStore(database).add(world.key, [message(1)], None, None)
+    doors = carrier.lane._doors = Doorman(Door.SHUT)
+    await carrier.lane.drain(world.key)
+    assert doors.told == []
 
 
 async def test_what_is_older_is_marked_and_comes_before_what_waits(
