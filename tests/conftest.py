@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from dm_bridge.store.database import Database
 from dm_bridge.store.embedded import EmbeddedPostgres
-from dm_bridge.store.schema import migrate
+from dm_bridge.store.migrate import migrate
 from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse

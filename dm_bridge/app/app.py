@@ -65,13 +65,14 @@ from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.instances import CHANNEL, InstanceStore
 from dm_bridge.store.logins import LoginRow, LoginStore
+from dm_bridge.store.migrate import migrate
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.references import ReferenceStore
 from dm_bridge.store.rooms import RoomStore
-from dm_bridge.store.schema import check_schema, migrate
+from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.undelivered import UndeliveredStore
 

@@ -1,7 +1,5 @@
 """Which schema a database has, and which one we are written for.
 
-Alembic is loaded only where there is something to change: that takes longer than all else a start needs.
-
 The rule that must never break: a schema newer than this program is left alone.
 """
 
@@ -48,21 +46,9 @@ def newer(found: str) -> StorageError:
     )
 
 
-async def migrate(url: str) -> tuple[str | None, str]:
-    """Upgrade the schema at ``url``. Returns the revision before (None: empty database) and after.
-
-    Raises `StorageError` when the database cannot be reached or its schema is newer than ours.
-    """
-    if await _revision(url) == latest_revision():
-        return latest_revision(), latest_revision()
-    from dm_bridge.store.upgrade import upgrade
-
-    return await upgrade(url), latest_revision()
-
-
 async def check_schema(url: str) -> None:
     """Raise `StorageError` unless the schema at ``url`` is exactly the one we are written for."""
-    found = await _revision(url)
+    found = await revision(url)
     if found is None:
         raise StorageError("The database has no dm_bridge schema yet. Run `dm-bridge migrate`.")
     if found not in revisions():
@@ -74,8 +60,8 @@ async def check_schema(url: str) -> None:
         )
 
 
-async def _revision(url: str) -> str | None:
-    """None: there is no schema yet."""
+async def revision(url: str) -> str | None:
+    """Of the schema at ``url``; None: there is none yet. Raises `StorageError`."""
     try:
         connection = await asyncpg.connect(
             url,

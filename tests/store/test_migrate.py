@@ -18,10 +18,10 @@ from alembic.script import ScriptDirectory
 
 from dm_bridge.errors import StorageError
 from dm_bridge.store.database import Database
+from dm_bridge.store.migrate import migrate
 from dm_bridge.store.schema import (
     check_schema,
     latest_revision,
-    migrate,
     migrations_directory,
     revisions,
 )
