@@ -1,37 +1,48 @@
 """A load balancer as small as can be: one address before several processes.
 
-The rule that must never break: a connection goes to a process that accepts connections; while there is none, it
-ends.
+Like nginx by itself, it gives a request that the first process does not answer to the next one.
+
+The rule that must never break: a request that some process can answer is answered.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import itertools
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
+import aiohttp
+from aiohttp import web
+
 from dm_bridge.testing.processes import LOOPBACK, free_port
 
 CONNECT_DEADLINE = 0.5
-CHUNK = 65536
+ANSWER_DEADLINE = 5.0
+LARGEST = 32 * 1024 * 1024
+_PASSED_ON = ("Authorization", "Content-Type")
 
 
 class Balancer:
-    """Listens on ``port``, and passes each connection on to the next of ``backends`` (ports) that accepts it."""
+    """Listens on ``port``, and passes each request on to the next of ``backends`` (ports) that answers it."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self.url = f"http://{LOOPBACK}:{self.port}"
         self.backends: Sequence[int] = ()
         self._turn = itertools.count()
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.Task[None]] = set()
+        app = web.Application(client_max_size=LARGEST)
+        app.router.add_route("*", "/{path:.*}", self._pass_on)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, LOOPBACK, self.port)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(force_close=True),
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_DEADLINE, sock_read=ANSWER_DEADLINE),
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, LOOPBACK, self.port).start()
         return self
 
     async def __aexit__(
@@ -40,40 +51,27 @@ class Balancer:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await self._runner.cleanup()
+        await self._session.close()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            behind = await self._connect()
-            if behind is not None:
-                await asyncio.gather(_pump(reader, behind[1]), _pump(behind[0], writer))
-        finally:
-            self._open.discard(task)
-            writer.transport.abort()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
-        first = next(self._turn)
-        for number in range(len(self.backends)):
-            port = self.backends[(first + number) % len(self.backends)]
-            with contextlib.suppress(OSError, TimeoutError):
-                async with asyncio.timeout(CONNECT_DEADLINE):
-                    return await asyncio.open_connection(LOOPBACK, port)
-        return None
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(CHUNK):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.transport.abort() if reader.exception() else writer.close()
+    async def _pass_on(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        headers = {name: request.headers[name] for name in _PASSED_ON if name in request.headers}
+        first, backends = next(self._turn), self.backends
+        for number in range(len(backends)):
+            port = backends[(first + number) % len(backends)]
+            try:
+                async with self._session.request(
+                    request.method,
+                    f"http://{LOOPBACK}:{port}{request.raw_path}",
+                    data=body,
+                    headers=headers,
+                ) as answer:
+                    return web.Response(
+                        status=answer.status,
+                        body=await answer.read(),
+                        content_type=answer.content_type,
+                    )
+            except (aiohttp.ClientError, TimeoutError):
+                continue
+        return web.Response(status=502, text="No process answers.")

@@ -287,5 +287,6 @@ async def test_notes_to_oneself_go_both_ways_and_come_once(stack: Stack) -> None
         await p.alice.wait_for_text("bread")
         await p.alice.send_text(room, "eggs")
         await phone.wait_for_text("eggs")
+        await p.alice.wait_for_text("eggs")
         said = [s.body for s in p.alice.seen if s.room_id == room and s.type == "m.room.message"]
         assert said == ["milk", "bread", "eggs"]

@@ -34,4 +34,4 @@ def few(group: str) -> list[Scenario]:
     return of_group(group)[:: _EVERY[group]]
 
 
-_EVERY = {"bridge": 3, "homeserver": 3, "database": 3, "network": 2, "instances": 2, "pooler": 6}
+_EVERY = {"bridge": 5, "homeserver": 4, "database": 5, "network": 3, "instances": 3, "pooler": 8}
