@@ -33,8 +33,9 @@ _INDENTED = {"blockquote", "li"}
 _GAPS = {
     "p": 2,
     **dict.fromkeys(
-        ("div", "li", "tr", "table", "caption", "summary", "details", "blockquote", "pre"), 1
+        ("div", "li", "table", "caption", "summary", "details", "blockquote", "pre"), 1
     ),
+    **dict.fromkeys(("thead", "tbody", "tfoot", "tr"), 1),
     **dict.fromkeys((*_HEADINGS, *_LISTS), 1),
 }
 _DROPPED = {"mx-reply", "script", "style", "head", "template", "title"}

@@ -52,6 +52,10 @@ from dm_bridge.connectors.xmpp.styling import from_html, to_html
         ('<span data-mx-color="#f00">red</span> <u>u</u> <font color="x">f</font>', "red u f"),
         ("<made-up>x</made-up>", "x"),
         ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a | b\nc"),
+        (
+            "<table><thead><tr><th>a</th></tr></thead><tbody><tr><td>b</td></tr></tbody></table>",
+            "a\nb",
+        ),
         ("a<!-- b -->c", "ac"),
         ("1 < 2 and 3 > 2", "1 < 2 and 3 > 2"),
         ("<b>unclosed", "*unclosed*"),
