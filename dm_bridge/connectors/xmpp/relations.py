@@ -105,10 +105,12 @@ def fallbacks(stanza: Element, body: str, *namespaces: str) -> list[tuple[int, i
 
 
 def without(body: str, spans: list[tuple[int, int]]) -> str:
-    """``body`` without these parts of it."""
-    for start, end in sorted(spans, reverse=True):
-        body = body[:start] + body[end:]
-    return body
+    """``body`` without these parts of it, which may overlap."""
+    kept, position = [], 0
+    for start, end in sorted(spans):
+        kept.append(body[position:start])
+        position = max(position, end)
+    return "".join(kept) + body[position:]
 
 
 def fallback(namespace: str, start: int | None = None, end: int | None = None) -> Element:

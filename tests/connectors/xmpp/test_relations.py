@@ -116,6 +116,11 @@ def test_a_quote_that_is_marked_as_one_is_left_out(span: str, body: str, left: s
     assert (event.reply_to, event.content.body) == ("target", left)
 
 
+@pytest.mark.parametrize("spans", [[(0, 4), (0, 4)], [(0, 4), (2, 4)], [(1, 3), (0, 4)]])
+def test_parts_that_overlap_are_left_out_once(spans: list[tuple[int, int]]) -> None:
+    assert relations.without("url\nwords", spans) == "words"
+
+
 def test_what_is_a_fallback_for_something_else_stays() -> None:
     marked = "<fallback xmlns='urn:xmpp:fallback:0' for='x'><body start='0' end='2'/></fallback>"
     event = read(f"{marked}<body>abc</body>")
