@@ -38,6 +38,8 @@ _ATTRIBUTES = {
     "font": {"data-mx-color", "data-mx-bg-color"},
     "span": {"data-mx-color", "data-mx-bg-color", "data-mx-spoiler"},
 }
+_WORDED = {"img": {"alt", "title"}}
+"""What stays of an image, such as a custom emoji, on its way to a network: what it says."""
 _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
@@ -48,12 +50,15 @@ _ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])"
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
 
 
-def sanitise(html: str) -> str:
-    """The harmless part of ``html``: recommended tags and attributes, safe links, balanced."""
+def sanitise(html: str, *, worded: bool = False) -> str:
+    """The harmless part of ``html``: recommended tags and attributes, safe links, balanced.
+
+    ``worded``: keep of images what they say.
+    """
     return nh3.clean(
         html,
-        tags=_TAGS,
-        attributes=_ATTRIBUTES,
+        tags=_TAGS | _WORDED.keys() if worded else _TAGS,
+        attributes=_ATTRIBUTES | _WORDED if worded else _ATTRIBUTES,
         url_schemes=_SCHEMES,
         attribute_filter=_harmless,
         link_rel=None,
@@ -167,7 +172,7 @@ def from_content(content: Json) -> Text | None:
     html: Any = content.get("formatted_body")
     if content.get("format") != HTML_FORMAT or not isinstance(html, str) or len(html) > MAX_HTML:
         html = None
-    clean = None if html is None else sanitise(html)
+    clean = None if html is None else sanitise(html, worded=True)
     relation = content.get("m.relates_to")
     if isinstance(relation, dict) and "m.in_reply_to" in relation:
         body = _without_quote(body)

@@ -294,3 +294,10 @@ def test_a_user_is_mentioned_by_a_link_or_in_the_list_but_not_by_an_answer(
     content: dict[str, Any], named: bool
 ) -> None:
     assert names_user(content, JULIET) is named
+
+
+def test_a_custom_emoji_within_formatted_text_keeps_its_name_and_no_more() -> None:
+    image = '<img data-mx-emoticon src="mxc://a/b" alt=":cat:" height="32" onerror="x">'
+    text = from_content(message("hi :cat:", format=HTML_FORMAT, formatted_body=f"hi {image}"))
+    assert text == Text("hi :cat:", 'hi <img alt=":cat:">')
+    assert sanitise(f"hi {image}") == "hi "
