@@ -201,6 +201,8 @@ ENCRYPTED = (
     "This room is encrypted, and the bridge cannot read encrypted messages yet. "
     "Write to the contact in a room without encryption: send the bot `start` and their address."
 )
+_SHORTCODES = ("com.beeper.reaction.shortcode", "shortcode")
+"""What names a custom emoji (MSC4027), whose key is the address of a picture."""
 _OF_THE_OWNER = Message | Edit | Reaction | Redaction | Unsendable
 UNVERIFIABLE = "Contacts on other networks have no keys in Matrix, so they cannot be verified."
 UNREADABLE = "The file has no address that the bridge can read. Send it again, with another client."
@@ -398,6 +400,9 @@ def _reaction(content: Json) -> Route:
     target, emoji = relation.get("event_id"), relation.get("key")
     if not isinstance(target, str) or not isinstance(emoji, str) or not emoji.strip():
         return Ignore("a reaction to nothing, or without an emoji")
+    if emoji.startswith("mxc://"):
+        names = map(content.get, _SHORTCODES)
+        emoji = next((name for name in names if isinstance(name, str) and name.strip()), emoji)
     return Reaction(EventId(target), emoji, _marker(content))
 
 

@@ -359,6 +359,13 @@ MARK = {"org.dm_bridge.remote_id": "r"}
             event("m.reaction", content={**about("m.annotation", "$a", key="👍"), **MARK}),
             routing.Reaction(EventId("$a"), "👍", "r"),
         ),
+        (
+            event(
+                "m.reaction",
+                content={**about("m.annotation", "$a", key="mxc://a/b"), "shortcode": ":cat:"},
+            ),
+            routing.Reaction(EventId("$a"), ":cat:", None),
+        ),
         (event("m.room.redaction", redacts="$a"), routing.Redaction(EventId("$a"), None)),
         (
             event("m.room.redaction", content={"redacts": "$a", **MARK}),
