@@ -99,7 +99,7 @@ class Ejabberd(XmppServer):
         """
         server = cls(directory, domain, tls)
         server._write_files(modules, (domain, *extra_domains), config_extra or {}, largest_file)
-        await server._start_process()
+        await server.start_process()
         return server
 
     def _write_files(

@@ -10,7 +10,6 @@ import os
 import pwd
 import re
 import shutil
-import signal
 import ssl
 from pathlib import Path
 from typing import Literal
@@ -18,13 +17,14 @@ from typing import Literal
 from dm_bridge.errors import AdminError
 from dm_bridge.testing.certificates import CertificateFiles, write_certificate
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
+from dm_bridge.testing.server import Server
 
 Tls = Literal["none", "direct"]
 PLACES = "/usr/sbin:/usr/bin:/usr/local/bin"
 UNPRIVILEGED = "nobody"
 
 
-class IrcServer:
+class IrcServer(Server):
     """A running server. ``name``: what people call the program; ``domain``: what the server calls itself."""
 
     name = ""
@@ -53,41 +53,8 @@ class IrcServer:
             raise RuntimeError(f"{self.name} runs without TLS")
         return self._certificate
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the server lives."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The server's log."""
-        return self._process.log
-
     async def start_process(self) -> None:
-        """Start; returns when clients can connect. Raises `AdminError`."""
         await self._process.start(self._takes_clients, timeout=60)
-
-    async def stop(self) -> None:
-        """Stop in order."""
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        """End at once, as a crash would."""
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        """Stop if running, and start again, on the same port."""
-        await self._process.stop()
-        await self.start_process()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGSTOP makes the server hang without closing anything."""
-        self._process.signal(number)
 
     async def _takes_clients(self) -> bool:
         context = None

@@ -89,7 +89,7 @@ class Prosody(XmppServer):
         if largest_file:
             host_config_extra = f"{server._file_share(largest_file)}\n{host_config_extra}"
         server._write_files(modules, config_extra, domains, host_config_extra)
-        await server._start_process()
+        await server.start_process()
         return server
 
     def _file_share(self, largest: int) -> str:

@@ -13,7 +13,6 @@ import importlib.metadata
 import importlib.util
 import os
 import secrets
-import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import yaml
 
 from dm_bridge.errors import AdminError, HomeserverError
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
+from dm_bridge.testing.server import Server
 
 REMEDY = "Synapse is not installed. Install it: pip install '.[demo]' in a checkout of the bridge"
 _REQUEST_SECONDS = 30.0
@@ -40,8 +40,10 @@ class MatrixAccount:
     device_id: str
 
 
-class Synapse:
+class Synapse(Server):
     """A running Synapse. Make one with `Synapse.start`; end it with `stop`."""
+
+    _stop_seconds = 15.0
 
     def __init__(self, directory: Path, domain: str, port: int) -> None:
         self.domain = domain
@@ -82,7 +84,7 @@ class Synapse:
             raise AdminError(REMEDY)
         server = cls(directory, domain, port or free_port())
         server._write_files(registrations, default_room_version, config_extra or {})
-        await server._start_process()
+        await server.start_process()
         return server
 
     def _write_files(
@@ -174,21 +176,6 @@ class Synapse:
             "rc_reports": _UNLIMITED,
         }
 
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the server lives."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The server's log."""
-        return self._process.log
-
     @staticmethod
     def version() -> str:
         """The installed version, such as ``1.150.0``. Raises `AdminError` when there is none."""
@@ -229,24 +216,7 @@ class Synapse:
                     )
         return MatrixAccount(answer["user_id"], answer["access_token"], answer["device_id"])
 
-    async def stop(self) -> None:
-        """Stop in order; the data stay."""
-        await self._process.stop(timeout=15)
-
-    async def kill(self) -> None:
-        """End at once, as a crash would."""
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        """Stop if running, and start again: same port, same data, registrations read anew."""
-        await self._process.stop(timeout=15)
-        await self._start_process()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGSTOP makes the server hang without closing anything."""
-        self._process.signal(number)
-
-    async def _start_process(self) -> None:
+    async def start_process(self) -> None:
         timeout = aiohttp.ClientTimeout(total=2)
         async with aiohttp.ClientSession(timeout=timeout) as session:
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import abc
 import asyncio
-import signal
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
+from dm_bridge.testing.server import Server
 
 Tls = Literal["none", "starttls", "direct"]
 
 
-class XmppServer(abc.ABC):
+class XmppServer(Server):
     """A running server. ``port``: for clients; ``files_port``: for the files that it keeps, if it does."""
 
     def __init__(
@@ -37,21 +37,6 @@ class XmppServer(abc.ABC):
         self.tls = tls
         self.ca_file: Path | None = None
         self._process = ManagedProcess(name, command, log=log, environment=environment)
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        """Whether the server lives."""
-        return self._process.running
-
-    @property
-    def log(self) -> Path:
-        """The server's log."""
-        return self._process.log
 
     @abc.abstractmethod
     async def version(self) -> str:
@@ -75,24 +60,7 @@ class XmppServer(abc.ABC):
     async def disconnect_user(self, localpart: str, *, domain: str | None = None) -> None:
         """Close all connections of an account, as a server does that is about to restart."""
 
-    async def stop(self) -> None:
-        """Stop in order; the data stay."""
-        await self._process.stop()
-
-    async def kill(self) -> None:
-        """End at once, as a crash would; ejabberd may have lost what it took in the two seconds before."""
-        await self._process.kill()
-
-    async def restart(self) -> None:
-        """Stop if running, and start again: same ports, same data."""
-        await self._process.stop()
-        await self._start_process()
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal: SIGSTOP makes the server hang without closing anything."""
-        self._process.signal(number)
-
-    async def _start_process(self) -> None:
+    async def start_process(self) -> None:
         await self._process.start(self._accepts_clients, timeout=60)
 
     async def _accepts_clients(self) -> bool:
