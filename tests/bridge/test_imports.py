@@ -302,6 +302,7 @@ async def test_a_chat_in_which_something_is_new_goes_first(
     world.importer._slots = asyncio.Semaphore(1)
     connect(world)
     await world.news("d", "new")
+    await until(lambda: not world.lanes)
     world.fake.gate.set()
     await world.ended()
     assert world.rooms[0] == "d"

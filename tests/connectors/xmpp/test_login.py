@@ -46,7 +46,7 @@ async def test_the_right_password_logs_in(tls: Tls, prosodies: dict[Tls, Prosody
     assert done.remote == done.name == "login.ok@localhost"
     assert done.credentials == {"jid": "login.ok@localhost", "password": "pä$$ wörd"}
     assert "wörd" not in repr(done)
-    assert asyncio.all_tasks() == before
+    assert asyncio.all_tasks() <= before
 
 
 @pytest.mark.parametrize("tls", ["none", "starttls", "direct"])
