@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import sys
@@ -253,9 +254,9 @@ class Stack:
             raise
         return stack
 
-    @property
+    @functools.cached_property
     def bot(self) -> str:
-        """The user id of the bridge's bot."""
+        """The user id of the bridge's bot, as first configured."""
         localpart = self.bridge.config().get("appservice", {}).get("bot", "dmbot")
         return f"@{localpart}:{self.synapse.domain}"
 

@@ -12,6 +12,7 @@ import asyncio
 import base64
 import contextlib
 import datetime
+import functools
 import hashlib
 import io
 import logging
@@ -71,6 +72,12 @@ class Received:
     xml: str
 
 
+@functools.cache
+def _tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """One for all: to read the system's authorities takes longer than to connect."""
+    return ssl.create_default_context(cafile=ca_file)
+
+
 class XmppUser:
     """One connection of one account: ``async with XmppUser(...) as juliet``."""
 
@@ -105,12 +112,11 @@ class XmppUser:
         self._arrived = asyncio.Event()
         self._carbons = carbons
         self._nickname = nickname
-        context = ssl.create_default_context(cafile=ca_file)
         self._client = ClientXMPP(
             jid,
             password,
             plugin_config={"feature_mechanisms": {"unencrypted_scram": tls == "none"}},
-            ssl_context=context,
+            ssl_context=_tls_context(ca_file),
         )
         self._client.enable_plaintext = tls == "none"
         self._client.enable_starttls = tls == "starttls"

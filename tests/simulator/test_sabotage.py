@@ -32,11 +32,14 @@ PATIENCE = 1_500
 """Histories within which a planted fault is found."""
 
 
-def found(what: str, kind: str = ONE) -> bool:
-    """Whether one of many histories ends with a violation that says ``what``."""
+def found(what: str, kind: str = ONE, *, once: int) -> bool:
+    """Whether one of many histories ends with a violation that says ``what``.
+
+    ``once``: a seed that did when this was written, played first: only when something changed are all the others.
+    """
     return any(
         any(what in violation for violation in play(seed, kind).violations)
-        for seed in range(PATIENCE)
+        for seed in (once, *range(PATIENCE))
     )
 
 
@@ -47,7 +50,7 @@ def test_nobody_looks_whether_a_message_is_there_before_it_is_sent_again(
         return {}
 
     monkeypatch.setattr(SentBefore, "find", find)
-    assert found("became two Matrix events")
+    assert found("became two Matrix events", once=1)
 
 
 def test_a_row_is_finished_before_its_message_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,14 +61,14 @@ def test_a_row_is_finished_before_its_message_is_sent(monkeypatch: pytest.Monkey
         return await carry(self, row, portal)
 
     monkeypatch.setattr(ToMatrix, "_carry", finish_first)
-    assert found("never came into a room")
+    assert found("never came into a room", once=3)
 
 
 def test_attempts_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def attempt(*_: Any) -> None: ...
 
     monkeypatch.setattr(MemoryOutboxStore, "attempt", attempt)
-    assert found("was sent to the network twice")
+    assert found("was sent to the network twice", once=71)
 
 
 def test_rooms_are_not_looked_for_after_a_crash(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +76,7 @@ def test_rooms_are_not_looked_for_after_a_crash(monkeypatch: pytest.MonkeyPatch)
         return None
 
     monkeypatch.setattr(Portals, "_find_room", find_room)
-    assert found("was made although")
+    assert found("was made although", once=66)
 
 
 def test_the_network_is_acknowledged_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,7 +87,7 @@ def test_the_network_is_acknowledged_before_the_commit(monkeypatch: pytest.Monke
             await deliver(self, *what)
 
     monkeypatch.setattr(Sink, "deliver", careless)
-    assert found("not accepted")
+    assert found("not accepted", once=1)
 
 
 def test_the_homeserver_is_answered_before_the_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +98,7 @@ def test_the_homeserver_is_answered_before_the_commit(monkeypatch: pytest.Monkey
         return 200
 
     monkeypatch.setattr(SimulatedBridge, "_take", careless)
-    assert found("was never accepted")
+    assert found("was never accepted", once=107)
 
 
 def test_one_lane_waits_for_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +114,7 @@ def test_one_lane_waits_for_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
                     await asyncio.sleep(1.0)
 
     monkeypatch.setattr(ToMatrix, "drain", one_at_a_time)
-    assert found("seconds")
+    assert found("seconds", once=138)
 
 
 def test_events_of_the_network_come_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +124,7 @@ def test_events_of_the_network_come_out_of_order(monkeypatch: pytest.MonkeyPatch
         return list(reversed(await waiting(self, *what)))
 
     monkeypatch.setattr(MemoryInboxStore, "waiting", newest_first)
-    assert found("after what was written later")
+    assert found("after what was written later", once=3)
 
 
 # -- several processes
@@ -131,19 +134,19 @@ def test_who_was_taken_for_dead_goes_on_writing(monkeypatch: pytest.MonkeyPatch)
     """What it brings late its successor has read; that such a copy is known is undone as well."""
     monkeypatch.setattr(MemoryDatabase, "fence", lambda self: None)
     monkeypatch.setattr(MemoryInboxStore, "_is_late_copy", lambda *_: False)
-    assert found("became two Matrix events", MANY)
+    assert found("became two Matrix events", MANY, once=43)
 
 
 def test_a_process_is_taken_for_dead_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vital_signs, "DEAD", 0.2)
-    assert found("is had by processes", MANY)
+    assert found("is had by processes", MANY, once=6)
 
 
 def test_a_process_acts_although_others_may_take_it_for_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Shares, "refusal", lambda self: None)
-    assert found("is had by processes", MANY)
+    assert found("is had by processes", MANY, once=6)
 
 
 def test_errands_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,7 @@ def test_errands_are_lost(monkeypatch: pytest.MonkeyPatch) -> None:
         return []
 
     monkeypatch.setattr(MemoryInstanceStore, "take_errands", lose)
-    assert found("seconds", MANY)
+    assert found("seconds", MANY, once=53)
 
 
 # -- a homeserver that was restored
@@ -165,7 +168,7 @@ def test_a_ghost_that_was_forgotten_stays_so(monkeypatch: pytest.MonkeyPatch) ->
         return False
 
     monkeypatch.setattr(Ghosts, "revived", no)
-    assert found("never came into a room", RESTORED)
+    assert found("never came into a room", RESTORED, once=0)
 
 
 def test_a_room_that_was_forgotten_stays_the_room_of_its_chat(
@@ -174,4 +177,4 @@ def test_a_room_that_was_forgotten_stays_the_room_of_its_chat(
     async def no(self: Portals, portal: Any) -> None: ...
 
     monkeypatch.setattr(Portals, "look_again", no)
-    assert found("never came into a room", RESTORED)
+    assert found("never came into a room", RESTORED, once=0)
