@@ -6,6 +6,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
@@ -86,10 +87,8 @@ async def empty_database_url(postgres: str) -> AsyncIterator[str]:
 @pytest_asyncio.fixture
 async def database_url(postgres: str) -> AsyncIterator[str]:
     """A database of the test's own, with our schema."""
-    name = f"test_{next(_numbers)}"
-    await _run(postgres, f"CREATE DATABASE {name} TEMPLATE template_of_tests")
-    yield _named(postgres, name)
-    await _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+    async with a_copy(postgres, "template_of_tests", f"test_{next(_numbers)}") as url:
+        yield url
 
 
 @pytest_asyncio.fixture
@@ -108,6 +107,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
     database = await Database.open(database_url)
     yield database
     await database.close()
+
+
+@asynccontextmanager
+async def a_copy(postgres: str, template: str, name: str) -> AsyncIterator[str]:
+    """The URL of a database that is a copy of another one, to which nobody is connected; dropped at the end."""
+    await _run(postgres, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _named(postgres, name)
+    await _run(postgres, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def _named(url: str, name: str) -> str:

@@ -151,6 +151,8 @@ class Synapse(Server):
             "trusted_key_servers": [],
             "suppress_key_server_warning": True,
             "presence": {"enabled": False},
+            "send_federation": False,
+            "stats": {"enabled": False},
             "url_preview_enabled": False,
             "rc_message": _UNLIMITED,
             "rc_registration": _UNLIMITED,

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import click
@@ -21,10 +22,14 @@ import pytest
 import pytest_asyncio
 import yaml
 from aiohttp import web
+from click.testing import CliRunner
+from structlog.testing import capture_logs
 
 from dm_bridge.app import offline
 from dm_bridge.bridge.observation import AFTER
+from dm_bridge.cli.direct import managed
 from dm_bridge.cli.direct.managed import account_of
+from dm_bridge.cli.main import cli
 from dm_bridge.errors import StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.store.database import Database
@@ -59,7 +64,15 @@ class Ran:
 
 
 async def run(*arguments: str, text: str = "") -> Ran:
-    """``dm-bridge direct`` with ``arguments``, as a process."""
+    """``dm-bridge direct`` with ``arguments``, in this process: to start one takes a second."""
+    with patch.object(managed, "configure_logging"), capture_logs():
+        call = asyncio.to_thread(CliRunner().invoke, cli, ["direct", *arguments], text)
+        result = await asyncio.wait_for(call, 100)
+    return Ran(result.exit_code, result.stdout, result.stderr)
+
+
+async def run_process(*arguments: str) -> Ran:
+    """``dm-bridge direct`` with ``arguments``, with all that it says."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-W",
@@ -68,13 +81,13 @@ async def run(*arguments: str, text: str = "") -> Ran:
         "dm_bridge",
         "direct",
         *arguments,
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
     try:
         async with asyncio.timeout(100):
-            out, err = await process.communicate(text.encode())
+            out, err = await process.communicate()
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
@@ -117,6 +130,11 @@ class Kept:
     async def run(self, command: str, *options: str, user: str | None = None) -> Ran:
         config = str(self.stack.bridge.config_path)
         return await run(command, user or self.alice.user_id, "-c", config, *options)
+
+    async def apart(self, command: str, *options: str) -> Ran:
+        """The same as a process of its own."""
+        config = str(self.stack.bridge.config_path)
+        return await run_process(command, self.alice.user_id, "-c", config, *options)
 
     async def document(self) -> dict[str, Any]:
         return await self.alice.m_direct() or {}
@@ -180,7 +198,7 @@ async def still(stack: Stack) -> AsyncIterator[Kept]:
 
 
 async def test_show_tells_each_chat_the_access_and_when_the_list_was_seen(still: Kept) -> None:
-    shown = await still.run("show")
+    shown = await still.apart("show")
     assert shown.code == 0, shown.err + shown.out
     assert shown.err == ""
     assert still.alice.user_id in shown.out
@@ -297,9 +315,9 @@ async def test_without_the_registration_a_token_of_the_user_is_used(kept: Kept) 
     await asyncio.sleep(1)
     whole = await kept.damage()
     path = str(await kept.config_with(unknown, "token.yaml"))
-    shown = await run("show", kept.alice.user_id, "-c", path, "--json")
+    shown = await run_process("show", kept.alice.user_id, "-c", path, "--json")
     assert shown.json["access"] == "token"
-    done = await run("repair", kept.alice.user_id, "-c", path)
+    done = await run_process("repair", kept.alice.user_id, "-c", path)
     assert done.code == 0, done.err
     assert await kept.document() == {**whole, kept.stack.bot: ["!other:x"]}
     assert token not in shown.out + shown.err + done.out + done.err
@@ -551,16 +569,16 @@ async def test_everything_works_without_the_bridge_and_leaves_no_database_runnin
     whole = await kept.damage()
     await kept.stack.bridge.stop()
     assert not kept.postgres_runs()
-    assert (await kept.run("show")).code == 0
+    assert (await kept.apart("show")).code == 0
     assert not kept.postgres_runs()
-    assert (await kept.run("repair", "--dry-run")).code == 3
-    done = await kept.run("repair")
+    assert (await kept.apart("repair", "--dry-run")).code == 3
+    done = await kept.apart("repair")
     assert done.code == 0, done.err
     assert await kept.document() == {**whole, kept.stack.bot: ["!other:x"]}
-    assert "The bridge wrote the list." in (await kept.run("history")).out
+    assert "The bridge wrote the list." in (await kept.apart("history")).out
     assert not kept.postgres_runs()
     await kept.stack.bridge.run()
-    assert (await kept.run("repair")).code == 0
+    assert (await kept.apart("repair")).code == 0
     assert kept.postgres_runs()
     who = await as_appservice(kept.stack, kept.stack.bot, "v3/account/whoami")
     assert who["user_id"] == kept.stack.bot

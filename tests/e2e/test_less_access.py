@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest_asyncio
 import yaml
 
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.prosody import Prosody
-from dm_bridge.testing.stack import Stack
+from dm_bridge.testing.stack import Bridge, Stack
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import PASSWORD, Pair, ghost_of, invite_of, pair
+
+UNKNOWN = "a-token-nobody-knows"
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -35,17 +38,23 @@ async def no_accounts(prosody: Prosody, workplace: Workplace) -> AsyncIterator[S
         workplace("noaccounts"),
         prosody=prosody,
         domain="noaccounts.localhost",
+        synapse_config=unknown_accounts,
     )
-    await set_accounts_token(stack, "a-token-nobody-knows")
     yield stack
     await stack.stop()
 
 
-async def set_accounts_token(stack: Stack, token: str) -> None:
-    """Let the homeserver know the second registration by another token; restart both."""
-    path = stack.bridge.directory / "registration-accounts.yaml"
+def unknown_accounts(bridge: Bridge, token: str = UNKNOWN) -> dict[str, Any]:
+    """Let the homeserver that is started know the second registration by another token."""
+    path = bridge.directory / "registration-accounts.yaml"
     registration = yaml.safe_load(path.read_text())
     path.write_text(yaml.safe_dump({**registration, "as_token": token}))
+    return {}
+
+
+async def set_accounts_token(stack: Stack, token: str) -> None:
+    """Let the homeserver know it by this token; restart both."""
+    unknown_accounts(stack.bridge, token)
     await stack.bridge.stop()
     await stack.synapse.restart()
     await stack.bridge.run()
@@ -126,7 +135,7 @@ async def test_once_there_is_access_waiting_chats_are_joined_and_marked(
     stack = await Stack.start(workplace("later"), prosody=prosody, domain="later.localhost")
     try:
         token = stack.bridge.config()["appservice"]["accounts_token"]
-        await set_accounts_token(stack, "a-token-nobody-knows")
+        await set_accounts_token(stack, UNKNOWN)
         async with pair(stack) as p:
             room = await invited_to(p)
             await p.alice.join(room)

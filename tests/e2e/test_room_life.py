@@ -17,7 +17,7 @@ from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import PASSWORD, Pair, ask, ghost_direct, ghost_of, invite_of, pair, unique
-from tests.e2e.test_less_access import invited_to, set_accounts_token
+from tests.e2e.test_less_access import invited_to, unknown_accounts
 
 FUNCTIONAL_MEMBERS = "io.element.functional_members"
 
@@ -314,8 +314,12 @@ async def test_a_room_that_the_user_made_and_upgraded_is_followed_though_the_con
 @pytest_asyncio.fixture(scope="module")
 async def unhelped(prosody: Prosody, workplace: Workplace) -> AsyncIterator[Stack]:
     """A bridge that cannot act for its users."""
-    stack = await Stack.start(workplace("unhelped"), prosody=prosody, domain="unhelped.localhost")
-    await set_accounts_token(stack, "a-token-nobody-knows")
+    stack = await Stack.start(
+        workplace("unhelped"),
+        prosody=prosody,
+        domain="unhelped.localhost",
+        synapse_config=unknown_accounts,
+    )
     yield stack
     await stack.stop()
 

@@ -12,14 +12,18 @@ from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import DEFAULT_PASSWORD, Stack
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import Pair, ghost_of, pair, unique
-from tests.e2e.test_less_access import invited_to, marked, set_accounts_token
+from tests.e2e.test_less_access import invited_to, marked, unknown_accounts
 
 
 @pytest_asyncio.fixture(scope="module")
 async def reachless(prosody: Prosody, workplace: Workplace) -> AsyncIterator[Stack]:
     """A bridge whose second registration the homeserver does not know."""
-    stack = await Stack.start(workplace("reachless"), prosody=prosody, domain="reachless.localhost")
-    await set_accounts_token(stack, "a-token-nobody-knows")
+    stack = await Stack.start(
+        workplace("reachless"),
+        prosody=prosody,
+        domain="reachless.localhost",
+        synapse_config=unknown_accounts,
+    )
     yield stack
     await stack.stop()
 

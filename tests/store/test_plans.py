@@ -27,6 +27,7 @@ from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import Direction, QueueStore
 from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
+from tests.conftest import a_copy
 
 from .stored import XMPP, a_login
 
@@ -82,15 +83,27 @@ FILL = (
 )
 
 
+@pytest_asyncio.fixture(scope="module")
+async def filled(postgres: str) -> AsyncIterator[str]:
+    """The URL of a database with some history, analysed: a template."""
+    async with a_copy(postgres, "template_of_tests", "template_of_plans") as url:
+        database = await Database.open(url)
+        login = await a_login(database)
+        async with database.connection() as connection:
+            for statement in FILL:
+                await connection.execute(statement, login)
+            await connection.execute("ANALYZE")
+        await database.close()
+        yield url
+
+
 @pytest_asyncio.fixture
-async def full(database: Database) -> Database:
-    """A database with some history, analysed."""
-    login = await a_login(database)
-    async with database.connection() as connection:
-        for statement in FILL:
-            await connection.execute(statement, login)
-        await connection.execute("ANALYZE")
-    return database
+async def full(postgres: str, filled: str) -> AsyncIterator[Database]:
+    """A copy of it."""
+    async with a_copy(postgres, "template_of_plans", "test_of_plans") as url:
+        database = await Database.open(url)
+        yield database
+        await database.close()
 
 
 async def plan(database: Database, run: Callable[[Database], Awaitable[object]]) -> dict[str, Any]:
