@@ -21,6 +21,18 @@ from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
 
+_BUSY = ("e2e", "faults", "cli", "simulator", "testing")
+"""Directories whose tests keep the processors busy; the others wait as well, for servers or in vain."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread the files of busy directories evenly among all others: workers take one after the other."""
+    files = list(dict.fromkeys(item.path for item in items))
+    kinds = [[f for f in files if (f.parent.name in _BUSY) is busy] for busy in (True, False)]
+    place = {file: n / len(kind) for kind in kinds for n, file in enumerate(kind)}
+    items.sort(key=lambda item: place[item.path])
+
+
 # The suite plays the same examples everywhere; to look for others: --hypothesis-profile=explore
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None)
