@@ -285,6 +285,35 @@ async def test_a_login_can_be_cancelled_at_any_step(bot: Bot) -> None:
     assert bot.network.submitted == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("lgoin", "`login`"),
+        ("Contcats?", "`contacts`"),
+        ("logot", "`logout`"),
+        ("strat x", "`start`"),
+    ],
+)
+async def test_a_typo_is_answered_with_what_was_meant(bot: Bot, typed: str, meant: str) -> None:
+    answer = await bot.say(typed)
+    assert "Did you mean" in answer
+    assert meant in answer
+
+
+async def test_help_tells_about_one_command(bot: Bot) -> None:
+    answer = await bot.say("help logout")
+    assert answer == "`logout [ID]`: log out, and forget the password."
+    answer = await bot.say("help `LOGIN`")
+    assert "`login NETWORK`" in answer
+    assert "`cancel` stops that" in answer
+    assert "Did you mean `login`" in await bot.say("help logni")
+
+
+async def test_what_may_be_a_password_is_not_quoted_back(bot: Bot) -> None:
+    for text in ("logon swordfish", "help swordfish", "swordfish login"):
+        assert "swordfish" not in await bot.say(text)
+
+
 async def test_help_in_the_middle_of_a_login_is_help_and_the_question_stays_open(bot: Bot) -> None:
     await bot.say("login fake")
     assert "You can write" in await bot.say("help")

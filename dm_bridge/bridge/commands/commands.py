@@ -6,6 +6,7 @@ what a person typed is never quoted back where it may hold a password.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -191,7 +192,7 @@ class Commands:
             else:
                 await answer(
                     Reply(
-                        "I do not know this command. Write `help` to see what I can do.",
+                        self._unknown(name),
                         hide_request=self._may_hold_password(words) or holds_token(text),
                     )
                 )
@@ -208,10 +209,40 @@ class Commands:
             _is_contact(network, word) for network in self._logins.networks for word in words
         )
 
+    def _unknown(self, name: str) -> str:
+        """What to say of a command that there is not; it may be a password, and is not quoted."""
+        near = difflib.get_close_matches(name, self._commands, n=2)
+        meant = f"Did you mean {' or '.join(f'`{each}`' for each in near)}? " if near else ""
+        return f"I do not know this command. {meant}Write `help` to see what I can do."
+
     async def _help(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
+        name = rest.split()[0].lower().strip("!/:.`") if rest else ""
+        if name in self._commands:
+            await self._help_with(user, room, name, answer)
+            return
+        if difflib.get_close_matches(name, self._commands):
+            raise UserError(self._unknown(name))
         lines = [f"- `{c.usage}`: {c.help}" for c in self._commands.values()]
         networks = ", ".join(f"{n.title} (`{n.name}`)" for n in self._logins.networks) or "none"
-        await answer(Reply("\n".join(["You can write:", "", *lines, "", f"Networks: {networks}."])))
+        more = f"`help COMMAND` tells about one. Networks: {networks}."
+        await answer(Reply("\n".join(["You can write:", "", *lines, "", more])))
+
+    async def _help_with(self, user: UserId, room: RoomId, name: str, answer: Answer) -> None:
+        command = self._commands[name]
+        if name == "direct":
+            await command.run(user, room, "help", answer)
+            return
+        parts = [f"`{command.usage}`: {command.help}."]
+        if name == "login":
+            known = " or ".join(f"`login {n.name}` ({n.title})" for n in self._logins.networks)
+            parts.append(f"Write {known}." if known else "No network is enabled.")
+            parts.append(
+                "I ask for what is needed, one question after the other; `cancel` stops that. To repair a login, "
+                "log in again: your chats stay."
+            )
+        if "[ID]" in command.usage and len(self._logins.of(user)) > 1:
+            parts.append("You have several logins; `logins` tells their ids.")
+        await answer(Reply(" ".join(parts)))
 
     async def _login(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         try:
