@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from dm_bridge.cli import local_synapse
 from dm_bridge.cli.options import config_option
 from dm_bridge.cli.private_files import check_replaceable, write_private
 from dm_bridge.config import values
@@ -288,13 +289,16 @@ def init(
     check_replaceable(config_path)
     if config_path.exists() and not force:
         raise _exists(config_path)
+    synapse = local_synapse.find() if missing else None
+    if synapse is not None:
+        click.echo(f"There is a Synapse here ({synapse.path}); what it says is proposed.")
     if homeserver is None:
-        homeserver = _ask(
-            "Where is the homeserver (URL)?", values.check_homeserver_url, "http://localhost:8008"
-        )
+        url = (synapse.url if synapse is not None else "") or "http://localhost:8008"
+        homeserver = _ask("Where is the homeserver (URL)?", values.check_homeserver_url, url)
     if domain is None:
         question = "What is its server name (as in @alice:NAME)?"
-        domain = _ask(question, values.check_server_name, _likely_domain(homeserver))
+        known = synapse.domain if synapse is not None and homeserver == synapse.url else ""
+        domain = _ask(question, values.check_server_name, known or _likely_domain(homeserver))
     if admin is None and not yes:
         admin = _ask("Who is the bridge's admin (a user id; empty for nobody)?", _admin, "")
     if listen is None and not yes:

@@ -9,12 +9,15 @@ import base64
 import hashlib
 import hmac
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 import yaml
 
+from dm_bridge.cli import local_synapse
+from dm_bridge.cli.local_synapse import LocalSynapse
 from dm_bridge.cli.options import config_option
 from dm_bridge.cli.private_files import check_replaceable, write_private
 from dm_bridge.config import Config, load_config
@@ -112,9 +115,19 @@ def _render(header: str, registration: dict[str, Any]) -> str:
     default=Path(),
     help="The directory to write to; made when it is not there.  [default: this one]",
 )
+@click.option(
+    "--synapse",
+    "homeserver_yaml",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also list the files in this homeserver.yaml of a Synapse, and let it read them.",
+)
 @click.option("--force", is_flag=True, help="Replace files that differ.")
-def registration(config_path: Path, directory: Path, force: bool) -> None:
+def registration(
+    config_path: Path, directory: Path, homeserver_yaml: Path | None, force: bool
+) -> None:
     """Write registration.yaml and registration-accounts.yaml, which the homeserver needs.
+
+    Where a Synapse is found on this machine, offers to list them in its configuration.
 
     Needed again, with --force, after a change of homeserver.domain, of a token, of appservice.id,
     listen, url, bot or ghost_prefix, or of which networks are enabled; the homeserver must then be
@@ -155,11 +168,40 @@ def registration(config_path: Path, directory: Path, force: bool) -> None:
             except FileExistsError:
                 raise AdminError(f"Another program is writing {path} now. Try again.") from None
             click.echo(f"{path} written.")
-    _explain(list(texts))
+    paths = [path.absolute() for path in texts]
+    synapse = _synapse_for(config.homeserver.domain, homeserver_yaml)
+    if synapse is None:
+        _explain(paths)
+        return
+    local_synapse.give(synapse, paths)
+    changed = local_synapse.enlist(synapse, paths)
+    if changed is None:
+        click.echo(f"\n{synapse.path} lists them already. Restart Synapse if they have changed.")
+    else:
+        click.echo(
+            f"\n{changed} lists them now; the file as it was is kept beside it. Restart Synapse, then run "
+            "`dm-bridge run`."
+        )
+
+
+def _synapse_for(domain: str, named: Path | None) -> LocalSynapse | None:
+    """The Synapse whose configuration is to list the files: the one that was named, or found and agreed to."""
+    if named is not None:
+        synapse = local_synapse.read(named)
+        if synapse.domain != domain:
+            raise AdminError(
+                f"{named} is the configuration of {synapse.domain or 'no server'}, and homeserver.domain is "
+                f"{domain}. Nothing was changed there."
+            )
+        return synapse
+    found = local_synapse.find() if sys.stdin.isatty() else None
+    if found is None or found.domain != domain:
+        return None
+    return found if click.confirm(f"\nList them in {found.path}?") else None
 
 
 def _explain(paths: list[Path]) -> None:
-    lines = "\n".join(f"  - {path.absolute()}" for path in paths)
+    lines = "\n".join(f"  - {path}" for path in paths)
     click.echo(
         "\nThe homeserver must be able to read both files; only their owner can now. For Synapse, add\n"
         "this to homeserver.yaml and restart it:\n\n"
