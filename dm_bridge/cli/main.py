@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dm_bridge import __version__
+from dm_bridge.cli.completion import completion
 from dm_bridge.cli.demo import demo
 from dm_bridge.cli.direct import direct
 from dm_bridge.cli.init import init
@@ -66,7 +67,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for _command in (init, registration, migrate, run, demo, direct, queue):
+for _command in (init, registration, migrate, run, demo, direct, queue, completion):
     cli.add_command(_command)
 
 

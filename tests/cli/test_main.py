@@ -221,3 +221,16 @@ def test_it_works_as_a_program(program: list[str], tmp_path: Path) -> None:
     assert call("registration", "-o", "reg").returncode == 0
     assert call("init").returncode == 1
     assert call("init", "--yes").returncode == 2
+
+
+def test_bash_completes_commands(command: Any, tmp_path: Path) -> None:
+    script = command("completion", "bash").stdout
+    program = tmp_path / "dm-bridge"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m dm_bridge "$@"\n')
+    program.chmod(0o755)
+    asked = "COMP_WORDS=(dm-bridge dir) COMP_CWORD=1; _dm_bridge_completion dm-bridge; echo ${COMPREPLY[@]}"
+    done = subprocess.run(
+        ["bash", "-c", f"PATH={tmp_path}:$PATH\n{script}\n{asked}"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["direct"], done.stderr
