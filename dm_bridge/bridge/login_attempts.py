@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 
 from dm_bridge.bridge.logins import Logins
+from dm_bridge.errors import UserError
 from dm_bridge.ids import UserId
 from dm_bridge.network.api import Network
 from dm_bridge.network.login import AskStep, LoginDone, WaitStep
@@ -43,6 +44,8 @@ class LoginAttempt:
         Raises what `LoginProcess.submit` raises; the attempt is over then.
         """
         step = await self._process.submit(dict(values))
+        if not self._open:
+            raise UserError("The login was given up.")
         if not isinstance(step, LoginDone):
             self.step = step
             return None
