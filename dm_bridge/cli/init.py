@@ -130,8 +130,8 @@ history:
   messages: 20
 
 provisioning:
-  # Serve the API by which Matrix clients log users in, and more: docs/provisioning.md. It is at
-  # /_matrix/provision/ on the address in appservice.listen; who is to use it from elsewhere needs a proxy to there.
+  # Serve the API by which Matrix clients log users in, and more: docs/provisioning.md. It is below
+  # /_matrix/provision/ at the address in appservice.listen; clients elsewhere need a proxy to there.
   enabled: true
   # A random secret, at least 16 characters, with which a service may act for every user. Without it none may.
 #  shared_secret: a-random-text-of-at-least-16-characters
