@@ -6,7 +6,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.provisioning.calls import Call
 from dm_bridge.provisioning.choosing import Choosing
 from dm_bridge.provisioning.logins import LoginProcesses
-from dm_bridge.provisioning.refusals import Refusal, not_found
+from dm_bridge.provisioning.refusals import not_found
 from dm_bridge.provisioning.wire import LoginStep, Nothing, StepValues
 
 
@@ -27,19 +27,16 @@ class LoginCalls:
         override = None if again is None else again.id
         return await self._processes.start(call.user, network, override)
 
-    async def step(self, call: Call) -> LoginStep:
-        kind = call.path["stepType"]
-        if kind not in ("user_input", "display_and_wait", "complete"):
-            raise Refusal(404, "M_UNRECOGNIZED", "This bridge has no steps of this type.")
-        values = call.read(StepValues).values if kind == "user_input" else {}
-        return await self._processes.step(
-            call.user,
-            call.path["loginProcessID"],
-            call.path["stepID"],
-            kind,
-            call.query.get("txn_id", ""),
-            values,
-        )
+    async def submit(self, call: Call) -> LoginStep:
+        return await self._step(call, "user_input", call.read(StepValues).values)
+
+    async def wait(self, call: Call) -> LoginStep:
+        return await self._step(call, "display_and_wait", {})
+
+    async def _step(self, call: Call, kind: str, values: dict[str, str]) -> LoginStep:
+        process, step = call.path["loginProcessID"], call.path["stepID"]
+        txn = call.query.get("txn_id", "")
+        return await self._processes.step(call.user, process, step, kind, txn, values)
 
     async def cancel(self, call: Call) -> Nothing:
         await self._processes.cancel(call.user, call.path["loginProcessID"])

@@ -95,7 +95,7 @@ def _operation(operation: Operation) -> Json:
             *(_parameter(name, "path", PATHS[name]) for name in named),
             *(_parameter(name, "query", each) for name, each in query.items()),
         ],
-        **({} if body is None else {"requestBody": _json(body)}),
+        **({} if body is None else {"requestBody": {"required": True, **_json(body)}}),
         "responses": dict(sorted(responses.items())),
     }
 

@@ -151,7 +151,7 @@ class InputField(Wire):
 
 
 class StepValues(Wire):
-    """What the user has typed: for each field of the step its value. Not needed for `display_and_wait`."""
+    """What the user has typed: for each field of the step its value."""
 
     model_config = Wire.model_config | {"extra": "allow"}
     __pydantic_extra__: dict[str, Typed]

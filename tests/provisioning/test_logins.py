@@ -193,7 +193,7 @@ async def test_asking_again_for_a_step_takes_it_once(api: Api) -> None:
     assert (await api.submit(step, VALUES, txn_id=step["txn_id"])).json == second
     done = (await api.submit(second, txn_id=second["txn_id"])).json
     assert (await api.submit(second, txn_id=second["txn_id"])).json == done
-    got = await api.submit(done)
+    got = await api.submit({**done, "type": "user_input"}, VALUES)
     assert (got.status, got.errcode) == (410, "FI.MAU.BRIDGE.LOGIN_ALREADY_FINISHED")
     api.ahead[0] += logins.KEPT + 1
     assert (await api.submit(second, txn_id=second["txn_id"])).status == 404
