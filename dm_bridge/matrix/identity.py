@@ -38,21 +38,22 @@ class Identities:
 
         Raises `HomeserverError` when the homeserver cannot tell.
         """
-        return await self._ask(Path.v3.account.whoami, token, {}, "user_id")
+        return await self._ask(token, Path.v3.account.whoami, token, {}, "user_id")
 
     async def by_openid(self, token: str) -> UserId | None:
         """The user who asked for an OpenID token (server-server API, "OpenID"); None for nobody.
 
         The homeserver's URL must serve ``/_matrix/federation/v1/openid/userinfo``. Raises `HomeserverError`.
         """
-        return await self._ask(_USERINFO, token, {"access_token": token}, "sub")
+        # without the header: Synapse would look there for the signature of another homeserver
+        return await self._ask(token, _USERINFO, "", {"access_token": token}, "sub")
 
     async def _ask(
-        self, path: PathBuilder, token: str, query: dict[str, str], field: str
+        self, token: str, path: PathBuilder, header: str, query: dict[str, str], field: str
     ) -> UserId | None:
         if _TOKEN.match(token) is None:
             return None
-        homeserver = Homeserver(self._url, token, self._session, budget=self._budget)
+        homeserver = Homeserver(self._url, header, self._session, budget=self._budget)
         try:
             answer = await homeserver.request("GET", path, query=query, deadline=DEADLINE)
         except HomeserverError as error:
