@@ -79,7 +79,7 @@ class Authentication:
     def _is_secret(self, token: str) -> bool:
         secret = self._settings.shared_secret
         given = token.encode("utf-8", "surrogateescape")
-        return hmac.compare_digest(given, (secret or "").encode()) and secret is not None
+        return secret is not None and hmac.compare_digest(given, secret.encode())
 
     async def _by_token(self, token: str, address: str) -> UserId:
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from typing import Any
 
 import hypothesis
 import pytest
 import schemathesis
+from click.testing import CliRunner
 from hypothesis import HealthCheck, strategies
 from schemathesis.config import SchemathesisConfig
 from schemathesis.core.result import Ok
 
+from dm_bridge.cli.main import cli
 from dm_bridge.provisioning import api as module
 from dm_bridge.provisioning import authentication, logins
 from dm_bridge.provisioning.openapi import document
@@ -40,6 +43,11 @@ GENERATION = {"allow-extra-parameters": False, "with-security-parameters": False
 async def test_the_document_is_served_to_everybody(api: Api) -> None:
     got = await api.get("openapi.json", token=None)
     assert (got.status, got.json) == (200, document())
+
+
+def test_the_document_can_be_printed() -> None:
+    result = CliRunner().invoke(cli, ["openapi"])
+    assert (result.exit_code, json.loads(result.output)) == (0, document())
 
 
 def test_every_reference_and_every_name_is_there_once() -> None:
