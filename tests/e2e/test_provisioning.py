@@ -94,7 +94,11 @@ async def test_a_client_logs_its_user_in_opens_a_chat_and_logs_out(stack: Stack)
         await alice.send_text(room, "by a chat that my client opened")
         await juliet.wait_for_text("by a chat that my client opened", after=mark)
         await api.post(f"direct/unmark/{quote(room)}")
-        assert not await direct()
+
+        async def indirect() -> bool:
+            return not await direct()
+
+        await within(60, indirect)
         changes = (await api.get("direct/history"))["changes"]
         assert changes[-1]["before"][ghost] == [room]
 
@@ -103,5 +107,5 @@ async def test_a_client_logs_its_user_in_opens_a_chat_and_logs_out(stack: Stack)
         for each in everyone:
             assert await each.get("logins") == {"login_ids": []}
         assert (await api.ask("GET", "contacts"))[1]["errcode"] == "FI.MAU.NOT_LOGGED_IN"
-        assert PASSWORD not in bridge.log.read_text()
-        assert alice.token not in bridge.log.read_text()
+        for secret in (PASSWORD, alice.token, SHARED_SECRET):
+            assert secret not in bridge.log.read_text()

@@ -253,7 +253,7 @@ async def test_attempts_to_log_in_are_limited() -> None:
             assert (await api.submit(await api.begin(), VALUES)).status == 403
         got = await api.post("login/start/fake")
         assert (got.status, got.errcode) == (429, "M_LIMIT_EXCEEDED")
-        assert 1_100_000 < got.json["retry_after_ms"] <= 1_200_000
+        assert got.json["retry_after_ms"] == 1_200_000
         await api.begin(token="nurse's")
         api.ahead[0] += 1201
         await api.begin()

@@ -74,7 +74,7 @@ class Got:
 
 @dataclass
 class Api:
-    """``clock``: seconds by which the API's own clock is ahead."""
+    """``ahead``: seconds for which the API's own clock has run; it stands still otherwise."""
 
     bridge: WholeBridge
     network: PeopleNetwork
@@ -157,10 +157,10 @@ async def provisioned(
             bridge.user(name)
         process = bridge._process
         assert process is not None
-        ahead = [0.0]
+        began, ahead = time.monotonic(), [0.0]
 
         def clock() -> float:
-            return time.monotonic() + ahead[0]
+            return began + ahead[0]
 
         settings = ProvisioningSettings(
             bridge.domain,
