@@ -31,14 +31,19 @@ DEADLINE = 60.0
 CALLS_A_MINUTE = 300
 """Of one user."""
 MAX_PARAMETER = 4096
-CORS = {
+CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
     "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
     "Access-Control-Max-Age": "86400",
 }
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_HEADERS = {**CORS, "Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_HEADERS = {
+    **CORS,
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "sandbox; default-src 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
 
 
 class Provisioning:
@@ -138,7 +143,7 @@ def _response(answer: Answer, headers: Mapping[str, str] | None = None) -> web.R
 async def _as_matrix(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answers as Matrix does, whatever happens; and what browsers ask first, to everybody."""
     if request.method == "OPTIONS":
-        return web.Response(status=204, headers=CORS)
+        return web.Response(headers=CORS)
     headers: dict[str, str] = {}
     try:
         return await handler(request)

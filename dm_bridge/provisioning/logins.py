@@ -44,9 +44,6 @@ KEPT = 60.0
 """Seconds for which the outcome of one that ended well can be asked for again."""
 
 
-TOO_LONG = Refusal(410, "FI.MAU.BRIDGE.LOGIN_TIMED_OUT", "That took too long; begin again.")
-
-
 @dataclass(eq=False)
 class _Process:
     """``override``: the login that this one is to replace. ``work``: the step that is being taken."""
@@ -84,6 +81,10 @@ class LoginProcesses:
     async def stop(self) -> None:
         """Give up all that are under way."""
         under_way = list(self._processes.values())
+        for process in under_way:
+            process.refusal = Refusal(
+                503, "M_UNKNOWN", "The bridge stops; begin again later.", 10.0
+            )
         await asyncio.gather(*map(self._end, under_way))
         works = [process.work for process in under_way if process.work is not None]
         for work in works:
@@ -153,7 +154,7 @@ class LoginProcesses:
     async def _take(self, process: _Process, values: Mapping[str, str]) -> LoginStep:
         if self._clock() - process.began > LONGEST:
             await self._expire(process)
-            raise TOO_LONG
+            raise _too_long()
         self._wait(process)
         process.work = asyncio.create_task(self._submit(process, values), name="login step")
         return await self._outcome(process)
@@ -205,7 +206,7 @@ class LoginProcesses:
         process.attempt.wait(lambda: self._expire(process))
 
     async def _expire(self, process: _Process) -> None:
-        process.refusal = TOO_LONG
+        process.refusal = _too_long()
         await self._end(process)
 
     async def _end(self, process: _Process) -> None:
@@ -217,3 +218,7 @@ class LoginProcesses:
         for process in list(self._processes.values()):
             if process.ended is not None and process.ended + KEPT < now:
                 del self._processes[process.id]
+
+
+def _too_long() -> Refusal:
+    return Refusal(410, "FI.MAU.BRIDGE.LOGIN_TIMED_OUT", "That took too long; begin again.")

@@ -303,3 +303,19 @@ def test_a_choice_is_told_as_one() -> None:
     assert shown.user_input is not None
     [field] = shown.user_input.fields
     assert (field.type, field.options, field.name) == ("select", ["a", "b"], "Way to log in: a, b")
+
+
+async def test_a_login_that_the_end_of_the_bridge_cuts_off_says_so(api: Api) -> None:
+    step = await api.begin()
+    process = next(iter(api.processes._processes.values()))
+
+    async def never(values: Any) -> Any:
+        await asyncio.Event().wait()
+
+    process.attempt.submit = never  # type: ignore[method-assign]
+    submitting = asyncio.create_task(api.submit(step, VALUES))
+    await api.bridge.until(lambda: process.work, "the step is being taken")
+    await api.processes.stop()
+    got = await submitting
+    assert (got.status, got.errcode) == (503, "M_UNKNOWN")
+    assert not may_act_for_juliet(api)
