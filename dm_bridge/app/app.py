@@ -372,6 +372,7 @@ class App:
             keeping.view,
             self._shares,
             lambda users: self._tenancy.adopt(users),
+            self.metrics,
         )
         self._tenancy = Tenancy(
             self._shares,

@@ -17,6 +17,7 @@ from dm_bridge.config import Config
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.budget import Budget
 from dm_bridge.matrix.identity import Identities
+from dm_bridge.ops.metrics import Metrics
 from dm_bridge.provisioning import Provisioning, ProvisioningSettings
 from dm_bridge.provisioning.api import runner
 from dm_bridge.provisioning.authentication import Authentication
@@ -47,6 +48,7 @@ class Provisioned:
         view: DirectView,
         shares: Shares,
         adopt: Callable[[Collection[UserId]], Awaitable[None]],
+        metrics: Metrics,
     ) -> None:
         secret = config.provisioning.shared_secret
         settings = ProvisioningSettings(
@@ -80,7 +82,11 @@ class Provisioned:
         self.endpoint: Provisioning | None = None
         if config.provisioning.enabled:
             identities = Identities(config.homeserver.url, settings.domain, session, budget)
-            self.endpoint = Provisioning(Authentication(settings, identities), self.relay.answer)
+            self.endpoint = Provisioning(
+                Authentication(settings, identities),
+                self.relay.answer,
+                lambda outcome: metrics.provisioning.labels(outcome).inc(),
+            )
 
     async def stop(self) -> None:
         """Give up what is under way."""

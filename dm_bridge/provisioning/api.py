@@ -47,21 +47,37 @@ _HEADERS = {
 
 
 class Provisioning:
-    """``run``: answers a call, wherever its user is (`Relay`)."""
+    """``run``: answers a call, wherever its user is (`Relay`). ``counted``: told how each request ended.
 
-    def __init__(self, authentication: Authentication, run: Run) -> None:
+    That is ``done``, ``refused`` for what was asked or by whom, or ``failed``.
+    """
+
+    def __init__(
+        self,
+        authentication: Authentication,
+        run: Run,
+        counted: Callable[[str], None] = lambda outcome: None,
+    ) -> None:
         self._authentication = authentication
         self._run = run
+        self._counted = counted
         self._limit = Limit(CALLS_A_MINUTE, 60.0)
         self._document = orjson.dumps(document()).decode()
 
     def add_routes(self, app: web.Application) -> None:
         """Add all paths below `PREFIX`."""
-        inner = web.Application(middlewares=[_as_matrix])
+        inner = web.Application(middlewares=[self._count, _as_matrix])
         inner.router.add_get("/v3/openapi.json", self._openapi)
         for operation in OPERATIONS:
             inner.router.add_route(operation.method, operation.path, self._handler(operation))
         app.add_subapp(PREFIX, inner)
+
+    @web.middleware
+    async def _count(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        failed = "failed" if response.status >= 500 else "refused"
+        self._counted(failed if response.status >= 400 else "done")
+        return response
 
     async def _openapi(self, request: web.Request) -> web.Response:
         return _response(Answer(200, self._document))

@@ -7,12 +7,14 @@ from contextlib import suppress
 
 import pytest
 
-from dm_bridge.errors import StorageError
+from dm_bridge.errors import HomeserverError, StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning import api as module
+from dm_bridge.provisioning import limits
 from dm_bridge.provisioning.calls import Answer, Call
+from dm_bridge.provisioning.limits import Limit
 from dm_bridge.provisioning.operations import OPERATIONS
-from dm_bridge.provisioning.refusals import refusal_of
+from dm_bridge.provisioning.refusals import Refusal, refusal_of
 
 from .world import Api, provisioned
 
@@ -113,3 +115,23 @@ def test_a_database_that_is_away_is_said_to_pass() -> None:
 def test_every_operation_has_a_name_and_a_path_of_its_own() -> None:
     assert len({each.name for each in OPERATIONS}) == len(OPERATIONS)
     assert len({(each.method, each.path) for each in OPERATIONS}) == len(OPERATIONS)
+
+
+async def test_requests_are_counted_by_how_they_end(api: Api) -> None:
+    await api.get("whoami")
+    await api.get("whoami", token=None)
+    await api.get("nothing")
+    api.tokens.trouble = HomeserverError("It is away.", retry_after=1.0)
+    await api.get("whoami", token="nurse's")
+    assert api.counted == ["done", "refused", "refused", "failed"]
+
+
+def test_what_is_remembered_of_strangers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_KNOWN", 2)
+    limit = Limit(1, 60.0, lambda: 0.0)
+    for key in ("a", "b", "c", "a"):  # a is forgotten when c comes
+        limit.take(key, "Too often.")
+    with pytest.raises(Refusal) as caught:
+        limit.take("c", "Too often.")
+    assert caught.value.retry_after == 60.0
+    assert len(limit._known) == 2

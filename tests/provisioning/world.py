@@ -84,6 +84,7 @@ class Api:
     session: aiohttp.ClientSession
     processes: LoginProcesses
     ahead: list[float]
+    counted: list[str]
 
     async def ask(
         self,
@@ -191,10 +192,12 @@ async def provisioned(
             MemoryPeopleStore(database),
             view,
         )
-        endpoint = Provisioning(Authentication(settings, tokens, clock), runner(services))
+        counted: list[str] = []
+        authentication = Authentication(settings, tokens, clock)
+        endpoint = Provisioning(authentication, runner(services), counted.append)
         app = web.Application(middlewares=[matrix_errors])
         endpoint.add_routes(app)
         async with TestServer(app) as server, aiohttp.ClientSession() as session:
             base = str(server.make_url("")).rstrip("/")
-            yield Api(bridge, network, tokens, app, base, session, processes, ahead)
+            yield Api(bridge, network, tokens, app, base, session, processes, ahead, counted)
         await processes.stop()
