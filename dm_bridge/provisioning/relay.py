@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
+from typing import Any
 
 import orjson
 import structlog
@@ -36,6 +36,7 @@ PATIENCE = 65.0
 AT_ONCE = 200
 """Calls of other processes that are carried out at the same time, and calls that wait for them."""
 
+_UNREADABLE = (StorageError, ValueError, KeyError, TypeError)
 _BUSY = Refusal(503, "M_UNKNOWN", "The bridge is busy; try again.", 2.0)
 _MOVING = Refusal(503, "M_UNKNOWN", "The user is changing hands; try again.", 2.0)
 _SILENT = Refusal(
@@ -95,7 +96,9 @@ class Relay:
         self._waiting[id] = answer
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._leave([Errand(call.user, CALL, self._sealed(id, call))])
+                body = base64.b64encode(call.body).decode()
+                said = {"id": id, "asker": self._instance, "call": asdict(call) | {"body": body}}
+                await self._leave([Errand(call.user, CALL, self._seal(call.user, said))])
                 await asyncio.wait({answer})
                 return answer.result()
         except TimeoutError:
@@ -108,8 +111,10 @@ class Relay:
     def asked(self, errand: Errand) -> None:
         """Another process has left a call for us, because we had its user."""
         try:
-            id, asker, call = self._unsealed(errand)
-        except (StorageError, ValueError, KeyError, TypeError):
+            fields = self._open(errand)
+            id, asker, call = fields["id"], fields["asker"], fields["call"]
+            call = Call(**{**call, "body": base64.b64decode(call["body"])})
+        except _UNREADABLE:
             log.warning("a request of another process cannot be read; do all share one data_dir?")
             return
         if self._stopped or len(self._tasks) >= 2 * AT_ONCE:
@@ -128,34 +133,31 @@ class Relay:
             answer = Answer.refusing(_BUSY)
         else:
             answer = await self._run(call)
-        subject = orjson.dumps({"id": id, "answer": asdict(answer)}).decode()
+        sealed = self._seal(asker, {"id": id, "answer": asdict(answer)})
         try:
-            await self._leave([Errand(asker, ANSWER, subject)])
+            await self._leave([Errand(asker, ANSWER, sealed)])
         except BridgeError as error:
             log.warning("another process could not be answered", reason=str(error))
 
     def answered(self, errand: Errand) -> None:
         """Another process has left an answer for us."""
-        with contextlib.suppress(orjson.JSONDecodeError, KeyError, TypeError):
-            fields = orjson.loads(errand.subject)
-            answer = self._waiting.get(fields["id"])
-            if answer is not None and not answer.done():
-                answer.set_result(Answer(**fields["answer"]))
+        try:
+            fields = self._open(errand)
+            waiting, answer = self._waiting.get(fields["id"]), Answer(**fields["answer"])
+        except _UNREADABLE:
+            log.warning("the answer of another process cannot be read")
+            return
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
 
-    def _sealed(self, id: str, call: Call) -> str:
-        fields = asdict(call) | {"body": base64.b64encode(call.body).decode()}
-        said = {"id": id, "asker": self._instance, "call": orjson.dumps(fields).decode()}
-        return base64.b64encode(self._key.seal(_about(call.user), said)).decode()
+    def _seal(self, for_whom: str, fields: dict[str, Any]) -> str:
+        """What can be opened as an errand for the same one only."""
+        said = {"": orjson.dumps(fields).decode()}
+        return base64.b64encode(self._key.seal(f"provisioning/{for_whom}", said)).decode()
 
-    def _unsealed(self, errand: Errand) -> tuple[str, str, Call]:
-        """Raises `StorageError`, `ValueError`, `KeyError` or `TypeError` for what `_sealed` has not made."""
+    def _open(self, errand: Errand) -> dict[str, Any]:
+        """What `_seal` has made. Raises one of `_UNREADABLE`."""
         sealed = base64.b64decode(errand.subject, validate=True)
-        said = self._key.unseal(_about(errand.for_whom), sealed)
-        fields = orjson.loads(said["call"])
-        body = base64.b64decode(fields.pop("body"))
-        return said["id"], said["asker"], Call(**fields, body=body)
-
-
-def _about(user: str) -> str:
-    """What a call is sealed for: nothing else can be opened with it, nor it by anything else."""
-    return f"provisioning call/{user}"
+        said = self._key.unseal(f"provisioning/{errand.for_whom}", sealed)
+        fields: dict[str, Any] = orjson.loads(said[""])
+        return fields
