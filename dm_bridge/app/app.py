@@ -19,6 +19,7 @@ from dm_bridge.app.keeping import Keeping
 from dm_bridge.app.listening import listen
 from dm_bridge.app.meeting import Meeting
 from dm_bridge.app.memory import make_room
+from dm_bridge.app.provisioning import Provisioned
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
 from dm_bridge.app.tenancy import Tenancy
@@ -360,6 +361,19 @@ class App:
             self.metrics,
             self._bell.wait,
         )
+        self._provisioned = provisioned = Provisioned(
+            config,
+            database,
+            session,
+            self._homeserver.budget,
+            key,
+            self._logins,
+            portals,
+            keeping.view,
+            self._shares,
+            lambda users: self._tenancy.adopt(users),
+            self.metrics,
+        )
         self._tenancy = Tenancy(
             self._shares,
             Whose(instances),
@@ -374,6 +388,7 @@ class App:
             signals.attention,
             reporting.checkpoints.taken,
             self._imports,
+            provisioned.relay,
         )
         self._health = health = Health(database.healthy)
         self._meeting = Meeting(
@@ -432,11 +447,14 @@ class App:
             self._pings.came,
             self._signals.pushed,
         )
-        endpoints = (
+        endpoints = [
             intake.add_routes,
             self._keeping.pushes.add_routes,
             lambda app: self._health.add_routes(app, self.metrics.exposition),
-        )
+        ]
+        if self._provisioned.endpoint is not None:
+            endpoints.append(self._provisioned.endpoint.add_routes)
+        self._stack.push_async_callback(self._provisioned.stop)
         await listen(self._config.appservice.listen, endpoints, self._stack)
         self._in_background(self._queues.count_waiting())
         self._in_background(self._signals.run(self._tenancy.signalled))
@@ -484,6 +502,7 @@ class App:
         self._stack.push_async_callback(self._to_matrix.stop)
         self._stack.push_async_callback(self._logins.stop)
         self._stack.push_async_callback(self._to_remote.stop)
+        self._stack.push_async_callback(self._provisioned.stop)
         await self._shares.take_free(self._tenancy)
         await self._keeping.observe()
         self._in_background(self._queues.settle_notices())

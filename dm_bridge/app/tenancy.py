@@ -24,6 +24,7 @@ from dm_bridge.errors import BridgeError
 from dm_bridge.ids import PortalKey, RoomId, UserId
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, from_text, to_text
 from dm_bridge.matrix.pings import Pings
+from dm_bridge.provisioning.relay import Relay
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.instances import Errand
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
@@ -60,7 +61,9 @@ class Tenancy:
         attention: Attention,
         taken: Callable[[OutboxRow], None] = lambda row: None,
         imports: Imports | None = None,
+        relay: Relay | None = None,
     ) -> None:
+        self._relay = relay
         self._attention = attention
         self._imports = imports
         self._shares = shares
@@ -90,7 +93,7 @@ class Tenancy:
         for row in rows:
             senders.setdefault(row.room, row.sender)
         whose = await self._whose.of(senders.keys(), senders)
-        await self._adopt(set(whose.values()))
+        await self.adopt(set(whose.values()))
         ours = {room for room, user in whose.items() if self._shares.holds(user)}
         errands = [Errand(whose[room], ROOM, room) for room in senders if room not in ours]
         for row in await self._outbox.add(rows, errands):
@@ -102,7 +105,8 @@ class Tenancy:
         if lost:
             await self._shares.leave_errands(lost)
 
-    async def _adopt(self, users: Collection[UserId]) -> None:
+    async def adopt(self, users: Collection[UserId]) -> None:
+        """Take those of these users with whom the bridge never had to do. Raises `StorageError`."""
         strangers = [u for u in users if u not in self._known and not self._shares.holds(u)]
         if strangers:
             await self._shares.adopt(strangers)
@@ -227,6 +231,12 @@ class Tenancy:
         match errand.kind:
             case "ping":
                 self._pings.note(errand.subject)
+                return
+            case "provision" if self._relay is not None:
+                self._relay.asked(errand)
+                return
+            case "provisioned" if self._relay is not None:
+                self._relay.answered(errand)
                 return
             case _ if not self._shares.holds(UserId(errand.for_whom)):
                 return  # whoever takes the user looks for what waits

@@ -21,6 +21,12 @@ class Allowance:
         self._clock = clock
         self._at = clock()
 
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until there is one; 0 when there is."""
+        missing = 1 - self._left - (self._clock() - self._at) * self._rate
+        return max(0.0, missing / self._rate)
+
     def allow(self) -> bool:
         """Whether there is one left; takes it."""
         now = self._clock()

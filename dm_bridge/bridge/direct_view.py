@@ -7,12 +7,14 @@ through the keeper like everything else.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 
 from dm_bridge.bridge.commands.direct import ChatState, DirectChat, DirectStatus, HistoryLine
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.direct import DMState, ManagedDM, Source, Version
 from dm_bridge.direct.change import subjects
 from dm_bridge.direct.conflicts import calmed, yielded
+from dm_bridge.direct.journal import Journal
 from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
 from dm_bridge.matrix.accounts import Access
@@ -116,13 +118,18 @@ class View:
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         """The last ``limit`` changes at most, newest last."""
-        versions = (await self._journals.read(account)).versions[-limit:]
+        journal = await self._journals.read(account)
+        versions = journal.versions[-limit:]
         names: dict[str, str] = {}
         for dm in await self._store.managed(account):
             contact = await self._name(dm)
             names[dm.room] = f"your chat with {contact}"
             names.update(dict.fromkeys((dm.ghost, *dm.aliases), contact))
-        return [_to_its_user(line_of(version), names) for version in versions]
+        lines = [_to_its_user(line_of(version), names) for version in versions]
+        return [
+            replace(line, before=b, after=a)
+            for line, (b, a) in zip(lines, _around(journal, limit), strict=True)
+        ]
 
     async def _opt(self, account: UserId, room: RoomId, *, out: bool) -> None:
         if not await self._store.opt(account, room, out):
@@ -146,6 +153,29 @@ def line_of(version: Version) -> HistoryLine:
     return HistoryLine(version.at, happened, (*sentences[1:], *_changes(version)))
 
 
+Rooms = dict[str, list[str]]
+
+
+def _around(journal: Journal, limit: int) -> list[tuple[Rooms, Rooms]]:
+    """For each of the last versions, what stood under the keys that it changed: before it, and after it."""
+    entries: set[tuple[str, str]] = set() if journal.head is None else set(journal.head.entries())
+    found = []
+    for version in reversed(journal.versions[-limit:]):
+        added, removed = (
+            {(key, item) for key, item in atoms if item.startswith("!")}
+            for atoms in (version.change.added, version.change.removed)
+        )
+        keys = {key for key, _ in added | removed}
+        after = _under(keys, entries)
+        entries = (entries - added) | removed
+        found.append((_under(keys, entries), after))
+    return found[::-1]
+
+
+def _under(keys: set[str], entries: set[tuple[str, str]]) -> Rooms:
+    return {key: sorted(room for k, room in entries if k == key) for key in sorted(keys)}
+
+
 def _to_its_user(line: HistoryLine, names: Mapping[str, str]) -> HistoryLine:
     """A line for the user whose history it is: contacts by name, and the user as "you"."""
 
@@ -154,7 +184,7 @@ def _to_its_user(line: HistoryLine, names: Mapping[str, str]) -> HistoryLine:
             text = text.replace(one, other)
         return text[:1].upper() + text[1:]
 
-    return HistoryLine(line.at, told(line.sentence), tuple(map(told, line.details)))
+    return replace(line, sentence=told(line.sentence), details=tuple(map(told, line.details)))
 
 
 def _changes(version: Version) -> list[str]:

@@ -6,6 +6,7 @@ The rule that must never break: a session that was closed or replaced moves noth
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -27,7 +28,9 @@ class LiveLogin:
 
     row: LoginRow
     session: Session | None
-    state: SessionState
+    _state: SessionState
+    since: float = field(init=False, default_factory=time.time)
+    """When it became ``state``, in seconds since the epoch."""
     settled: asyncio.Event = field(default_factory=asyncio.Event)
     """Set as soon as it is known whether the session can connect."""
     awaited: bool = field(init=False)
@@ -35,6 +38,17 @@ class LiveLogin:
 
     def __post_init__(self) -> None:
         self.awaited = self.row.state is LoginState.ACTIVE
+
+    @property
+    def state(self) -> SessionState:
+        """Where it stands."""
+        return self._state
+
+    @state.setter
+    def state(self, state: SessionState) -> None:
+        if state != self._state:
+            self.since = time.time()
+        self._state = state
 
 
 def resting(row: LoginRow) -> SessionState:

@@ -195,6 +195,11 @@ class Logins:
         live = self._live.get(login)
         return SessionState(SessionStatus.LOGGED_OUT) if live is None else live.state
 
+    def since(self, login: LoginId) -> float:
+        """When a login began to be in its state, in seconds since the epoch; 0 where that is not known."""
+        live = self._live.get(login)
+        return 0.0 if live is None else live.since
+
     def of(self, owner: UserId) -> list[LoginRow]:
         """The logins of a user that they have not logged out of."""
         return [live.row for live in self._of(owner) if live.row.state is not LoginState.LOGGED_OUT]

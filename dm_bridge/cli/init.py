@@ -129,6 +129,17 @@ history:
   conversations: 50
   messages: 20
 
+provisioning:
+  # Serve the API by which Matrix clients log users in, and more: docs/provisioning.md. It is below
+  # /_matrix/provision/ at the address in appservice.listen; clients elsewhere need a proxy to there.
+  enabled: true
+  # A random secret, at least 16 characters, with which a service may act for every user. Without it none may.
+#  shared_secret: a-random-text-of-at-least-16-characters
+  # Let users act for themselves, with access tokens and OpenID tokens of the homeserver.
+  matrix_auth: true
+  # How often a user may try to log in by it in an hour.
+  login_attempts: 30
+
 processes:
   # After how many seconds without a sign of life the other processes on the same database take over the users of
   # one. Every process of a bridge has the same.

@@ -17,6 +17,7 @@ from dm_bridge.cli.demo import demo
 from dm_bridge.cli.direct import direct
 from dm_bridge.cli.init import init
 from dm_bridge.cli.migrate import migrate
+from dm_bridge.cli.openapi import openapi
 from dm_bridge.cli.queue import queue
 from dm_bridge.cli.registration import registration
 from dm_bridge.cli.run import run
@@ -67,7 +68,7 @@ def cli(debug: bool) -> None:
     """
 
 
-for _command in (init, registration, migrate, run, demo, direct, queue, completion):
+for _command in (init, registration, migrate, run, demo, direct, queue, openapi, completion):
     cli.add_command(_command)
 
 

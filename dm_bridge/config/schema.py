@@ -226,6 +226,22 @@ class HistoryConfig(_Section):
     )
 
 
+class ProvisioningConfig(_Section):
+    """The API by which clients log users in."""
+
+    enabled: bool = Field(default=True, description="serve the provisioning API")
+    shared_secret: Token | None = Field(
+        default=None,
+        description="a random secret with which a service may act for every user, if any may",
+    )
+    matrix_auth: bool = Field(
+        default=True, description="let users act for themselves, with tokens of their homeserver"
+    )
+    login_attempts: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=30, description="how often a user may try to log in by it in an hour"
+    )
+
+
 class ProcessesConfig(_Section):
     """How several processes on one database share the users."""
 
@@ -275,6 +291,7 @@ class Config(_Section):
     presence: PresenceConfig = PresenceConfig()
     media: MediaConfig = MediaConfig()
     history: HistoryConfig = HistoryConfig()
+    provisioning: ProvisioningConfig = ProvisioningConfig()
     processes: ProcessesConfig = ProcessesConfig()
     reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()

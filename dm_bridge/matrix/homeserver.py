@@ -37,7 +37,7 @@ Json = dict[str, Any]
 
 
 class Homeserver:
-    """One homeserver, with one application service token.
+    """One homeserver, with one token, as a rule an application service's; "" for none.
 
     ``session``: one that repeats nothing by itself (`dm_bridge.matrix.sessions`). ``unreachable``: called when no
     connection can be made. ``refusal``: why nothing may be changed now, if so; asked right before every attempt.
@@ -207,7 +207,7 @@ class Homeserver:
         if refusal is not None:
             raise HomeserverError(refusal, certain=True, retry_after=1.0)
         url = URL(f"{self.url}/{path}", encoded=True).with_query(params)
-        return url, {"Authorization": f"Bearer {self._token}"}
+        return url, {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

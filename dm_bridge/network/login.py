@@ -19,11 +19,15 @@ class FieldKind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class LoginField:
-    """One value to ask the user for. ``label`` reads well after "Please send your ..."."""
+    """One value to ask the user for. ``label`` reads well after "Please send your ...".
+
+    ``options``: what may be answered, where that is a choice; the label names them too.
+    """
 
     name: str
     label: str
     kind: FieldKind = FieldKind.TEXT
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,26 @@ class AskStep:
     """Ask for ``fields``, in this order; ``instructions`` is one short sentence."""
 
     fields: tuple[LoginField, ...]
+    instructions: str = ""
+
+
+class Display(enum.Enum):
+    """What a `WaitStep` shows: what a camera scans, a word to type or compare, or nothing."""
+
+    QR = "qr"
+    CODE = "code"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class WaitStep:
+    """Show something, and wait until the user has done what ``instructions`` say, elsewhere.
+
+    ``data``: what the QR code holds, or the code itself. `LoginProcess.submit`, without values, waits for it.
+    """
+
+    display: Display
+    data: str = field(default="", repr=False)
     instructions: str = ""
 
 
@@ -51,7 +75,7 @@ class LoginDone:
     position: str | None = None
 
 
-LoginStep = AskStep | LoginDone
+LoginStep = AskStep | WaitStep | LoginDone
 
 
 class LoginProcess(Protocol):
@@ -62,7 +86,10 @@ class LoginProcess(Protocol):
     """
 
     def start(self) -> AskStep:
-        """The first step. Called once, before all else but `cancel`."""
+        """The first step. Called once, before all else but `cancel`.
+
+        One without fields is answered at once: so does a login begin that has to ask the network what to show.
+        """
         ...
 
     def check(self, field: str, value: str) -> None:
@@ -75,8 +102,9 @@ class LoginProcess(Protocol):
     async def submit(self, values: Mapping[str, str]) -> LoginStep:
         """Answer the current step with one value for each of its fields; the next step, or `LoginDone`.
 
-        One call at a time; it ends within a minute. At `LoginDone` nothing of the attempt is open any more: the
-        bridge opens a session next.
+        One call at a time; it ends within a minute. Of a `WaitStep`, it waits for half a minute at most, and
+        answers with another one, perhaps with other data, for as long as the user has not done it. At
+        `LoginDone` nothing of the attempt is open any more: the bridge opens a session next.
 
         Raises `UserError` when a value is malformed, `CredentialsError` when the network refuses it,
         `NetworkError` when the network cannot be asked. After an error the attempt is over; the bot asks

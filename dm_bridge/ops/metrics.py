@@ -109,6 +109,12 @@ class Metrics:
             ("collector", "outcome"),
             registry=self.registry,
         )
+        self.provisioning = Counter(
+            "dm_bridge_provisioning_requests",
+            "Requests to the provisioning API: done, refused for what was asked or by whom, or failed",
+            ("outcome",),
+            registry=self.registry,
+        )
         self.transactions = Counter(
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )
@@ -116,6 +122,8 @@ class Metrics:
         for collector in ("checkpoints", "states"):
             for outcome in ("sent", "refused", "dropped"):
                 self.reports.labels(collector, outcome)
+        for outcome in ("done", "refused", "failed"):
+            self.provisioning.labels(outcome)
         for change in ("taken", "given", "buried"):
             self.lease_changes.labels(change)
         for (

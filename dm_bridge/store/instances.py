@@ -118,9 +118,15 @@ class InstanceStore:
         return Loads(loads, free)
 
     async def leave(self) -> None:
-        """Be gone, and let others have our shares."""
+        """Be gone, and let others have our shares. What was left for this very process is for nobody."""
         async with self._database.connection() as connection:
-            await connection.execute("DELETE FROM instance WHERE instance_id = $1", self.id)
+            await connection.execute(
+                """
+                WITH gone AS (DELETE FROM instance WHERE instance_id = $1)
+                DELETE FROM errand WHERE for_whom = $1
+                """,
+                self.id,
+            )
             await _notify(connection)
 
     async def bury(self, instance: Instance) -> bool:
@@ -158,7 +164,13 @@ class InstanceStore:
             async with self._database.transaction() as connection:
                 await connection.execute(f"SET LOCAL lock_timeout = {BURIAL_PATIENCE_MS}")
                 await connection.execute(
-                    "DELETE FROM instance WHERE instance_id = $1 AND beat < 0", instance.id
+                    """
+                    WITH gone AS (
+                        DELETE FROM instance WHERE instance_id = $1 AND beat < 0 RETURNING instance_id
+                    )
+                    DELETE FROM errand WHERE for_whom IN (TABLE gone)
+                    """,
+                    instance.id,
                 )
                 await _notify(connection)
         except asyncpg.LockNotAvailableError:

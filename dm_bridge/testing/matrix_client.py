@@ -90,6 +90,11 @@ class MatrixUser:
         await self.close()
 
     @property
+    def token(self) -> str:
+        """The user's access token."""
+        return self._token
+
+    @property
     def syncing(self) -> bool:
         """Whether it follows what happens; not any more after the homeserver did not answer."""
         return self._sync is not None and not self._failed

@@ -129,7 +129,7 @@ class Synapse(Server):
                     "type": "http",
                     "port": self.port,
                     "bind_addresses": [LOOPBACK],
-                    "resources": [{"names": ["client"], "compress": False}],
+                    "resources": [{"names": ["client", "openid"], "compress": False}],
                 }
             ],
             "database": {

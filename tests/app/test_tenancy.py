@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RoomId, UserId
+from dm_bridge.provisioning.relay import ANSWER, CALL
 from dm_bridge.store.instances import Errand
 from dm_bridge.store.outbox import OutboxRow
 
@@ -106,3 +107,22 @@ async def test_what_was_put_back_for_users_of_others_is_no_business_of_ours() ->
     world.held = False
     world.tenancy.requeued([CHAT])
     assert (world.doubted, world.woken) == ([CHAT], [CHAT])
+
+
+async def test_what_is_asked_over_http_reaches_the_relay() -> None:
+    world = World()
+    heard: list[tuple[str, Errand]] = []
+
+    class Relay:
+        def asked(self, errand: Errand) -> None:
+            heard.append(("asked", errand))
+
+        def answered(self, errand: Errand) -> None:
+            heard.append(("answered", errand))
+
+    world.tenancy = cast(Any, Tenancy)(*[world] * 11, relay=Relay())
+    world.held = False  # the relay looks for itself, so that whoever asks is told
+    asked, answered = Errand(JULIET, CALL, "x"), Errand("instance", ANSWER, "y")
+    await world.tenancy.run(asked)
+    await world.tenancy.run(answered)
+    assert heard == [("asked", asked), ("answered", answered)]

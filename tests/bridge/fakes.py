@@ -12,7 +12,14 @@ from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import ChatId, ContactId, EventId, NetworkName, RemoteId, RoomId, UserId
 from dm_bridge.network.api import Contact, EventSink, Login, OutgoingMessage
 from dm_bridge.network.events import SessionState, SessionStatus
-from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
+from dm_bridge.network.login import (
+    AskStep,
+    FieldKind,
+    LoginDone,
+    LoginField,
+    LoginStep,
+    WaitStep,
+)
 
 FAKE = NetworkName("fake")
 NO_ADDRESS = "nonsense"
@@ -66,10 +73,11 @@ class FakeSession:
 
 
 class FakeLoginProcess:
-    """Accepts the password ``right``; ``trouble`` is raised instead, when there is one."""
+    """Accepts any password; ``trouble`` is raised instead, when there is one, and ``shows`` is shown before."""
 
     def __init__(self, network: FakeNetwork) -> None:
         self._network = network
+        self._values: dict[str, str] = {}
 
     def start(self) -> AskStep:
         return AskStep(FIELDS)
@@ -83,8 +91,11 @@ class FakeLoginProcess:
         self._network.submitted.append(dict(values))
         if self._network.trouble is not None:
             raise self._network.trouble
-        address = ContactId(values["address"])
-        return LoginDone(address, address, {"password": values["password"]})
+        self._values |= values
+        if self._network.shows:
+            return self._network.shows.pop(0)
+        address = ContactId(self._values["address"])
+        return LoginDone(address, address, {"password": self._values["password"]})
 
     async def cancel(self) -> None:
         self._network.log.append("cancelled")
@@ -101,6 +112,7 @@ class FakeNetwork:
         self.submitted: list[dict[str, str]] = []
         self.log: list[str] = []
         self.trouble: Exception | None = None
+        self.shows: list[WaitStep] = []
 
     async def start(self) -> None: ...
 

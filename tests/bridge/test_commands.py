@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
+from dm_bridge.bridge import login_attempts
 from dm_bridge.bridge.commands import Commands, Reply
-from dm_bridge.bridge.commands import login as login_module
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.errors import (
@@ -24,7 +24,7 @@ from dm_bridge.ids import ContactId, GhostNamespace, NetworkName, PortalKey, Roo
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.network.api import Network
 from dm_bridge.network.events import SessionStatus
-from dm_bridge.network.login import LoginDone
+from dm_bridge.network.login import Display, LoginDone, WaitStep
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxStore
@@ -328,10 +328,25 @@ async def test_a_second_login_takes_the_place_of_the_first(bot: Bot) -> None:
     assert "You are logged in to Fake Network as `nurse@example.com`" in await bot.say(SECRET)
 
 
+async def test_what_is_to_be_done_elsewhere_is_shown_until_it_is_done(bot: Bot) -> None:
+    bot.network.shows = [
+        WaitStep(Display.QR, "fake:pair", "Scan this with your phone."),
+        WaitStep(Display.CODE, "1`2", "Type this on your phone."),
+    ]
+    await bot.say("login fake")
+    await bot.say("juliet@example.com")
+    shown = await bot.say(SECRET)
+    assert "Scan this with your phone. This is what to make a QR code of: `fake:pair`" in shown
+    assert "Write `done` when you have." in shown
+    assert "Type this on your phone. The code: ``1`2``" in await bot.say("done")
+    assert "You are logged in" in await bot.say("done")
+    assert bot.network.submitted[1:] == [{}, {}]
+
+
 async def test_a_question_that_waits_too_long_is_forgotten(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(login_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(login_attempts, "PATIENCE", 0.05)
     await bot.say("login fake")
     assert bot.logins.may_act_for(USER)
     await asyncio.sleep(0.2)

@@ -216,4 +216,7 @@ async def test_history_says_in_words_who_did_what(viewed: Viewed) -> None:
         "Removed: your chat with romeo under romeo",
     )
     assert lines[3].details == ("Added: !c under @new:x",)
+    assert lines[2].before == {"@friend:x": ["!a"], GHOST: sorted([ROOM, SECOND, THIRD])}
+    assert lines[2].after == {"@friend:x": ["!a", "!b"], GHOST: sorted([SECOND, THIRD])}
+    assert (lines[3].before, lines[3].after) == ({"@new:x": []}, {"@new:x": ["!c"]})
     assert await viewed.view.history(USER, 1) == lines[-1:]

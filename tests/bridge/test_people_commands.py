@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 import pytest_asyncio
 
-from dm_bridge.bridge.commands import people as module
+from dm_bridge.bridge.commands import people_work
 from dm_bridge.bridge.commands.people import PeopleCommands
 from dm_bridge.bridge.commands.reply import Reply
 from dm_bridge.bridge.commands.resolving import Resolving
@@ -290,7 +290,7 @@ async def test_what_a_network_cannot_do_is_said(bot: Bot) -> None:
 async def test_a_network_that_does_not_answer_is_said_not_to(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PEOPLE_SECONDS", 0.0)
+    monkeypatch.setattr(people_work, "PEOPLE_SECONDS", 0.0)
 
     async def never(_contact: ContactId) -> None:
         await until(lambda: False)

@@ -15,6 +15,8 @@ from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 
 Workplace = Callable[[str], Path]
+SHARED_SECRET = "a-secret-that-a-service-has"
+"""Of the provisioning API."""
 _numbers = itertools.count(1)
 
 
@@ -55,6 +57,7 @@ async def stack(
         config={
             "logging": {"level": "debug"},
             "presence": {"contacts": True, "users": True},
+            "provisioning": {"shared_secret": SHARED_SECRET},
             "media": {"private_hosts": [prosody.host], "max_megabytes": 60},
         },
         synapse_config=lambda _: {"presence": {"enabled": True}},

@@ -17,7 +17,8 @@ from dm_bridge.testing.balancer import Balancer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Bridge, Stack
 from tests.e2e.conftest import Workplace
-from tests.e2e.pairs import Pair, pair, within
+from tests.e2e.pairs import PASSWORD, Pair, pair, within
+from tests.e2e.provisioning_client import Api, step_path
 
 LEASE = 4.0
 
@@ -153,6 +154,24 @@ async def test_both_processes_are_ready(two: Two) -> None:
         for bridge in (two.stack.bridge, two.other):
             async with session.get(f"{bridge.url}/health/ready") as answer:
                 assert answer.status == 200, await answer.text()
+
+
+async def test_whichever_is_asked_over_http_every_user_is_served(two: Two) -> None:
+    for p in two.pairs:
+        one, other = (Api(bridge, p.alice.token) for bridge in (two.stack.bridge, two.other))
+        ids = (await one.get("logins"))["login_ids"]
+        assert (len(ids), (await other.get("logins"))["login_ids"]) == (1, ids)
+        await _log_in_again(p, one, other, ids[0])
+
+
+async def _log_in_again(p: Pair, one: Api, other: Api, login: str) -> None:
+    step = await one.post("login/start/xmpp")
+    values = {"jid": p.romeo, "password": "wrong"}
+    assert (await other.ask("POST", step_path(step), values))[0] == 403
+    assert (await one.ask("POST", step_path(step), values))[0] == 404
+    step = await other.post("login/start/xmpp")
+    done = await one.post(step_path(step), {"jid": p.romeo, "password": PASSWORD})
+    assert done["complete"] == {"user_login_id": login}
 
 
 async def test_when_one_is_stopped_the_other_has_all_users_at_once(two: Two) -> None:

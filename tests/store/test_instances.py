@@ -225,6 +225,20 @@ async def test_word_of_events_is_left_with_them_for_whoever_has_the_user(join: J
     assert await first.store.take_errands() == [Errand(ROMEO, "room", ROOM)]
 
 
+async def test_what_was_left_for_a_process_itself_goes_with_it(join: Join) -> None:
+    dead, ended, alive = await join(), await join(), await join()
+    await dead.store.take_new([JULIET])
+    for_juliet = Errand(JULIET, "room", ROOM)
+    answers = [Errand(each.store.id, "provisioned", "x") for each in (dead, ended, alive)]
+    await alive.store.leave_errands([for_juliet, *answers])
+    await ended.store.leave()
+    [seen] = [each for each in await alive.store.beat() if each.id == dead.store.id]
+    assert await alive.store.bury(seen)
+    async with alive.database.connection() as connection:
+        left = await connection.fetch("SELECT for_whom, kind, subject FROM errand ORDER BY seq")
+    assert [Errand(*row) for row in left] == [for_juliet, answers[-1]]
+
+
 async def test_a_bell_is_heard_at_once_where_it_can_be(join: Join) -> None:
     first, second = await join(), await join()
     bell = Bell(second.database, CHANNEL)

@@ -10,8 +10,8 @@ import enum
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 from urllib.parse import unquote
@@ -76,11 +76,16 @@ class DirectStatus:
 
 @dataclass(frozen=True, slots=True)
 class HistoryLine:
-    """A change. ``at``: seconds since the epoch. ``sentence``: who did what. ``details``: one a chat."""
+    """A change. ``at``: seconds since the epoch. ``sentence``: who did what. ``details``: one a chat.
+
+    ``before``, ``after``: the rooms under each key that it concerns.
+    """
 
     at: float
     sentence: str
     details: tuple[str, ...] = ()
+    before: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    after: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class DirectView(Protocol):

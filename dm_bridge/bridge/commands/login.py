@@ -6,40 +6,36 @@ is even asked.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from dataclasses import dataclass, field
+from typing import assert_never
 
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.commands.typed import uncopied
+from dm_bridge.bridge.login_attempts import LoginAttempt
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Network
-from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginProcess
+from dm_bridge.network.login import AskStep, Display, FieldKind, LoginField, WaitStep
+from dm_bridge.store.logins import LoginRow
 
 TOO_LONG = "That took too long, so I have stopped the login. Write `login` to begin again."
-PATIENCE = 600.0  # seconds after which an unanswered question is no longer waiting
 
 
 @dataclass
 class _Dialogue:
-    network: Network
-    process: LoginProcess
-    step: AskStep
+    attempt: LoginAttempt
     values: dict[str, str] = field(default_factory=dict, repr=False)
-    expiry: asyncio.Task[None] | None = None
     answer: Answer | None = None
 
     @property
-    def question(self) -> LoginField:
-        """The first field without a value."""
-        return next(f for f in self.step.fields if f.name not in self.values)
-
-    @property
-    def complete(self) -> bool:
-        return all(f.name in self.values for f in self.step.fields)
+    def questions(self) -> list[LoginField]:
+        """The fields without a value, in order."""
+        step = self.attempt.step
+        fields = step.fields if isinstance(step, AskStep) else ()
+        return [each for each in fields if each.name not in self.values]
 
 
 class LoginDialogues:
@@ -61,15 +57,13 @@ class LoginDialogues:
         The last field takes all that is left, so that a password may contain spaces.
         """
         await self.cancel(room, user)
-        process = network.start_login()
-        step = process.start()
-        dialogue = _Dialogue(network, process, step)
-        self._wait(room, user, dialogue)
-        values = given.split(maxsplit=len(step.fields) - 1)
+        dialogue = _Dialogue(LoginAttempt(self._logins, user, network))
         self._open[(room, user)] = dialogue
-        self._logins.begin(user)
+        self._wait(room, user, dialogue)
+        fields = dialogue.questions
+        values = given.split(maxsplit=len(fields) - 1)
         dialogue.answer = answer
-        given_fields = list(zip(step.fields, values, strict=False))
+        given_fields = list(zip(fields, values, strict=False))
         if any(field_.kind is FieldKind.SECRET for field_, _ in given_fields):
             await answer(
                 Reply("", hide_request=True)
@@ -86,12 +80,13 @@ class LoginDialogues:
         if question.kind is not FieldKind.SECRET:
             value = uncopied(value)
         try:
-            dialogue.process.check(question.name, value)
+            dialogue.attempt.check(question.name, value)
         except UserError as error:
+            asked = dialogue.questions[0]
             await answer(
                 Reply(
-                    f"⚠ {plain(str(error))} {_ask(dialogue.question)}",
-                    asks_secret=dialogue.question.kind is FieldKind.SECRET,
+                    f"⚠ {plain(str(error))} {_ask(asked)}",
+                    asks_secret=asked.kind is FieldKind.SECRET,
                 )
             )
             return False
@@ -101,83 +96,91 @@ class LoginDialogues:
     async def submit(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         """Take a message as the answer to the question that is open."""
         dialogue = self._open[(room, user)]
-        question = dialogue.question
         dialogue.answer = answer
         self._wait(room, user, dialogue)
-        if question.kind is FieldKind.SECRET:
-            await answer(Reply("", hide_request=True))
-        if await self._take(dialogue, question, text.strip(), answer):
-            await self._go_on(user, room, dialogue, answer)
+        if questions := dialogue.questions:
+            if questions[0].kind is FieldKind.SECRET:
+                await answer(Reply("", hide_request=True))
+            if not await self._take(dialogue, questions[0], text.strip(), answer):
+                return
+        await self._go_on(user, room, dialogue, answer)
 
     async def cancel(self, room: RoomId, user: UserId) -> bool:
         """Stop; whether there was something to stop."""
         if (room, user) not in self._open:
             return False
-        await self._close(room, user)
+        await self._open.pop((room, user)).attempt.close()
         return True
 
     async def _go_on(self, user: UserId, room: RoomId, dialogue: _Dialogue, answer: Answer) -> None:
-        if not dialogue.complete:
+        if dialogue.questions:
             await answer(_question(dialogue))
             return
-        goes_on = succeeded = False
+        attempt, goes_on = dialogue.attempt, False
         try:
             await answer(Reply("Logging in…"))
-            step = await dialogue.process.submit(dict(dialogue.values))
-            if isinstance(step, AskStep):
-                dialogue.step, dialogue.values, goes_on = step, {}, True
+            row = await attempt.submit(dialogue.values)
+            if row is None:
+                dialogue.values, goes_on = {}, True
                 await answer(_question(dialogue))
             else:
-                succeeded = True
-                await self._done(user, dialogue.network, step, answer)
+                await answer(_done(attempt.network, row))
         except (UserError, CredentialsError, NetworkError) as error:
-            await answer(
-                Reply(f"⚠ {plain(str(error))} To try again, write `login {dialogue.network.name}`.")
-            )
+            name = attempt.network.name
+            await answer(Reply(f"⚠ {plain(str(error))} To try again, write `login {name}`."))
         finally:
-            if not goes_on and self._open.get((room, user)) is dialogue:
-                await self._close(room, user, cancel=not succeeded)
-
-    async def _done(self, user: UserId, network: Network, done: LoginDone, answer: Answer) -> None:
-        await self._logins.add(user, network.name, done)
-        await answer(
-            Reply(
-                f"You are logged in to {network.title} as {code(done.name)}. "
-                "Your private chats will appear as they come; write `start` and an address to open one."
-            )
-        )
+            if not goes_on:
+                await self._close(room, user, dialogue)
 
     def _wait(self, room: RoomId, user: UserId, dialogue: _Dialogue) -> None:
         """Give up unless there is an answer in time."""
 
-        async def expire() -> None:
-            await asyncio.sleep(PATIENCE)
-            dialogue.expiry = None
-            if self._open.get((room, user)) is dialogue:
-                await self._close(room, user)
-                if dialogue.answer is not None:
-                    with contextlib.suppress(BridgeError):
-                        await dialogue.answer(Reply(TOO_LONG))
+        async def expired() -> None:
+            if await self._close(room, user, dialogue) and dialogue.answer is not None:
+                with contextlib.suppress(BridgeError):
+                    await dialogue.answer(Reply(TOO_LONG))
 
-        if dialogue.expiry is not None:
-            dialogue.expiry.cancel()
-        dialogue.expiry = asyncio.create_task(expire(), name="login dialogue")
+        dialogue.attempt.wait(expired)
 
-    async def _close(self, room: RoomId, user: UserId, *, cancel: bool = True) -> None:
-        dialogue = self._open.pop((room, user))
-        if dialogue.expiry is not None:
-            dialogue.expiry.cancel()
-        self._logins.end(user)
-        if cancel:
-            await dialogue.process.cancel()
+    async def _close(self, room: RoomId, user: UserId, dialogue: _Dialogue) -> bool:
+        """End a dialogue; whether it was still the one that is open."""
+        current = self._open.get((room, user)) is dialogue
+        if current:
+            del self._open[(room, user)]
+        await dialogue.attempt.close()
+        return current
+
+
+def _done(network: Network, row: LoginRow) -> Reply:
+    return Reply(
+        f"You are logged in to {network.title} as {code(row.name)}. "
+        "Your private chats will appear as they come; write `start` and an address to open one."
+    )
 
 
 def _question(dialogue: _Dialogue) -> Reply:
-    question = dialogue.question
-    instructions = "" if dialogue.values else dialogue.step.instructions
+    step = dialogue.attempt.step
+    if isinstance(step, WaitStep):
+        return Reply(_show(step))
+    question = dialogue.questions[0]
+    instructions = "" if dialogue.values else step.instructions
     return Reply(
         f"{instructions} {_ask(question)}".lstrip(), asks_secret=question.kind is FieldKind.SECRET
     )
+
+
+def _show(step: WaitStep) -> str:
+    match step.display:
+        case Display.QR:
+            shown = f"This is what to make a QR code of: {code(step.data)}"
+        case Display.CODE:
+            shown = f"The code: {code(step.data)}"
+        case Display.NOTHING:
+            shown = ""
+        case _:
+            assert_never(step.display)
+    done = "Write `done` when you have. (`cancel` stops.)"
+    return " ".join(part for part in (step.instructions, shown, done) if part)
 
 
 def _ask(question: LoginField) -> str:

@@ -7,11 +7,11 @@ network cannot do is said plainly.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import structlog
 
+from dm_bridge.bridge.commands.people_work import People, in_time
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.commands.resolving import (
     By,
@@ -19,33 +19,23 @@ from dm_bridge.bridge.commands.resolving import (
     Resolving,
     line,
     listed_contacts,
-    names_of,
 )
 from dm_bridge.bridge.logins import Logins
-from dm_bridge.bridge.portal import OpenPortal, Portals
+from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.requests import described
-from dm_bridge.errors import BridgeError, NetworkError, UserError
-from dm_bridge.ids import ContactId, PortalKey, RoomId, UserId
+from dm_bridge.errors import BridgeError, UserError
+from dm_bridge.ids import ContactId, RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Contact, capabilities_of
-from dm_bridge.network.people import (
-    PEOPLE_SECONDS,
-    Answers,
-    Blocks,
-    Lists,
-    Searches,
-    readable,
-)
+from dm_bridge.network.people import Answers, Blocks, Lists, readable
 from dm_bridge.store.people import PeopleStore
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 PAGE = 100
 """Contacts in one message."""
 FOUND = 50
 IMPORTED_AT_ONCE = 4
-_BLOCKED_SECONDS = 5.0
 
 
 class PeopleCommands:
@@ -58,6 +48,7 @@ class PeopleCommands:
         self._portals = portals
         self._resolving = resolving
         self._store = store
+        self._people = People(portals)
         self._imports: dict[UserId, asyncio.Task[None]] = {}
 
     async def stop(self) -> None:
@@ -74,40 +65,17 @@ class PeopleCommands:
         if not rest:
             raise UserError("With whom? For example: `start juliet@example.org`")
         meant = await self._resolving.meant(user, rest, "start")
-        if await self._is_blocked(meant):
+        if await self._people.is_blocked(meant):
             raise UserError(
                 f"You have blocked {code(meant.contact)}. To write to them, send "
                 f"{code(f'unblock {meant.contact}')} first."
             )
-        portal, known = await self._open(meant)
+        portal, known = await self._people.open(meant)
         link = f"https://matrix.to/#/{portal.room}"
         invited = "" if portal.joined else " I have invited you to it."
         await answer(
             Reply(f"Here you are: [your chat]({link}) with {called(meant, known)}.{invited}")
         )
-
-    async def _open(self, meant: Meant) -> tuple[OpenPortal, Contact]:
-        known = await meant.session.contact(meant.contact)
-        key = PortalKey(meant.login.id, meant.session.chat_with(meant.contact))
-        portal = await self._portals.open(
-            key,
-            meant.login,
-            meant.network,
-            meant.contact,
-            name=known.name,
-            private_name=known.private_name,
-        )
-        return portal, known
-
-    async def _is_blocked(self, meant: Meant) -> bool:
-        session = meant.session
-        if not (capabilities_of(session).blocks and isinstance(session, Blocks)):
-            return False
-        try:
-            async with asyncio.timeout(_BLOCKED_SECONDS):
-                return meant.contact in await session.blocked()
-        except (NetworkError, TimeoutError):
-            return False  # whoever writes will hear of it
 
     # -- lists
 
@@ -163,13 +131,8 @@ class PeopleCommands:
         wanted = " ".join(text.casefold().split())
         if not wanted:
             raise UserError("For whom? For example: `search juliet`")
-        contacts = await listed_contacts(by)
-        found = [
-            each for each in contacts if any(wanted in name for name in names_of(by.network, each))
-        ]
-        known = {each.id for each in found}
-        elsewhere, problem = await self._directory(by, text)
-        found = [*found, *(each for each in elsewhere if each.id not in known)]
+        answered = await self._people.search(by, text)
+        found, known, problem = answered.contacts, answered.known, plain(answered.problem)
         if not found:
             await answer(Reply(f"I find nobody. {problem}".strip()))
             return
@@ -185,19 +148,6 @@ class PeopleCommands:
         )
         end = f"To write to somebody, send `start` and the number.{more} {problem}".strip()
         await answer(Reply("\n".join(["I have found:", "", *lines, "", end])))
-
-    async def _directory(self, by: By, text: str) -> tuple[Sequence[Contact], str]:
-        """Who is found in the network's directory; and why not, if so."""
-        session = by.session
-        if not (capabilities_of(session).search and isinstance(session, Searches)):
-            return (
-                [],
-                "I have looked in your contact list only: there is no directory that I could ask.",
-            )
-        try:
-            return await _in_time(session.search(text)), ""
-        except NetworkError as error:
-            return [], plain(str(error))
 
     async def _import(self, user: UserId, words: Sequence[str], answer: Answer) -> None:
         """``contacts import NUMBERS`` or ``all``: open chats with those who have none."""
@@ -229,7 +179,7 @@ class PeopleCommands:
         async def open_one(meant: Meant) -> None:
             async with slots:
                 try:
-                    await self._open(meant)
+                    await self._people.open(meant)
                 except BridgeError as error:
                     log.info("a chat could not be opened", login=meant.login.id, reason=str(error))
                     failed.append(meant.contact)
@@ -260,7 +210,7 @@ class PeopleCommands:
             await self._list_requests(user, answer)
             return
         meant, session = await self._asking(user, rest, "accept")
-        await _in_time(session.accept(meant.contact))
+        await in_time(session.accept(meant.contact))
         await self._store.answered(meant.login.id, [meant.contact])
         await answer(
             Reply(
@@ -275,7 +225,7 @@ class PeopleCommands:
             await self._list_requests(user, answer)
             return
         meant, session = await self._asking(user, rest, "decline")
-        await _in_time(session.decline(meant.contact))
+        await in_time(session.decline(meant.contact))
         await self._store.answered(meant.login.id, [meant.contact])
         await answer(
             Reply(
@@ -325,7 +275,7 @@ class PeopleCommands:
         meant, session = await self._blocking(user, rest, "block")
         if meant.contact == meant.login.remote:
             raise UserError("That is your own address.")
-        await _in_time(session.block(meant.contact))
+        await in_time(session.block(meant.contact))
         await self._store.answered(meant.login.id, [meant.contact])
         await answer(
             Reply(
@@ -340,9 +290,9 @@ class PeopleCommands:
             await self._list_blocked(user, answer)
             return
         meant, session = await self._blocking(user, rest, "unblock")
-        if meant.contact not in await _in_time(session.blocked()):
+        if meant.contact not in await in_time(session.blocked()):
             raise UserError(f"{code(meant.contact)} is not blocked. Write `block` to see who is.")
-        await _in_time(session.unblock(meant.contact))
+        await in_time(session.unblock(meant.contact))
         await answer(Reply(f"{called(meant)} is no longer blocked."))
 
     async def _blocking(self, user: UserId, rest: str, command: str) -> tuple[Meant, Blocks]:
@@ -361,7 +311,7 @@ class PeopleCommands:
             raise UserError(
                 f"I cannot block anybody for {code(by.login.name)}: it has no such thing."
             )
-        blocked = sorted(await _in_time(session.blocked()))
+        blocked = sorted(await in_time(session.blocked()))
         if not blocked:
             await answer(
                 Reply("You have blocked nobody. To block somebody, send `block` and their address.")
@@ -413,12 +363,3 @@ def _numbers(words: Sequence[str]) -> list[int]:
             )
         numbers |= dict.fromkeys(range(int(first), int(last if dash and last else first) + 1))
     return list(numbers)
-
-
-async def _in_time(work: Awaitable[T]) -> T:
-    """What ``work`` yields. Raises `NetworkError` when that takes too long."""
-    try:
-        async with asyncio.timeout(PEOPLE_SECONDS):
-            return await work
-    except TimeoutError as error:
-        raise NetworkError("Your network does not answer; try again later.") from error

@@ -121,6 +121,13 @@ class Resolving:
             )
         return found[0]
 
+    async def addressed(self, user: UserId, by: By, text: str) -> Meant:
+        """Whom an address means, or a ghost's user id or link. Raises `UserError`."""
+        ghost = await self._ghost(text)
+        if ghost is not None:
+            return await self._of_ghost(user, by, *ghost)
+        return Meant(by.login, by.session, by.network, by.network.parse_contact(text))
+
     def _numbered(self, user: UserId, number: int) -> Meant:
         listed = self._lists.get(user, [])
         if not 0 < number <= len(listed):

@@ -63,8 +63,9 @@ class IrcLogin:
     def start(self) -> AskStep:
         fields = [LoginField("nick", "nick")]
         if not self._name:
-            names = ", ".join(sorted(self._routes))
-            fields.insert(0, LoginField("network", f"IRC network ({names})"))
+            names = tuple(sorted(self._routes))
+            label = f"IRC network ({', '.join(names)})"
+            fields.insert(0, LoginField("network", label, options=names))
         return AskStep(tuple(fields), "Log in with the nick that you use on IRC.")
 
     def check(self, field: str, value: str) -> None:
@@ -105,7 +106,11 @@ class IrcLogin:
         if "method" not in values and len(methods) > 1:
             meanings = "; ".join(f"{method}: {_MEANING[method]}" for method in methods)
             return AskStep(
-                (LoginField("method", f"way to log in: {', '.join(methods)}"),),
+                (
+                    LoginField(
+                        "method", f"way to log in: {', '.join(methods)}", options=tuple(methods)
+                    ),
+                ),
                 f"How do you log in there? {meanings}.",
             )
         chosen = values.get("method", methods[0]).lower()

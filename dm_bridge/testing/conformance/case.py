@@ -36,7 +36,7 @@ from dm_bridge.network.api import (
     capabilities_of,
 )
 from dm_bridge.network.events import SessionStatus, Text
-from dm_bridge.network.login import AskStep, LoginDone
+from dm_bridge.network.login import AskStep, LoginDone, LoginStep
 from dm_bridge.testing.conformance.adapter import Account, Adapter, Line, NotOffered, Person
 from dm_bridge.testing.conformance.sinks import Inbox, Sink
 
@@ -235,10 +235,10 @@ class Case:
     async def answer(self, answers: tuple[Mapping[str, str], ...]) -> LoginDone:
         """Go through a login with these answers."""
         process = self.network.start_login()
-        step: AskStep | LoginDone = process.start()
+        step: LoginStep = process.start()
         for values in answers:
-            assert isinstance(step, AskStep)
-            asked = [field.name for field in step.fields]
+            assert not isinstance(step, LoginDone)
+            asked = [each.name for each in step.fields] if isinstance(step, AskStep) else []
             require(
                 set(asked) == set(values),
                 f"The login asks for {asked}, and the adapter answers {sorted(values)}.",

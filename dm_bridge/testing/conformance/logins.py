@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 
 from dm_bridge.errors import BridgeError, CredentialsError, NetworkError, UserError
-from dm_bridge.network.login import AskStep, FieldKind, LoginDone
+from dm_bridge.network.login import AskStep, FieldKind, LoginDone, WaitStep
 from dm_bridge.testing.conformance.adapter import NotOffered
 from dm_bridge.testing.conformance.case import Case, Failed, require
 
@@ -130,7 +130,7 @@ async def a_login_can_be_given_up(case: Case) -> None:
         except TimeoutError:
             raise Failed("After `cancel`, a `submit` that waits ends.") from None
         require(
-            isinstance(step, AskStep | LoginDone),
+            isinstance(step, AskStep | WaitStep | LoginDone),
             "`submit` returns a step, or raises.",
         )
     await case.line.mend()

@@ -251,6 +251,9 @@ def _login(tables: Tables, room: RoomId) -> LoginId | None:
 def _remove(tables: Tables, instance: str) -> None:
     """A process is not there any more, and has nothing."""
     tables.instances.pop(instance, None)
+    for number, errand in list(tables.errands.items()):
+        if errand.for_whom == instance:
+            del tables.errands[number]
     for user, share in list(tables.shares.items()):
         if share.holder == instance:
             tables.shares[user] = replace(share, holder=None)

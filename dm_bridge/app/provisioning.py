@@ -1,0 +1,94 @@
+"""Builds the provisioning API.
+
+The rule that must never break: what it does is done by the same parts that the bot's commands use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+
+import aiohttp
+
+from dm_bridge.bridge.commands.direct import DirectView
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.shares import Shares
+from dm_bridge.config import Config
+from dm_bridge.ids import UserId
+from dm_bridge.matrix.budget import Budget
+from dm_bridge.matrix.identity import Identities
+from dm_bridge.ops.metrics import Metrics
+from dm_bridge.provisioning import Provisioning, ProvisioningSettings
+from dm_bridge.provisioning.api import runner
+from dm_bridge.provisioning.authentication import Authentication
+from dm_bridge.provisioning.logins import LoginProcesses
+from dm_bridge.provisioning.relay import Relay
+from dm_bridge.provisioning.services import services_of
+from dm_bridge.store.database import Database
+from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.sealing import SealingKey
+
+
+class Provisioned:
+    """The API of one process. ``adopt``: takes users with whom the bridge never had to do.
+
+    ``endpoint``: None where the admin has switched it off. ``relay`` does what other processes ask for. `stop` it.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        session: aiohttp.ClientSession,
+        budget: Budget,
+        key: SealingKey,
+        logins: Logins,
+        portals: Portals,
+        view: DirectView,
+        shares: Shares,
+        adopt: Callable[[Collection[UserId]], Awaitable[None]],
+        metrics: Metrics,
+    ) -> None:
+        secret = config.provisioning.shared_secret
+        settings = ProvisioningSettings(
+            config.homeserver.domain,
+            config.bot_user_id,
+            config.ghosts,
+            lambda user: config.permission_of(user).may_use,
+            None if secret is None else secret.get_secret_value(),
+            config.provisioning.matrix_auth,
+            config.provisioning.login_attempts,
+        )
+        self._processes = LoginProcesses(logins, settings.attempts)
+        services = services_of(
+            settings,
+            logins,
+            portals,
+            self._processes,
+            RoomStore(database),
+            PeopleStore(database),
+            view,
+        )
+        self.relay = Relay(
+            database.instance,
+            key,
+            shares.holds,
+            adopt,
+            shares.leave_errands,
+            runner(services),
+            shares.refusal,
+        )
+        self.endpoint: Provisioning | None = None
+        if config.provisioning.enabled:
+            identities = Identities(config.homeserver.url, settings.domain, session, budget)
+            self.endpoint = Provisioning(
+                Authentication(settings, identities),
+                self.relay.answer,
+                lambda outcome: metrics.provisioning.labels(outcome).inc(),
+            )
+
+    async def stop(self) -> None:
+        """Give up what is under way."""
+        await self._processes.stop()
+        await self.relay.stop()

@@ -1,0 +1,70 @@
+"""A request, once it is known who asks: it can be answered by this process, or carried to another one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from dm_bridge.ids import UserId
+from dm_bridge.provisioning.refusals import Refusal, bad_json
+from dm_bridge.provisioning.wire import MatrixError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """``operation``: the name of what is asked for. ``path`` and ``query``: the parameters, unquoted."""
+
+    operation: str
+    user: UserId
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: bytes = field(default=b"", repr=False)
+
+    def read(self, model: type[Model]) -> Model:
+        """The body. Raises `Refusal`, which does not quote it: it may hold a password."""
+        try:
+            return model.model_validate(self.json())
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
+            raise bad_json(
+                f"The body is not as it should be{f', at {where}' if where else ''}."
+            ) from None
+
+    def json(self) -> Any:
+        """The body as JSON. Raises `Refusal`."""
+        try:
+            return orjson.loads(self.body)
+        except orjson.JSONDecodeError:
+            raise Refusal(400, "M_NOT_JSON", "The body is not JSON.") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """``body``: JSON text. ``retry_after``: seconds, as in `Refusal`."""
+
+    status: int
+    body: str
+    retry_after: float | None = None
+
+    @classmethod
+    def of(cls, model: BaseModel, status: int = 200) -> Answer:
+        return cls(status, model.model_dump_json(by_alias=True, exclude_none=True))
+
+    @classmethod
+    def refusing(cls, refusal: Refusal) -> Answer:
+        after = refusal.retry_after
+        milliseconds = None if after is None else int(after * 1000)
+        error = MatrixError(
+            errcode=refusal.errcode, error=refusal.message, retry_after_ms=milliseconds
+        )
+        return replace(cls.of(error, refusal.status), retry_after=after)
+
+
+Run = Callable[[Call], Awaitable[Answer]]
+"""Answers a call; does not raise."""

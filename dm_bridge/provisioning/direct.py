@@ -1,0 +1,94 @@
+"""A user's direct chats: how they are, what became of them, and what the user decides about them."""
+
+from __future__ import annotations
+
+from dm_bridge.bridge.commands.direct import ChatState, DirectView
+from dm_bridge.ids import RoomId
+from dm_bridge.provisioning.calls import Call
+from dm_bridge.provisioning.refusals import Refusal, not_found
+from dm_bridge.provisioning.wire import (
+    DirectChange,
+    DirectChatInfo,
+    DirectHistory,
+    DirectInfo,
+    DirectRepaired,
+)
+
+HISTORY, MOST_HISTORY = 20, 200
+
+
+class DirectCalls:
+    """Answers calls about them, as the bot's `direct` does."""
+
+    def __init__(self, view: DirectView) -> None:
+        self._view = view
+
+    async def status(self, call: Call) -> DirectInfo:
+        status = await self._view.status(call.user)
+        return DirectInfo.model_validate(
+            {
+                "access": status.access.value,
+                "observed": status.observed,
+                "last_seen_ts": None
+                if status.last_seen is None
+                else _milliseconds(status.last_seen),
+                "problem": status.problem,
+                "chats": [
+                    DirectChatInfo.model_validate(
+                        {
+                            "room_id": chat.room,
+                            "contact": chat.contact,
+                            "state": chat.state.value.replace(" ", "_"),
+                        }
+                    )
+                    for chat in status.chats
+                ],
+            }
+        )
+
+    async def history(self, call: Call) -> DirectHistory:
+        lines = await self._view.history(call.user, _limit(call.query.get("limit", "")))
+        return DirectHistory(
+            changes=[
+                DirectChange(
+                    ts=_milliseconds(line.at),
+                    sentence=line.sentence,
+                    details=list(line.details),
+                    before={key: list(rooms) for key, rooms in line.before.items()},
+                    after={key: list(rooms) for key, rooms in line.after.items()},
+                )
+                for line in lines
+            ]
+        )
+
+    async def mark(self, call: Call) -> DirectInfo:
+        await self._view.mark(call.user, await self._room(call))
+        return await self.status(call)
+
+    async def unmark(self, call: Call) -> DirectInfo:
+        await self._view.unmark(call.user, await self._room(call))
+        return await self.status(call)
+
+    async def repair(self, call: Call) -> DirectRepaired:
+        message = await self._view.repair(call.user)
+        return DirectRepaired(message=message, direct=await self.status(call))
+
+    async def _room(self, call: Call) -> RoomId:
+        """The room that is named, if it is one of the user's chats. Raises `Refusal`."""
+        room = RoomId(call.path["roomID"])
+        for chat in (await self._view.status(call.user)).chats:
+            if chat.room == room and chat.state is not ChatState.RETIRED:
+                return room
+        raise not_found("Chat")
+
+
+def _limit(text: str) -> int:
+    if not text:
+        return HISTORY
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise Refusal(400, "M_INVALID_PARAM", "limit must be a whole number above 0.")
+    return min(int(text), MOST_HISTORY)
+
+
+def _milliseconds(seconds: float) -> int:
+    return int(seconds * 1000)

@@ -1,0 +1,50 @@
+"""What answers calls in a process that has their user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dm_bridge.bridge.commands.direct import DirectView
+from dm_bridge.bridge.commands.people_work import People
+from dm_bridge.bridge.commands.resolving import Resolving
+from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.portal import Portals
+from dm_bridge.provisioning.account import AccountCalls
+from dm_bridge.provisioning.choosing import Choosing
+from dm_bridge.provisioning.direct import DirectCalls
+from dm_bridge.provisioning.login_calls import LoginCalls
+from dm_bridge.provisioning.logins import LoginProcesses
+from dm_bridge.provisioning.people import PeopleCalls
+from dm_bridge.provisioning.settings import ProvisioningSettings
+from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.rooms import RoomStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What answers calls about what."""
+
+    account: AccountCalls
+    logins: LoginCalls
+    people: PeopleCalls
+    direct: DirectCalls
+
+
+def services_of(
+    settings: ProvisioningSettings,
+    logins: Logins,
+    portals: Portals,
+    processes: LoginProcesses,
+    rooms: RoomStore,
+    people: PeopleStore,
+    view: DirectView,
+) -> Services:
+    """Made of the parts that the bot's commands use."""
+    choosing = Choosing(logins)
+    resolving = Resolving(logins, portals.store, settings.ghosts)
+    return Services(
+        AccountCalls(settings, logins, choosing, rooms),
+        LoginCalls(logins, choosing, processes),
+        PeopleCalls(choosing, resolving, People(portals), people, portals.store, settings.ghosts),
+        DirectCalls(view),
+    )
