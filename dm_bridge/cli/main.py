@@ -14,6 +14,7 @@ import click
 from dm_bridge import __version__
 from dm_bridge.cli.demo import demo
 from dm_bridge.cli.direct import direct
+from dm_bridge.cli.doctor import doctor
 from dm_bridge.cli.init import init
 from dm_bridge.cli.migrate import migrate
 from dm_bridge.cli.queue import queue
@@ -63,10 +64,11 @@ def cli(debug: bool) -> None:
       dm-bridge init             write config.yaml
       dm-bridge registration     write the files that the homeserver needs
       dm-bridge run              run the bridge
+      dm-bridge doctor           check that all is well
     """
 
 
-for _command in (init, registration, migrate, run, demo, direct, queue):
+for _command in (init, registration, migrate, run, doctor, demo, direct, queue):
     cli.add_command(_command)
 
 
