@@ -48,6 +48,7 @@ from dm_bridge.bridge.whose import Whose
 from dm_bridge.config import Config
 from dm_bridge.errors import BridgeError, HomeserverAway
 from dm_bridge.ids import ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.matrix.ephemeral import Ephemeral
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.intake import Intake
 from dm_bridge.matrix.media import MediaRepository
@@ -445,7 +446,7 @@ class App:
             self._invites.ghost_exists,
             {network.name: network.title for network in self._logins.networks},
             self._pings.came,
-            self._signals.pushed,
+            self._signalled_by_homeserver,
         )
         endpoints = [
             intake.add_routes,
@@ -474,6 +475,10 @@ class App:
         ]
         with self._health.taking_in(self.metrics.intake_failures.inc):
             await self._tenancy.accept(rows)
+
+    def _signalled_by_homeserver(self, signals: Sequence[Ephemeral]) -> None:
+        self.metrics.signals.inc(len(signals))
+        self._signals.pushed(signals)
 
     def _is_ours(self, event: PushedEvent) -> bool:
         return self._namespace.owns(event.sender) or (

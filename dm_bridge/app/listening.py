@@ -24,12 +24,16 @@ async def listen(
     address: ListenAddress,
     endpoints: Iterable[Callable[[web.Application], None]],
     stack: AsyncExitStack,
+    patience: float = SHUTDOWN_PATIENCE,
 ) -> None:
-    """Serve ``endpoints``, each of which adds its paths, until ``stack`` ends. Raises `AdminError`."""
+    """Serve ``endpoints``, each of which adds its paths, until ``stack`` ends. Raises `AdminError`.
+
+    ``patience``: seconds for requests that are under way then.
+    """
     app = web.Application(client_max_size=MAX_BODY, middlewares=[matrix_errors])
     for add_routes in endpoints:
         add_routes(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_PATIENCE)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=patience)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     try:

@@ -202,7 +202,7 @@ async def _use_tokens(
     stack: AsyncExitStack,
 ) -> None:
     path = config.data_dir / "sealing.key"
-    if not await store.all([account]) or not _exists(path):
+    if not await store.all([account]) or not exists(path):
         return
     public = public_session()
     stack.push_async_callback(public.close)
@@ -237,7 +237,7 @@ def _never_keys(config: Config, logins: Iterable[LoginRow], account: UserId) -> 
 
 async def _database(config: Config, stack: AsyncExitStack) -> Database:
     if config.database.embedded:
-        _check_embedded(config.data_dir / "postgres")
+        check_embedded(config.data_dir / "postgres")
         postgres = await EmbeddedPostgres.start(config.data_dir)
         stack.push_async_callback(postgres.stop)
         url = postgres.url
@@ -249,9 +249,9 @@ async def _database(config: Config, stack: AsyncExitStack) -> Database:
     return database
 
 
-def _check_embedded(directory: Path) -> None:
+def check_embedded(directory: Path) -> None:
     """Make sure that there is a database, and that joining it leaves it to whom it belongs."""
-    if not _exists(directory):
+    if not exists(directory):
         raise StorageError(
             f"There is no database in {directory}: the bridge has not run with this configuration yet. Check "
             "which configuration file this is (--config), and its data_dir."
@@ -277,7 +277,8 @@ def _check_embedded(directory: Path) -> None:
     )
 
 
-def _exists(path: Path) -> bool:
+def exists(path: Path) -> bool:
+    """Whether something is there. Raises `StorageError` when that cannot be seen."""
     try:
         return path.exists()
     except OSError as error:

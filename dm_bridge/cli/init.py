@@ -329,7 +329,9 @@ def init(
         f"  1. Look through {config_path}: networks, permissions, database.\n"
         f"  2. dm-bridge registration -c {shown} -o DIRECTORY\n"
         "     and add the two files to the homeserver as it says.\n"
-        f"  3. dm-bridge run -c {shown}"
+        f"  3. dm-bridge run -c {shown}\n"
+        f"  4. dm-bridge doctor -c {shown}\n"
+        "     says whether all is well, and what to do where it is not."
     )
 
 

@@ -15,6 +15,7 @@ from dm_bridge import __version__
 from dm_bridge.cli.completion import completion
 from dm_bridge.cli.demo import demo
 from dm_bridge.cli.direct import direct
+from dm_bridge.cli.doctor import doctor
 from dm_bridge.cli.init import init
 from dm_bridge.cli.migrate import migrate
 from dm_bridge.cli.openapi import openapi
@@ -65,10 +66,22 @@ def cli(debug: bool) -> None:
       dm-bridge init             write config.yaml
       dm-bridge registration     write the files that the homeserver needs
       dm-bridge run              run the bridge
+      dm-bridge doctor           check that all is well
     """
 
 
-for _command in (init, registration, migrate, run, demo, direct, queue, openapi, completion):
+for _command in (
+    init,
+    registration,
+    migrate,
+    run,
+    doctor,
+    demo,
+    direct,
+    queue,
+    openapi,
+    completion,
+):
     cli.add_command(_command)
 
 

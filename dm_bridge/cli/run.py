@@ -9,7 +9,8 @@ import click
 import structlog
 
 from dm_bridge.cli.options import config_option
-from dm_bridge.config import Config, load_config
+from dm_bridge.config import load_config
+from dm_bridge.config.checks import advice
 from dm_bridge.errors import BridgeError
 from dm_bridge.ops.logging import configure_logging
 
@@ -35,7 +36,8 @@ def run(ctx: click.Context, config_path: Path, no_migrate: bool) -> None:
     """
     config = load_config(config_path, allow_example_tokens=False)
     configure_logging(config.logging.level, config.logging.format)
-    _warn(config)
+    for text in advice(config):
+        log.warning(text)
     from dm_bridge.app import run_bridge
 
     try:
@@ -46,10 +48,3 @@ def run(ctx: click.Context, config_path: Path, no_migrate: bool) -> None:
         log.exception("the bridge stopped on an internal error")
         raise
     ctx.exit(code)
-
-
-def _warn(config: Config) -> None:
-    if not any(permission.may_use for permission in config.permissions.values()):
-        log.warning("nobody may use this bridge; set permissions in the configuration")
-    if not config.enabled_networks:
-        log.warning("no network is enabled; set networks in the configuration")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dm_bridge.config.document import Document
 from dm_bridge.config.problems import KeyPath, show_path
-from dm_bridge.config.schema import AppserviceConfig
+from dm_bridge.config.schema import AppserviceConfig, Config
 from dm_bridge.config.values import EXAMPLE_TOKEN_MARK
 from dm_bridge.ids import MAX_USER_ID_BYTES
 
@@ -21,6 +21,16 @@ _BOT: KeyPath = ("appservice", "bot")
 _PREFIX: KeyPath = ("appservice", "ghost_prefix")
 _DOMAIN: KeyPath = ("homeserver", "domain")
 _HASHED_GHOST_BYTES = 16 + len("_=h") + 64  # a long network name, and a hashed contact
+
+
+def advice(config: Config) -> list[str]:
+    """What is probably not meant so, though it is no mistake."""
+    said = []
+    if not any(permission.may_use for permission in config.permissions.values()):
+        said.append("nobody may use this bridge; set permissions in the configuration")
+    if not config.enabled_networks:
+        said.append("no network is enabled; set networks in the configuration")
+    return said
 
 
 def cross_check(document: Document, *, allow_example_tokens: bool) -> None:

@@ -46,7 +46,7 @@ def load_config(
     config = _Loader(document, path.absolute().parent).load()
     cross_check(document, allow_example_tokens=allow_example_tokens)
     if document.problems or config is None:
-        raise InvalidConfigError(document.problems)
+        raise InvalidConfigError(document.problems, config)
     return config
 
 

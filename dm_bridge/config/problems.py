@@ -8,8 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from dm_bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dm_bridge.config.schema import Config
 
 KeyPath = tuple[str | int, ...]
 """Where a value is in the configuration: ``("homeserver", "url")``."""
@@ -56,10 +60,14 @@ class Problem:
 
 
 class InvalidConfigError(ConfigError):
-    """A configuration with one or more problems; the message has a line for each of them."""
+    """A configuration with one or more problems; the message has a line for each of them.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    ``rest``: the configuration without them, where that makes sense: for looking around, never for running.
+    """
+
+    def __init__(self, problems: Sequence[Problem], rest: Config | None = None) -> None:
         self.problems = tuple(sorted(problems, key=_reading_order))
+        self.rest = rest
         lines = [str(problem) for problem in self.problems]
         if len(lines) == 1:
             super().__init__(lines[0])

@@ -15,11 +15,20 @@ ROUND_ABOUT = 3.0
 
 
 class Pings:
-    """``name``: what our transaction ids begin with, and nobody else's. ``elsewhere``: takes the ids of others."""
+    """``name``: what our transaction ids begin with, and nobody else's. ``elsewhere``: takes the ids of others.
 
-    def __init__(self, name: str, elsewhere: Callable[[str], Awaitable[None]]) -> None:
+    ``patience``: for how many seconds to wait for one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        elsewhere: Callable[[str], Awaitable[None]],
+        patience: float = ROUND_ABOUT,
+    ) -> None:
         self.name = name
         self._elsewhere = elsewhere
+        self._patience = patience
         self._came: OrderedDict[str, asyncio.Event] = OrderedDict()
 
     async def came(self, transaction: str) -> None:
@@ -36,7 +45,7 @@ class Pings:
     async def arrived(self, transaction: str) -> bool:
         """Whether the ping has come, or comes by way of another process."""
         try:
-            async with asyncio.timeout(ROUND_ABOUT):
+            async with asyncio.timeout(self._patience):
                 await self._event(transaction).wait()
         except TimeoutError:
             return False

@@ -118,6 +118,11 @@ class Metrics:
         self.transactions = Counter(
             "dm_bridge_pushed_events", "Events pushed by the homeserver", registry=self.registry
         )
+        self.signals = Counter(
+            "dm_bridge_pushed_signals",
+            "Typing, receipts and presence pushed by the homeserver",
+            registry=self.registry,
+        )
 
         for collector in ("checkpoints", "states"):
             for outcome in ("sent", "refused", "dropped"):

@@ -212,8 +212,11 @@ class Stack:
         config: Mapping[str, Any] | None = None,
         environment: Mapping[str, str] | None = None,
         synapse_config: Callable[[Bridge], Mapping[str, Any]] | None = None,
+        run: bool = True,
     ) -> Stack:
         """Set up a bridge for ``prosody``, which stays the caller's, and start it on a new Synapse.
+
+        Without ``run``, the bridge is left for the caller to start.
 
         Without ``prosody``, ``config`` says which network there is instead. It is merged into the bridge's
         configuration file. ``synapse_config``, given the configured bridge, makes what replaces top-level keys
@@ -248,7 +251,8 @@ class Stack:
         )
         stack = cls(bridge, synapse, prosody)
         try:
-            await bridge.run()
+            if run:
+                await bridge.run()
         except BaseException:
             await stack.stop()
             raise

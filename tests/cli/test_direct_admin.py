@@ -641,7 +641,7 @@ def test_the_database_of_another_system_user_is_not_touched(
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(StorageError, match=r"belongs to the system user \w+. Run this command as"):
-        offline._check_embedded(tmp_path)
+        offline.check_embedded(tmp_path)
 
 
 def test_names_are_completed_and_nonsense_is_not() -> None:

@@ -32,9 +32,10 @@ def instructions(name: str) -> list[str]:
 
 def check_command(words: list[str]) -> None:
     """The words after ``dm-bridge`` are a command and options that it has."""
-    command = cli.get_command(click.Context(cli), words[0])
+    above = click.Context(cli, **cli.context_settings)  # what is made of it is kept by the command
+    command = cli.get_command(above, words[0])
     assert command is not None
-    command.make_parser(click.Context(command)).parse_args(list(words[1:]))
+    command.make_parser(click.Context(command, parent=above)).parse_args(list(words[1:]))
 
 
 def test_the_unit_runs_the_bridge_and_does_not_repeat_a_wrong_configuration() -> None:

@@ -1,22 +1,25 @@
 """IRC as a network: the servers that the configuration names.
 
-The rule that must never break: nothing here talks to a server; only logins and sessions do.
+The rule that must never break: nothing here talks to a server but `reach`; logins and sessions do.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
+from dm_bridge.connectors.certificate import expiry
 from dm_bridge.connectors.irc.addresses import parse, parts, uri
 from dm_bridge.connectors.irc.casemap import CaseMapping
 from dm_bridge.connectors.irc.config import IrcConfig
 from dm_bridge.connectors.irc.credentials import Credentials
 from dm_bridge.connectors.irc.login import IrcLogin
 from dm_bridge.connectors.irc.session import IrcSession
-from dm_bridge.connectors.irc.transport import Route, make_route
+from dm_bridge.connectors.irc.transport import Route, close, make_route
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, NetworkName
 from dm_bridge.network.api import EventSink, Login
+from dm_bridge.network.reaching import Reached
 
 NAME = NetworkName("irc")
 TITLE = "IRC"
@@ -69,3 +72,22 @@ class IrcNetwork:
     def contact_uri(self, contact: ContactId) -> str:
         server = self._config.servers.get(parts(contact)[2])
         return uri(contact, server.host if server is not None else parts(contact)[2])
+
+    def servers(self, accounts: Sequence[ContactId]) -> Sequence[str]:
+        """See `dm_bridge.network.reaching.Reachable`."""
+        return list(self._config.servers)
+
+    async def reach(self, server: str) -> Reached:
+        """See `dm_bridge.network.reaching.Reachable`."""
+        route = self._routes[server]
+        try:
+            _, writer = await route.connect()
+        except NetworkError as error:
+            raise NetworkError(
+                f"{error.message} Check networks.irc.servers.{server}, and that nothing blocks the way.",
+                retry_after=error.retry_after,
+            ) from error
+        try:
+            return Reached(route.address, expiry(writer))
+        finally:
+            await close(writer)

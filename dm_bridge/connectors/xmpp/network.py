@@ -1,22 +1,25 @@
 """XMPP as a network: what the configuration names, built.
 
-The rule that must never break: nothing here talks to a server; only logins and sessions do.
+The rule that must never break: nothing here talks to a server but `reach`; logins and sessions do.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from dm_bridge.connectors.xmpp.addresses import bare_jid, contact_uri, readable
 from dm_bridge.connectors.xmpp.config import XmppConfig
 from dm_bridge.connectors.xmpp.login import XmppLogin
 from dm_bridge.connectors.xmpp.quiet import quiet_slixmpp
+from dm_bridge.connectors.xmpp.reaching import reach
 from dm_bridge.connectors.xmpp.sasl import use_bounded_scram
 from dm_bridge.connectors.xmpp.session import XmppSession
 from dm_bridge.connectors.xmpp.transport import Routes
 from dm_bridge.connectors.xmpp.upload import Uploads, UploadService
 from dm_bridge.ids import ChatId, ContactId, NetworkName
 from dm_bridge.network.api import EventSink, Login
+from dm_bridge.network.reaching import Reached
 
 NAME = NetworkName("xmpp")
 TITLE = "XMPP"
@@ -62,3 +65,12 @@ class XmppNetwork:
     def readable(self, contact: ContactId) -> str:
         """See `dm_bridge.network.people.Readable`."""
         return readable(contact)
+
+    def servers(self, accounts: Sequence[ContactId]) -> Sequence[str]:
+        """See `dm_bridge.network.reaching.Reachable`."""
+        domains = [account.rpartition("@")[2] for account in accounts]
+        return list(dict.fromkeys([*self._config.servers, *domains]))
+
+    async def reach(self, server: str) -> Reached:
+        """See `dm_bridge.network.reaching.Reachable`."""
+        return await reach(self._routes.to(server))
