@@ -331,7 +331,7 @@ class XmppSession(SessionPeople, SessionSending):
             return
         self._courtesies.came(stanza, event)
         if isinstance(event, RemoteMessage) and event.sender_name is not None:
-            self._people.called(event.sender, event.sender_name)
+            self._people.wrote_as(event.sender, event.sender_name)
         if isinstance(event, RemoteFailure):
             self._deliveries.sent_back(event.message)
         position = self._catch_up.live(archive_id(stanza, client.account))

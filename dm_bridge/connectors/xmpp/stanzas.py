@@ -331,10 +331,13 @@ def _own_id(stanza: Element) -> RemoteId | None:
 
 
 def _own_stanza_id(stanza: Element, account: Account) -> str | None:
+    """The last one that names the account. A server has to take away what a sender forges (XEP-0359, section 5),
+    but Prosody 0.12 leaves it there, and puts its own after it."""
+    found = None
     for element in stanza.findall(f"{IDS}stanza-id"):
         if _names(element.get("by", ""), account.bare) and element.get("id"):
-            return element.get("id")
-    return None
+            found = element.get("id")
+    return found
 
 
 def _id_of_text(stanza: Element, sender: JID, body: str, nonce: str) -> RemoteId:

@@ -129,6 +129,11 @@ def test_a_carbon_from_anybody_but_the_own_account_is_forged(sender: str, direct
     ("extra", "expected"),
     [
         ("<stanza-id xmlns='urn:xmpp:sid:0' by='romeo@example.org' id='s1'/>", "sid:s1"),
+        (
+            "<stanza-id xmlns='urn:xmpp:sid:0' by='romeo@example.org' id='forged'/>"
+            "<stanza-id xmlns='urn:xmpp:sid:0' by='romeo@example.org' id='s1'/>",
+            "sid:s1",
+        ),
         ("<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@example.com' id='s1'/>", "msg:"),
         ("<stanza-id xmlns='urn:xmpp:sid:0' by='example.org' id='s1'/>", "msg:"),
         ("<stanza-id xmlns='urn:xmpp:sid:0' id='s1'/>", "msg:"),
