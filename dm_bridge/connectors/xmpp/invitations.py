@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from xml.etree.ElementTree import Element
 
-from slixmpp import InvalidJID
+from slixmpp import JID, InvalidJID
 
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.network.events import Text
@@ -25,6 +25,7 @@ _PROPOSE = "{urn:xmpp:jingle-message:0}propose"
 _CALL = "{urn:xmpp:call-invites:0}invite"
 _MEDIA = "{urn:xmpp:jingle:apps:rtp:1}description"
 _MAX_REASON = 300
+_MAX_NICK = 100
 _JOIN = "The bridge carries private chats only: to join, use another XMPP client."
 
 
@@ -33,16 +34,16 @@ def of_group(stanza: Element) -> bool:
     return stanza.find(_MUC_USER) is not None or stanza.find(_CONFERENCE) is not None
 
 
-def to_group(stanza: Element, *, from_device: bool) -> Text | None:
+def to_group(stanza: Element, sender: JID) -> Text | None:
     """What to show of an invitation to a group chat; None when a stanza is none that makes sense.
 
-    ``from_device``: its sender is a client, and so no group chat that passes something on.
+    A ``sender`` with a resource is a client, and so no group chat that passes something on.
     """
     if stanza.find(_MUC_USER) is not None:
         passed_on = stanza.find(f"{_MUC_USER}/{_INVITE}")
-        if passed_on is None or from_device:
+        if passed_on is None or sender.resource:
             return None
-        inviter = _bare(passed_on.get("from")) or "somebody"
+        inviter = _inviter(passed_on.get("from"), sender) or "somebody"
         reason = _quoted(passed_on.findtext(_REASON))
         return Text(f"This is a group chat. It says that {inviter} invites you{reason}. {_JOIN}")
     direct = stanza.find(_CONFERENCE)
@@ -66,6 +67,16 @@ def to_call(stanza: Element) -> Text | None:
     return Text(
         f"📞 This was a {kind}, and the bridge carries none. "
         "Answer with another XMPP client, or write back."
+    )
+
+
+def _inviter(address: str | None, group: JID) -> str:
+    """An address, or the nick that its owner has in the group chat; "" for neither."""
+    inside = _bare(address) == group.bare
+    return (
+        " ".join((address or "").partition("/")[2].split())[:_MAX_NICK]
+        if inside
+        else _bare(address)
     )
 
 

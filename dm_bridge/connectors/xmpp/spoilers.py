@@ -22,7 +22,9 @@ FEATURES = (NAMESPACE,)
 """What service discovery says of this."""
 _SPOILER = f"{{{NAMESPACE}}}spoiler"
 _LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_REASON = re.compile(r'<span[^>]*\sdata-mx-spoiler(?:="([^"]*)")?[^>]*>')
+_REASON = re.compile(
+    r'<span(?: data-mx-(?:bg-)?color="[^"<>]{0,20}")* data-mx-spoiler(?:="([^"]*)")?'
+)
 MAX_HINT = 200
 """Characters of a hint."""
 

@@ -194,7 +194,7 @@ def _message(
     from_self = sender.bare == account.bare
     invited = None
     if invitations.of_group(stanza):
-        invited = invitations.to_group(stanza, from_device=bool(sender.resource))
+        invited = invitations.to_group(stanza, sender)
         if invited is None or from_self:
             return Ignored("it belongs to a group chat")
     chat = ChatId((_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare)

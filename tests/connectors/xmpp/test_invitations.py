@@ -48,6 +48,8 @@ def test_an_invitation_that_a_group_chat_passes_on_is_its_own_word() -> None:
     assert body.startswith(
         "This is a group chat. It says that nurse@example.com invites you (“Come!”). "
     )
+    by_nick = said(PASSED_ON.format("garden@rooms.example/The  Nurse"), "garden@rooms.example")[1]
+    assert "that The Nurse invites" in by_nick
     assert "that somebody invites" in said(PASSED_ON.format("@@"), "garden@rooms.example")[1]
 
 
