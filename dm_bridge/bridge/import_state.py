@@ -43,6 +43,10 @@ class Doors(Protocol):
         """Nothing waits in the chat any more."""
         ...
 
+    def left(self, key: PortalKey) -> None:
+        """The door is shut, and nothing of the chat is on its way."""
+        ...
+
 
 class NoDoors:
     """Where nothing is ever brought over."""
@@ -55,6 +59,8 @@ class NoDoors:
     def made(self, key: PortalKey) -> None: ...
 
     def shown(self, key: PortalKey) -> None: ...
+
+    def left(self, key: PortalKey) -> None: ...
 
 
 class Stage(enum.Enum):
@@ -169,6 +175,13 @@ class ImportState:
         """A chat is that far now."""
         if chat in self._stages:
             self._stages[chat] = stage
+
+    def shut(self) -> list[ChatId]:
+        """Shut all doors; of which chats something may be on its way."""
+        self.searching = False
+        showing = [chat for chat, stage in self._stages.items() if stage is Stage.SHOWING]
+        self._stages = dict.fromkeys(self._stages, Stage.FOUND)
+        return showing
 
     def door(self, chat: ChatId) -> Door:
         """What the chat's lane may do now."""

@@ -130,6 +130,8 @@ class Importer:
     async def carry(self, one: Import) -> None:
         session = self._session(one)
         if session is None:
+            if one.state.total:
+                raise NetworkError("Nothing is brought over any more.")
             await self._store.end(one.row.login)
             return
         async with self.alone_with(one.owner):

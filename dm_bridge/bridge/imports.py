@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 PATIENCE = 30.0
 """Seconds for which something new waits for what is older of its chat."""
 LONGEST_PAUSE = 60.0
+LEAVE_WITHIN = 10.0
+"""Seconds for which is waited for what is on its way when an import is broken off."""
 
 
 class Imports:
@@ -52,6 +54,7 @@ class Imports:
         self._tell = tell
         self._wake = wake
         self._imports: dict[LoginId, Import] = {}
+        self._leaving: dict[PortalKey, asyncio.Event] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     # -- which logins
@@ -70,12 +73,36 @@ class Imports:
             await self._add(row, login)
 
     async def logged_out(self, login: LoginRow) -> None:
-        """See `LoginHooks`: what has not been shown yet stays where it is."""
+        """See `LoginHooks`: what has not been shown yet is left to `history`."""
         one = self._imports.get(login.id)
         if one is not None:
+            if one.task is not None:
+                one.task.cancel()
+                await asyncio.gather(one.task, return_exceptions=True)
+            await self._break_off(one)
             await self._end(one)
-            await self._store.end(login.id)
-            await self._silence.end(one.owner)
+            self._wake_all(one)
+
+    async def _break_off(self, one: Import) -> None:
+        """Show nothing more of it. Nobody is notified of what is on its way: it is waited for."""
+        keys = [PortalKey(one.row.login, chat) for chat in one.state.shut()]
+        left = {key: asyncio.Event() for key in keys}
+        self._leaving |= left
+        self._wake(keys)
+        try:
+            async with asyncio.timeout(LEAVE_WITHIN):
+                for event in left.values():
+                    await event.wait()
+        except TimeoutError:
+            log.warning("something old may notify", login=one.row.login)
+        finally:
+            for key in keys:
+                self._leaving.pop(key, None)
+        await self._store.break_off(one.row.login)
+        await self._silence.end(one.owner)
+
+    def _wake_all(self, one: Import) -> None:
+        self._wake([PortalKey(one.row.login, chat) for chat in {*one.knocked, *one.state.chats}])
 
     async def give(self, owners: Collection[UserId]) -> None:
         """Another process goes on for these users."""
@@ -169,6 +196,11 @@ class Imports:
         """Nothing waits in a chat any more."""
         self._importer.shown(key)
 
+    def left(self, key: PortalKey) -> None:
+        """Nothing of a chat is on its way, and its door is shut."""
+        if (event := self._leaving.get(key)) is not None:
+            event.set()
+
     def _lose_patience(self, one: Import, chat: ChatId) -> None:
         one.timers.pop(chat, None)
         if one.state.stage(chat) in (None, Stage.FOUND) and one.state.door(chat) is Door.SHUT:
@@ -210,12 +242,11 @@ class Imports:
                 await self._fail(one, "Something went wrong in the bridge; tell its admin.")
                 break
         await self._end(one)
-        self._wake([PortalKey(one.row.login, chat) for chat in {*one.knocked, *one.state.chats}])
+        self._wake_all(one)
 
     async def _fail(self, one: Import, reason: str) -> None:
         with contextlib.suppress(BridgeError):
-            await self._silence.end(one.owner)
-            await self._store.end(one.row.login)
+            await self._break_off(one)
             await self._tell(
                 one.owner,
                 f"⚠ I could not bring over your earlier chats of {code(one.name)}: {plain(reason)} What is "

@@ -1,7 +1,7 @@
 """Events that are no messages, and yet something that a user says: as text, where there is any. Pure.
 
-Polls (MSC3381), calls (client-server API, "Voice over IP"; MSC4075), and whatever has a text for clients that do
-not know it (MSC1767).
+Polls (MSC3381), live locations (MSC3489, MSC3672), calls (client-server API, "Voice over IP"; MSC4075), and
+whatever has a text for clients that do not know it (MSC1767).
 """
 
 from __future__ import annotations
@@ -20,8 +20,17 @@ _CALLS = (
     "m.rtc.notification",
     "org.matrix.msc4075.rtc.notification",
 )
+_VOTES = ("m.poll.response", "org.matrix.msc3381.poll.response")
+_LIVE = ("m.beacon_info", "org.matrix.msc3672.beacon_info")
+_WHEREABOUTS = ("m.beacon", "org.matrix.msc3672.beacon")
 _TEXTS = ("m.text", "org.matrix.msc1767.text", "body")
 NO_CALLS = "The bridge carries no calls. Write to your contact, or agree on another way to call."
+NO_VOTES = (
+    "Your contact sees a poll as text, and not how anybody votes. Write your answer as a message."
+)
+NO_LIVE_PLACES = (
+    "The bridge carries no live locations. Send the place where you are as an ordinary location."
+)
 MAX_ANSWERS = 50
 
 
@@ -32,10 +41,19 @@ def in_words(kind: str, content: Json) -> Text | str | None:
     """
     if kind in _CALLS:
         return NO_CALLS
+    if kind in _VOTES:
+        return NO_VOTES
+    if kind in _WHEREABOUTS:  # of what the user was told when it began
+        return None
     poll = next((content[key] for key in _POLLS if isinstance(content.get(key), dict)), None)
     words = _poll(poll) if kind in _POLLS and poll is not None else ""
     words = words or _text(content)
     return Text(words) if words else None
+
+
+def state_in_words(kind: str, content: Json) -> str | None:
+    """Why nothing can be sent of a state of the room; None where nobody would expect it to be."""
+    return NO_LIVE_PLACES if kind in _LIVE and content.get("live") is True else None
 
 
 def _poll(poll: Json) -> str:

@@ -6,11 +6,15 @@ the network is told, so that the next one names all.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dm_bridge.bridge import routing
 from dm_bridge.bridge.files_out import FilesOut
-from dm_bridge.ids import EventId, PortalKey, RemoteId, message_id
+from dm_bridge.errors import HomeserverError
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId, message_id
+from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.rooms import event_of
 from dm_bridge.network.abilities import (
     OutgoingEdit,
     OutgoingReactions,
@@ -19,7 +23,11 @@ from dm_bridge.network.abilities import (
 )
 from dm_bridge.network.api import Outgoing, OutgoingMessage
 from dm_bridge.store.outbox import OutboxRow
+from dm_bridge.store.portals import PortalRow
 from dm_bridge.store.references import Known, Reaction, ReferenceStore
+
+QUOTE_SECONDS = 5.0
+"""For which is looked for what an answered message says by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +43,46 @@ Revision = routing.Edit | routing.Reaction | routing.Redaction
 class Revising:
     """Looks up what an event is about."""
 
-    def __init__(self, references: ReferenceStore, files: FilesOut) -> None:
+    def __init__(self, homeserver: Homeserver, references: ReferenceStore, files: FilesOut) -> None:
+        self._homeserver = homeserver
         self._references = references
         self._files = files
 
     async def message(
-        self, key: PortalKey, row: OutboxRow, decision: routing.Message
+        self, portal: PortalRow, row: OutboxRow, decision: routing.Message
     ) -> OutgoingMessage:
         """A message, with what it answers if the network knows that."""
-        about = None
+        about, key = None, portal.key
         if decision.answers is not None:
             about = _reference(await self._references.of_event(key, decision.answers))
+            if about is not None:
+                about = await self._as_it_is(about, row.room, decision.answers, portal.ghost)
         attachment = self._files.outgoing(decision.attachment)
         return OutgoingMessage(
             key.chat, message_id(row.id), decision.text, reply_to=about, attachment=attachment
         )
+
+    async def _as_it_is(
+        self, about: Reference, room: RoomId, event: EventId, ghost: UserId
+    ) -> Reference:
+        """``about`` with what the message says by now: it may be edited, or redacted.
+
+        As it was first, where the homeserver does not say: a quote is not worth waiting for.
+        """
+        try:
+            there = await event_of(
+                self._homeserver, room, event, user=ghost, deadline=QUOTE_SECONDS
+            )
+        except HomeserverError:
+            there = None
+        if there is None:
+            return about
+        if not there.get("content"):
+            return replace(about, text="")
+        edited: Any = there
+        for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content", "body"):
+            edited = edited.get(name) if isinstance(edited, dict) else None
+        return replace(about, text=edited) if isinstance(edited, str) else about
 
     async def revise(
         self, key: PortalKey, row: OutboxRow, decision: Revision

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dm_bridge.bridge.other_events import in_words
+from dm_bridge.bridge.other_events import in_words, state_in_words
 from dm_bridge.ids import EventId, GhostNamespace, UserId
 from dm_bridge.matrix.attachments import Attached, attached, caption, is_media
-from dm_bridge.matrix.formatting import from_content, names_user
+from dm_bridge.matrix.formatting import from_content, names_user, without_fallback
 from dm_bridge.network.events import Text
 from dm_bridge.network.media import Place
 
@@ -204,6 +204,9 @@ ENCRYPTED = (
 _SHORTCODES = ("com.beeper.reaction.shortcode", "shortcode")
 """What names a custom emoji (MSC4027), whose key is the address of a picture."""
 _OF_THE_OWNER = Message | Edit | Reaction | Redaction | Unsendable
+NAMELESS = (
+    "This emoji is a picture without a name, which your contact cannot see. React with another one."
+)
 UNVERIFIABLE = "Contacts on other networks have no keys in Matrix, so they cannot be verified."
 UNREADABLE = "The file has no address that the bridge can read. Send it again, with another client."
 
@@ -261,9 +264,10 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
 
 def _other(kind: str, event: Json, content: Json, sender: UserId, facts: RoomFacts) -> Route:
     """What is no message, and may be something that the user says all the same."""
-    said = None
-    if facts.owner is not None and sender == facts.owner and "state_key" not in event:
-        said = in_words(kind, content)
+    said: Text | str | None = None
+    if facts.owner is not None and sender == facts.owner:
+        state = "state_key" in event
+        said = state_in_words(kind, content) if state else in_words(kind, content)
     if said is None:
         return Ignore(f"events of type {kind[:80]} are not carried")
     if isinstance(said, str):
@@ -384,7 +388,7 @@ def _edit(content: Json, relation: Json, ghost: UserId | None) -> Route:
     target, changed = relation.get("event_id"), content.get("m.new_content")
     if not isinstance(target, str) or not isinstance(changed, dict):
         return Ignore("an edit of nothing")
-    said = _said(changed)
+    said = _said(without_fallback(changed))
     if isinstance(said, Unsendable) and is_media(changed):
         return Ignore("an edit of what was not carried")
     if isinstance(said, Unsendable):
@@ -402,7 +406,10 @@ def _reaction(content: Json) -> Route:
         return Ignore("a reaction to nothing, or without an emoji")
     if emoji.startswith("mxc://"):
         names = map(content.get, _SHORTCODES)
-        emoji = next((name for name in names if isinstance(name, str) and name.strip()), emoji)
+        named = next((name for name in names if isinstance(name, str) and name.strip()), None)
+        if named is None:
+            return Unsendable(NAMELESS)
+        emoji = named
     return Reaction(EventId(target), emoji, _marker(content))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from dm_bridge.bridge.attention import Attention
+from dm_bridge.bridge.limits import Limits
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.presences import Presences
@@ -23,7 +24,7 @@ from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.events import RemoteEdit, RemoteMessage, SessionStatus
-from dm_bridge.network.signals import RemotePresence, RemoteTyping, Signal
+from dm_bridge.network.signals import RemoteLimit, RemotePresence, RemoteTyping, Signal
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.references import ReferenceStore
 
@@ -63,6 +64,7 @@ class Signals:
         )
         self.receipts = Receipts(homeserver, accounts)
         self.typing = TypingNotices(homeserver, portals)
+        self._limits = Limits(homeserver, portals)
         self.attention = Attention(portals, references, logins)
         self._is_ours = is_ours
         self._pushed: asyncio.Queue[Ephemeral] = asyncio.Queue(MAX_PUSHED)
@@ -75,6 +77,8 @@ class Signals:
                 self.typing.note(PortalKey(login, chat), typing)
             case RemotePresence():
                 self.presences.note(login, signal)
+            case RemoteLimit(chat):
+                self._limits.note(PortalKey(login, chat), signal)
 
     def shown(self, portal: OpenPortal, message: RemoteMessage | RemoteEdit) -> None:
         """Something that the contact wrote is in the room."""
@@ -106,7 +110,8 @@ class Signals:
 
     async def stop(self) -> None:
         """Give up what is under way."""
-        await asyncio.gather(self.receipts.stop(), self.typing.stop(), self.attention.stop())
+        parts = (self.receipts, self.typing, self.attention, self._limits)
+        await asyncio.gather(*(part.stop() for part in parts))
 
     def _concerns_users(self, signal: Ephemeral) -> bool:
         match signal:

@@ -153,6 +153,7 @@ class ToMatrix:
                 rows = await self._inbox.waiting(key, BEHIND_A_DOOR)
                 if any(isinstance(row.event, Written) and not row.older for row in rows):
                     self._doors.waits(key)
+                self._doors.left(key)
                 return
             case Door.AJAR:
                 await self._make_room(key)
@@ -165,7 +166,7 @@ class ToMatrix:
                 portal: OpenPortal | None = None
                 changes = self._portals.life.changes
                 for row in rows:
-                    if self._ends(key):
+                    if self._ends(key) or self._is_shut(row):
                         break
                     if changes != self._portals.life.changes:  # the room may be another one now
                         portal, changes = None, self._portals.life.changes
@@ -177,11 +178,18 @@ class ToMatrix:
                 await recorder.flush()
                 if self._ends(key):
                     return
+                if self._is_shut(rows[0]):
+                    self._doors.left(key)
+                    return
             self._sent_before.settle(key)
             self._doors.shown(key)
         finally:
             if not await recorder.close():
                 self._sent_before.doubt([key])  # sent, and nobody will know from a record
+
+    def _is_shut(self, row: InboxRow) -> bool:
+        """Whether what is older has been given up since the lane began."""
+        return row.older and row.thread is None and self._doors.door(row.key) is not Door.OPEN
 
     async def _make_room(self, key: PortalKey) -> None:
         """Open the chat, and show nothing in it yet. Raises `BridgeError` to be run again later."""

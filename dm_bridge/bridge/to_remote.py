@@ -96,7 +96,7 @@ class ToRemote:
         self._namespace = namespace
         self._deliveries = deliveries
         self._sending = Sending(logins, outbox, deliveries, metrics, clock)
-        self._revising = Revising(references, files)
+        self._revising = Revising(homeserver, references, files)
         self._clock = clock
 
     def waited_for(self, login: LoginId) -> Collection[RoomId]:
@@ -243,7 +243,7 @@ class ToRemote:
                     return False
                 if decision.answers is not None:
                     await self._settle(lane)  # it may be an answer to the message before
-                message = await self._revising.message(portal.key, row, decision)
+                message = await self._revising.message(portal, row, decision)
                 await self._send(row, lane, portal, login, message)
                 return False
             case routing.Edit() | routing.Reaction() | routing.Redaction():

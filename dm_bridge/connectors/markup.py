@@ -79,6 +79,12 @@ def from_html(markup: str, notation: Notation) -> str:
     return converter.text()
 
 
+def covered(text: str, reason: str) -> str:
+    """``text``, of a spoiler, after a word of warning: few networks can hide a part of a message."""
+    why = " ".join(reason.split())
+    return f"(spoiler: {why}) ||{text}||" if why else f"(spoiler) ||{text}||"
+
+
 def _without_comments(markup: str) -> str:
     out: list[str] = []
     position = 0
@@ -209,6 +215,10 @@ class _Converter:
             parent.add_block(_wrapped(text.strip(_BLANKS), self._notation.heading), 1)
         elif tag == "a":
             self._add_inline(parent, _link(text, element.attributes.get("href")))
+        elif tag == "span" and "data-mx-spoiler" in element.attributes:
+            reason = element.attributes["data-mx-spoiler"]
+            hides = text.strip(_BLANKS) and not self._preformatted
+            self._add_inline(parent, covered(text, reason) if hides else text)
         elif tag in ("font", "span"):
             self._add_inline(parent, self._coloured(element, text))
         elif tag == "pre":

@@ -47,6 +47,7 @@ _LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]*)\)")
 _PILL = re.compile("""href=["'](?:https://matrix\\.to/#/|matrix:u/)([^"'?]+)""")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])")
+_FALLBACK = re.compile(r"> (?:\* )?<@[^\s<>]+:[^\s<>]+>[^\n]*\n(?:>[^\n]*\n)*\n")
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
 
 
@@ -177,6 +178,16 @@ def from_content(content: Json) -> Text | None:
     if isinstance(relation, dict) and "m.in_reply_to" in relation:
         body = _without_quote(body)
     return Text(body, clean or None, emote=content.get("msgtype") == "m.emote")
+
+
+def without_fallback(changed: Json) -> Json:
+    """The new content of an edit, which does not say what it answers, without a quote that a client repeats in it.
+
+    It should have none (client-server API, "Edits of replies"). What is left is not empty.
+    """
+    body = changed.get("body")
+    shorter = _without_quote(body) if isinstance(body, str) and _FALLBACK.match(body) else ""
+    return {**changed, "body": shorter} if shorter.strip() else changed
 
 
 def _without_quote(body: str) -> str:

@@ -14,7 +14,7 @@ from mautrix.api import Path
 from dm_bridge.direct import room_state
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId
-from dm_bridge.matrix.homeserver import Homeserver, Json
+from dm_bridge.matrix.homeserver import TOTAL_DEADLINE, Homeserver, Json
 from dm_bridge.matrix.power import ADMIN, creators
 
 MARKER = "org.dm_bridge.portal"
@@ -209,11 +209,17 @@ async def is_gone(homeserver: Homeserver, room: RoomId, event: EventId, *, user:
 
 
 async def event_of(
-    homeserver: Homeserver, room: RoomId, event: EventId, *, user: UserId
+    homeserver: Homeserver,
+    room: RoomId,
+    event: EventId,
+    *,
+    user: UserId,
+    deadline: float = TOTAL_DEADLINE,
 ) -> Json | None:
     """An event of a room where ``user`` is; None when there is none, or none to be seen."""
     try:
-        return await homeserver.request("GET", Path.v3.rooms[room].event[event], user=user)
+        path = Path.v3.rooms[room].event[event]
+        return await homeserver.request("GET", path, user=user, deadline=deadline)
     except HomeserverError as error:
         if error.status in (403, 404):
             return None

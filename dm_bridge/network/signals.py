@@ -72,7 +72,19 @@ class RemoteRequest:
     withdrawn: bool = False
 
 
-Signal = RemoteTyping | RemotePresence | RemoteProfile | RemoteRequest
+@dataclass(frozen=True, slots=True)
+class RemoteLimit:
+    """The contact does not see something that the user has just done, because their client does not know it.
+
+    Said once for each chat and ``what``, a word for the kind of thing. ``text``: one plain sentence for the user.
+    """
+
+    chat: ChatId
+    what: str
+    text: str
+
+
+Signal = RemoteTyping | RemotePresence | RemoteProfile | RemoteRequest | RemoteLimit
 
 TYPING_SECONDS = 30.0
 """For how long somebody who was said to type is taken to type."""

@@ -259,6 +259,28 @@ class HistoryStore:
                 "UPDATE history_import SET state = 'ended' WHERE login_id = $1", login
             )
 
+    async def break_off(self, login: LoginId) -> None:
+        """The import of a login is over, and what has not been shown of it is given up."""
+        async with self._database.transaction() as connection:
+            await connection.execute(
+                """
+                DELETE FROM inbox AS i USING history_chat AS h
+                WHERE h.login_id = $1 AND h.state IN ('found', 'taken')
+                    AND i.login_id = h.login_id AND i.chat_id = h.chat_id AND i.state = 'waiting' AND i.seq < 0
+                """,
+                login,
+            )
+            await connection.execute(
+                """
+                UPDATE history_chat SET state = 'passed', place = NULL
+                WHERE login_id = $1 AND state IN ('found', 'taken')
+                """,
+                login,
+            )
+            await connection.execute(
+                "UPDATE history_import SET state = 'ended' WHERE login_id = $1", login
+            )
+
     async def imported(self, login: LoginId) -> Imported:
         """What became of the chats of a login."""
         async with self._database.connection() as connection:
@@ -358,7 +380,8 @@ async def _pass_over(
     await connection.execute(
         """
         INSERT INTO history_chat (login_id, chat_id, state, reason) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (login_id, chat_id) DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason
+        ON CONFLICT (login_id, chat_id)
+        DO UPDATE SET state = EXCLUDED.state, reason = EXCLUDED.reason, place = NULL
         """,
         key.login,
         key.chat,

@@ -185,8 +185,10 @@ class MatrixRooms:
         if parts[-1] == "messages":
             return _answer(_page(self.messages[room], query or {}), lost)
         if parts[-2] == "event":
-            (found,) = [e for e in self.messages[room] if e["event_id"] == parts[-1]]
-            return _answer(dict(found), lost)
+            for found in self.messages[room]:
+                if found["event_id"] == parts[-1]:
+                    return _answer(dict(found), lost)
+            raise HomeserverError("no such event", status=404, errcode="M_NOT_FOUND")
         event = self.state[room].get((parts[parts.index("state") + 1], ""))
         if event is None:
             raise HomeserverError("no such state", status=404, errcode="M_NOT_FOUND")

@@ -210,6 +210,7 @@ class World:
                 rows = await self.inbox.waiting(key, 100)
                 if any(isinstance(row.event, RemoteMessage) and not row.older for row in rows):
                     self.imports.waits(key)
+                self.imports.left(key)
                 return
             case Door.AJAR:
                 self.rooms.append(key.chat)
@@ -218,6 +219,9 @@ class World:
             case Door.OPEN:
                 pass
         while rows := await self.inbox.waiting(key, 1):
+            if rows[0].older and self.imports.door(key) is not Door.OPEN:
+                self.imports.left(key)
+                return
             await self.inbox.finish(key, [InboxOutcome(rows[0].id, "delivered", EventId("$"))])
             if isinstance(rows[0].event, RemoteMessage):
                 self.shown.append(rows[0].id)
@@ -483,6 +487,69 @@ async def test_a_logout_ends_it(make: Make) -> None:
     await world.ended()
     assert world.log[-1] == "sound"
     assert world.imports.door(world.key("a")) is Door.OPEN
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_old_is_shown_aloud_when_it_is_broken_off(
+    make: Make, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    world = make("a", "b", "c", "d", messages=12)
+    world.settings = ImportSettings(4, 12)
+    world.start_over()
+    del world.fake.record_of[ChatId("a")][:-1]  # so it is done first
+    await world.begin()
+    ends: list[asyncio.Task[None]] = []
+    aloud: set[int] = set()
+
+    def step() -> None:
+        if world.shown and not ends and not fails:
+            ends.append(asyncio.create_task(world.imports.logged_out(world.login)))
+        if "sound" in world.log:
+            aloud.add(len(world.shown))
+
+    async def fail(one: object) -> None:
+        raise RuntimeError("odd")
+
+    world.step = step
+    if fails:
+        monkeypatch.setattr(world.importer, "_say_how_far", fail)
+    connect(world)
+    await world.ended()
+    await asyncio.gather(*ends)
+    await until(lambda: world.log[-1] == "sound")
+    shown = list(world.shown)
+    assert 0 < len(shown) < 1 + 3 * 12
+    for chat in "abcd":
+        await world.news(chat, "new")
+        await until(lambda chat=chat: world.of(chat)[-1:] == ["new"])  # type: ignore[misc]
+    assert sorted(world.shown) == sorted([*shown, *(f"{chat} new" for chat in "abcd")])
+    assert min(aloud) == len(shown)
+    for known in await world.store.chats(world.login.id):
+        assert known.state == "shown" or (known.state, known.place) == ("passed", None)
+
+
+async def test_what_was_begun_is_broken_off_where_nothing_is_brought_over_any_more(
+    make: Make,
+) -> None:
+    world = make("a", "b")
+
+    def stop() -> None:
+        if world.rooms:
+            raise RuntimeError("killed")
+
+    world.step = stop
+    await world.begin()
+    connect(world)
+    await until(lambda: bool(world.rooms))
+    await world.kill()
+    world.step = lambda: None
+    world.fake.capabilities = Capabilities()
+    await world.start_over().started(None)
+    connect(world)
+    await world.ended()
+    await until(lambda: world.log[-1:] == ["sound"])
+    assert world.shown == []
+    assert "failed" in world.told
 
 
 async def test_users_without_earlier_chats_hear_nothing(make: Make) -> None:

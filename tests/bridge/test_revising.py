@@ -127,6 +127,33 @@ async def test_an_answer_names_what_it_answers_also_what_was_sent_right_before(
     assert [each.reply_to for each in done] == [ABOUT_THEIRS, own("$a", "yes"), None]
 
 
+@pytest.mark.parametrize(
+    ("content", "newest", "quoted"),
+    [
+        ({"body": "hello"}, {"m.new_content": {"body": "hello there"}}, "hello there"),
+        ({"body": "hello"}, {"m.new_content": {"body": 7}}, "hello"),
+        ({"body": "hello"}, None, "hello"),
+        ({}, None, ""),
+    ],
+)
+async def test_an_answer_quotes_what_a_message_says_by_now(
+    reviser: Reviser, content: dict[str, Any], newest: dict[str, Any] | None, quoted: str
+) -> None:
+    relations = {} if newest is None else {"m.replace": {"content": newest}}
+    event = {"event_id": THEIRS, "content": content, "unsigned": {"m.relations": relations}}
+    reviser.world.rooms.messages[ROOM].append(event)
+    await reviser.text("$a", "yes", **REPLIES)
+    (answer,) = await reviser.drain()
+    assert answer.reply_to == replace(ABOUT_THEIRS, text=quoted)
+
+
+async def test_an_answer_does_not_wait_for_a_quote(reviser: Reviser) -> None:
+    reviser.world.rooms.fail_at = reviser.world.rooms.calls
+    await reviser.text("$a", "yes", **REPLIES)
+    (answer,) = await reviser.drain()
+    assert answer.reply_to == ABOUT_THEIRS
+
+
 async def test_edits_name_the_first_message(reviser: Reviser) -> None:
     await reviser.text("$a", "one")
     await reviser.edit("$b", "$a", "two")

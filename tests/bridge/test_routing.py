@@ -355,6 +355,23 @@ MARK = {"org.dm_bridge.remote_id": "r"}
             ),
             routing.Edit(EventId("$a"), Text("new"), "r"),
         ),
+        *(
+            (
+                with_content(
+                    text("* x"),
+                    **about("m.replace", "$a"),
+                    **{"m.new_content": {"msgtype": "m.text", "body": body}},
+                ),
+                routing.Edit(EventId("$a"), Text(said), None),
+            )
+            for body, said in (
+                ("> <@x:y> what\n> and\n\nyes", "yes"),
+                ("> * <@x:y> waves\n\nyes", "yes"),
+                ("> <@x:y> what\n\n ", "> <@x:y> what\n\n "),
+                ("> what\n\nyes", "> what\n\nyes"),
+                ("> <@x:y> what\nyes", "> <@x:y> what\nyes"),
+            )
+        ),
         (
             event("m.reaction", content={**about("m.annotation", "$a", key="👍"), **MARK}),
             routing.Reaction(EventId("$a"), "👍", "r"),
@@ -365,6 +382,10 @@ MARK = {"org.dm_bridge.remote_id": "r"}
                 content={**about("m.annotation", "$a", key="mxc://a/b"), "shortcode": ":cat:"},
             ),
             routing.Reaction(EventId("$a"), ":cat:", None),
+        ),
+        (
+            event("m.reaction", content=about("m.annotation", "$a", key="mxc://a/b")),
+            routing.Unsendable(routing.NAMELESS),
         ),
         (event("m.room.redaction", redacts="$a"), routing.Redaction(EventId("$a"), None)),
         (

@@ -461,14 +461,16 @@ async def test_what_the_user_cannot_read_of_their_own_is_told_apart(carrier: Car
 
 
 class Doorman:
-    """Doors that stand as they are told to. ``told``: what lanes said."""
+    """Doors that stand as they are told to, for so many ``looks``. ``told``: what lanes said."""
 
-    def __init__(self, stands: Door) -> None:
+    def __init__(self, stands: Door, looks: int = 1000) -> None:
         self.stands = stands
+        self.looks = looks
         self.told: list[str] = []
 
     def door(self, key: PortalKey) -> Door:
-        return self.stands
+        self.looks -= 1
+        return self.stands if self.looks >= 0 else Door.SHUT
 
     def waits(self, key: PortalKey) -> None:
         self.told.append("waits")
@@ -478,6 +480,9 @@ class Doorman:
 
     def shown(self, key: PortalKey) -> None:
         self.told.append("shown")
+
+    def left(self, key: PortalKey) -> None:
+        self.told.append("left")
 
 
 async def test_a_lane_does_what_its_door_lets_it_do(carrier: Carrier) -> None:
@@ -495,7 +500,20 @@ async def test_a_lane_does_what_its_door_lets_it_do(carrier: Carrier) -> None:
     doors.stands = Door.OPEN
     await carrier.lane.drain(world.key)
     assert world.rooms.bodies(room) == ["old"]
-    assert doors.told == ["waits", "made", "shown"]
+    assert doors.told == ["waits", "left", "made", "shown"]
+
+
+async def test_a_lane_shows_nothing_old_any_more_when_its_door_is_shut(
+    carrier: Carrier, database: Database
+) -> None:
+    world = carrier.world
+    await HistoryStore(database).add(world.key, [message(n) for n in (1, 2, 3)], None, None)
+    await carrier.inbox.add([(world.login.id, message(4))])
+    doors = carrier.lane._doors = Doorman(Door.OPEN, looks=3)  # at first, and before two messages
+    await carrier.lane.drain(world.key)
+    assert len(world.rooms.messages[ROOM]) == 2
+    assert doors.told == ["left"]
+    assert [row.id for row in await carrier.inbox.waiting(world.key, 9)] == ["id-3", "id-4"]
 
 
 async def test_what_is_older_or_no_message_presses_nobody_behind_a_door(
@@ -507,7 +525,7 @@ async def test_what_is_older_or_no_message_presses_nobody_behind_a_door(
     await HistoryStore(database).add(world.key, [message(1)], None, None)
     doors = carrier.lane._doors = Doorman(Door.SHUT)
     await carrier.lane.drain(world.key)
-    assert doors.told == []
+    assert doors.told == ["left"]
 
 
 async def test_what_is_older_is_marked_and_comes_before_what_waits(

@@ -394,3 +394,12 @@ async def test_what_is_known_of_a_page_of_history_is_found_through_indexes(full:
     found = await plan(full, lambda database: HistoryStore(database).goes_on(chat))
     assert indexes(found) <= {"inbox_pkey", "outbox_remote"}
     assert indexes(found)
+
+
+async def test_an_import_is_broken_off_without_reading_history(full: Database) -> None:
+    (chat, *_) = await InboxStore(full).chats_waiting()
+    given_up, *_ = await plans(full, lambda database: HistoryStore(database).break_off(chat.login))
+    (looked,) = (
+        part for part in nodes(given_up) if part.get("Alias") == "i" and "Index Name" in part
+    )
+    assert looked["Index Name"] in ("inbox_waiting", "inbox_pkey")

@@ -86,6 +86,14 @@ class People:
         if len(self._nicks) > _NAMES:
             self._nicks.popitem(last=False)
 
+    def wrote_as(self, contact: ContactId, name: str) -> None:
+        """Somebody has given themselves a name in a message; of who tells it by events, it is known already."""
+        if self._nicks.get(contact) == name:
+            return
+        self.called(contact, name)
+        if contact not in self._seen:
+            self._tell(RemoteProfile(contact, name=name))
+
     def noticed(self, stanza: Element) -> bool:
         """A message that is no chat message; whether it was about a profile."""
         profile = profiles.profile_event(stanza)

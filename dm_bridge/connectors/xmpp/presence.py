@@ -48,6 +48,10 @@ class Presences:
             return None
         return RemotePresence(ChatId(sender.bare), ContactId(sender.bare), *now)
 
+    def clients(self, contact: str) -> list[str]:
+        """The full JIDs under which somebody is there."""
+        return [f"{contact}/{resource}" for resource in self._there.get(contact, {}) if resource]
+
     def _best(self, contact: str) -> tuple[Availability, str]:
         """Of who has several resources, the one that is most there."""
         resources = self._there.get(contact, {}).values()

@@ -30,6 +30,7 @@ from dm_bridge.connectors.xmpp.deliveries import Deliveries
 from dm_bridge.connectors.xmpp.failures import RejectedError, StreamConflictError
 from dm_bridge.connectors.xmpp.history import HistoryReader
 from dm_bridge.connectors.xmpp.intake import Intake
+from dm_bridge.connectors.xmpp.limits import Limits
 from dm_bridge.connectors.xmpp.presence import Presences, appearance
 from dm_bridge.connectors.xmpp.session_people import SessionPeople
 from dm_bridge.connectors.xmpp.session_sending import SessionSending
@@ -104,6 +105,7 @@ class XmppSession(SessionPeople, SessionSending):
         super().__init__(sink, config.connect_timeout, self._log)
         self._roster_version: str | None = None
         self._presences = Presences()
+        self._limits = Limits(sink.signal, config.connect_timeout)
         self._appearance: list[Element] = []
 
     # -- connecting
@@ -331,7 +333,7 @@ class XmppSession(SessionPeople, SessionSending):
             return
         self._courtesies.came(stanza, event)
         if isinstance(event, RemoteMessage) and event.sender_name is not None:
-            self._people.called(event.sender, event.sender_name)
+            self._people.wrote_as(event.sender, event.sender_name)
         if isinstance(event, RemoteFailure):
             self._deliveries.sent_back(event.message)
         position = self._catch_up.live(archive_id(stanza, client.account))

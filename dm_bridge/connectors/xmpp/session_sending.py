@@ -22,11 +22,13 @@ from dm_bridge.connectors.xmpp.courtesies import Courtesies
 from dm_bridge.connectors.xmpp.deliveries import Deliveries, Outcome
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError
 from dm_bridge.connectors.xmpp.intake import Intake
+from dm_bridge.connectors.xmpp.limits import EDITS, REACTIONS, RETRACTIONS, Limits
+from dm_bridge.connectors.xmpp.presence import Presences
 from dm_bridge.connectors.xmpp.stanzas import message_payload, origin_id
 from dm_bridge.connectors.xmpp.transport import Route
 from dm_bridge.connectors.xmpp.upload import UploadService
 from dm_bridge.errors import NetworkError
-from dm_bridge.ids import RemoteId
+from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.abilities import OutgoingEdit, OutgoingReactions, OutgoingRetraction
 from dm_bridge.network.api import Login, Outgoing, OutgoingMessage
 from dm_bridge.network.media import OutgoingMedia, Place
@@ -46,6 +48,9 @@ class SessionSending:
     _intake: Intake
     _stop: asyncio.Event
     _archived: bool
+    _client: Client | None
+    _presences: Presences
+    _limits: Limits
     _log: Any
 
     @abstractmethod
@@ -70,18 +75,28 @@ class SessionSending:
         """See `Edits`."""
         payload = message_payload(edit.content, edit.id, contact=edit.chat)
         payload += relations.correction(xml_text(edit.target.id))
-        return await self._send(edit, payload + receipts.expected(), edit.attachment)
+        sent = await self._send(edit, payload + receipts.expected(), edit.attachment)
+        return self._looked(EDITS, edit.chat, sent)
 
     async def retract(self, retraction: OutgoingRetraction) -> RemoteId:
         """See `Retracts`."""
         payload = relations.retraction(xml_text(retraction.target.id))
-        return await self._send(retraction, [*payload, origin_id(retraction.id)])
+        sent = await self._send(retraction, [*payload, origin_id(retraction.id)])
+        return self._looked(RETRACTIONS, retraction.chat, sent)
 
     async def react(self, reactions: OutgoingReactions) -> RemoteId:
         """See `Reacts`."""
         emojis = tuple(map(xml_text, reactions.emojis))[-relations.MAX_REACTIONS :]
         payload = relations.reaction(xml_text(reactions.target.id), emojis)
-        return await self._send(reactions, [*payload, origin_id(reactions.id)])
+        sent = await self._send(reactions, [*payload, origin_id(reactions.id)])
+        return self._looked(REACTIONS, reactions.chat, sent) if emojis else sent
+
+    def _looked(self, what: str, chat: ChatId, sent: RemoteId) -> RemoteId:
+        """``sent``; that the contact's client knows such a thing is looked for besides."""
+        if self._client is not None and chat != ChatId(self._login.remote):
+            clients = self._presences.clients(chat)
+            self._spawn(self._limits.look(self._client, chat, what, clients))
+        return sent
 
     async def _send(
         self,

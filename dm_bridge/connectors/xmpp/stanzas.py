@@ -29,12 +29,19 @@ from xml.etree.ElementTree import Element, SubElement
 
 from slixmpp import JID, InvalidJID
 
-from dm_bridge.connectors.xmpp import files, receipts, references, relations
+from dm_bridge.connectors.xmpp import (
+    files,
+    invitations,
+    receipts,
+    references,
+    relations,
+    spoilers,
+)
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.bounces import failure_reason
 from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.encryption import unreadable
-from dm_bridge.connectors.xmpp.styling import from_html, to_html
+from dm_bridge.connectors.xmpp.styling import from_html, to_html, under_subject
 from dm_bridge.ids import ChatId, ContactId, RemoteId, digest_id
 from dm_bridge.network.events import (
     RemoteEdit,
@@ -54,8 +61,6 @@ IDS = "{urn:xmpp:sid:0}"
 DELAY = "{urn:xmpp:delay}"
 NICK = "{http://jabber.org/protocol/nick}"
 STYLING = "{urn:xmpp:styling:0}"
-MUC_USER = "{http://jabber.org/protocol/muc#user}"
-CONFERENCE = "{jabber:x:conference}"
 
 EMOTE = "/me "
 _DIRECTIONS = ("sent", "received")
@@ -184,11 +189,14 @@ def _message(
 ) -> RemoteEvent | Ignored:
     if stanza.get("type") in ("groupchat", "headline"):
         return Ignored(f"type {stanza.get('type')}")
-    if stanza.find(f"{MUC_USER}x") is not None or stanza.find(f"{CONFERENCE}x") is not None:
-        return Ignored("it belongs to a group chat")
     if sender.full == account.full:
         return Ignored("sent by this very session")
     from_self = sender.bare == account.bare
+    invited = None
+    if invitations.of_group(stanza):
+        invited = invitations.to_group(stanza, sender)
+        if invited is None or from_self:
+            return Ignored("it belongs to a group chat")
     chat = ChatId((_jid(stanza.get("to")) or JID(account.bare)).bare if from_self else sender.bare)
     author = ContactId(sender.bare)
     best, other = _message_ids(stanza, sender, from_self, account, archived)
@@ -207,17 +215,16 @@ def _message(
     if not whole and (receipt := receipts.read_receipt(stanza, chat, from_self)) is not None:
         return receipt
     hidden = unreadable(stanza, whole, from_self)
-    shared = files.shared(stanza, whole) if hidden is None else files.Shared(None, "")
-    content = hidden or (_text(stanza, shared.said) if shared.said else None)
+    instead = invited or hidden or (None if whole or from_self else invitations.to_call(stanza))
+    shared = files.shared(stanza, whole) if instead is None else files.Shared(None, "")
+    content = instead or _said(stanza, shared)
     if content is not None and _names_other(stanza, account.bare if not from_self else chat):
         content = replace(content, mention=True)
-    if content is None and shared.attachment is not None:
-        content = Text("")
     if content is None:
         return Ignored("no body")
     identifier = best or _id_of_text(stanza, sender, whole or content.body, nonce)
     reference = RemoteId(stanza.get("id", "")) or _own_id(stanza)
-    if (shared.said or shared.attachment) and (target := relations.corrected(stanza)) is not None:
+    if instead is None and (target := relations.corrected(stanza)) is not None:
         return RemoteEdit(
             chat,
             identifier,
@@ -274,6 +281,21 @@ def _body(stanza: Element) -> str:
     return "" if chosen is None else "".join(chosen.itertext())
 
 
+def _said(stanza: Element, shared: files.Shared) -> Text | None:
+    """What a message says, under its subject if it has one; None when it says nothing.
+
+    Blanks alone are nothing, unless they are put in the place of what was said before.
+    """
+    subject = " ".join((stanza.findtext(f"{CLIENT}subject") or "").split())
+    body = shared.said
+    if not body.strip() and relations.corrected(stanza) is None:
+        body = ""
+    if not body and not subject:
+        return None if shared.attachment is None else Text("")
+    text = spoilers.hidden(stanza, _text(stanza, body)) if body else Text("")
+    return text if not subject else under_subject(subject, text)
+
+
 def _text(stanza: Element, body: str) -> Text:
     emote = body.startswith(EMOTE) and len(body) > len(EMOTE)
     if emote:
@@ -309,10 +331,13 @@ def _own_id(stanza: Element) -> RemoteId | None:
 
 
 def _own_stanza_id(stanza: Element, account: Account) -> str | None:
+    """The last one that names the account. A server has to take away what a sender forges (XEP-0359, section 5),
+    but Prosody 0.12 leaves it there, and puts its own after it."""
+    found = None
     for element in stanza.findall(f"{IDS}stanza-id"):
         if _names(element.get("by", ""), account.bare) and element.get("id"):
-            return element.get("id")
-    return None
+            found = element.get("id")
+    return found
 
 
 def _id_of_text(stanza: Element, sender: JID, body: str, nonce: str) -> RemoteId:
@@ -395,6 +420,7 @@ def message_payload(
     if quote and not content.emote:
         body.text, marks = relations.quoting(xml_text(quote), text)
         children += marks
+    children += spoilers.hiding(content.html)
     if unstyled and to_html(text) is not None:
         children.append(Element(f"{STYLING}unstyled"))
     if content.mention and contact:

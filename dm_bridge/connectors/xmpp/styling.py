@@ -9,9 +9,10 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dm_bridge.connectors import markup
+from dm_bridge.network.events import Text
 
 MAX_QUOTE_DEPTH = 16
 """Quotes nested deeper stay text, ``>`` included."""
@@ -41,6 +42,17 @@ class _Block:
 def from_html(text: str) -> str:
     """HTML as a body with directives; empty when nothing of it can be read."""
     return markup.from_html(text, _NOTATION)
+
+
+def under_subject(subject: str, text: Text) -> Text:
+    """``text``, which may be nothing, under a ``subject`` of one line (RFC 6121, section 5.2.4)."""
+    if not text.body:
+        return Text(subject, f"<strong>{html.escape(subject, quote=False)}</strong>")
+    said = text.html
+    if said is None:
+        said = html.escape(text.body, quote=False).replace("\n", "<br>")
+    shown = f"<strong>{html.escape(subject, quote=False)}</strong><br>{said}"
+    return replace(text, body=f"{subject}\n{text.body}", html=shown)
 
 
 def to_html(body: str) -> str | None:

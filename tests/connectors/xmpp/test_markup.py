@@ -50,6 +50,13 @@ from dm_bridge.connectors.xmpp.styling import from_html, to_html
         ("<mx-reply><blockquote>old</blockquote></mx-reply>new", "new"),
         ("<script>alert(1)</script><style>a{}</style>x", "x"),
         ('<span data-mx-color="#f00">red</span> <u>u</u> <font color="x">f</font>', "red u f"),
+        (
+            '<span data-mx-spoiler="an  end">he <b>dies</b></span>!',
+            "(spoiler: an end) ||he *dies*||!",
+        ),
+        ('<span data-mx-spoiler="">x</span>', "(spoiler) ||x||"),
+        ('<pre><span data-mx-spoiler="">x</span></pre>', "```\nx\n```"),
+        ('a<span data-mx-spoiler=""> </span>b', "a b"),
         ("<made-up>x</made-up>", "x"),
         ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a | b\nc"),
         (

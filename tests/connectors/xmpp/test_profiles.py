@@ -190,3 +190,19 @@ async def test_an_event_about_a_picture_counts_more_than_what_presence_says_befo
     known.close()
     await asyncio.sleep(0.03)
     assert len(told) == 2
+
+
+def test_a_new_nick_in_a_message_is_told_of_those_who_tell_it_in_no_other_way() -> None:
+    told: list[Signal] = []
+    known = people.People(told.append, 1.0, None)
+    for name in ("Jules", "Jules", "Juliet"):
+        known.wrote_as(JULIET, name)
+    assert told == [RemoteProfile(JULIET, "Jules"), RemoteProfile(JULIET, "Juliet")]
+    assert known.contact(JULIET).name == "Juliet"
+    known.roster(
+        xml(f"<query xmlns='jabber:iq:roster'><item jid='{JULIET}' subscription='both'/></query>")
+    )
+    told.clear()
+    known.wrote_as(JULIET, "J")
+    assert told == []
+    assert known.contact(JULIET).name == "J"

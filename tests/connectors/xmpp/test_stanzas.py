@@ -22,7 +22,7 @@ from dm_bridge.connectors.xmpp.stanzas import (
     roster_names,
 )
 from dm_bridge.ids import RemoteId
-from dm_bridge.network.events import RemoteFailure, RemoteMessage, Text
+from dm_bridge.network.events import RemoteEdit, RemoteFailure, RemoteMessage, Text
 
 ME = Account("romeo@example.org", "romeo@example.org/dm_bridge.1", "example.org")
 NOW = 1714979289.0 + 86_400.0  # a day after 2024-05-06T07:08:09Z
@@ -75,8 +75,13 @@ def test_a_message_with_a_body_is_an_event(type_: str) -> None:
         stanza("<composing xmlns='http://jabber.org/protocol/chatstates'/>"),
         stanza("<received xmlns='urn:xmpp:receipts'/>"),
         stanza("<displayed xmlns='urn:xmpp:chat-markers:0'/>"),
-        stanza("<body>join</body><x xmlns='jabber:x:conference' jid='r@c'/>"),
+        stanza("<body> \n\t </body>"),
+        stanza("<body>join</body><x xmlns='jabber:x:conference' jid='@@'/>"),
         stanza("<body>join</body><x xmlns='http://jabber.org/protocol/muc#user'><invite/></x>"),
+        stanza("<body>private</body><x xmlns='http://jabber.org/protocol/muc#user'/>", **{"from": "r@c"}),
+        stanza("<x xmlns='jabber:x:conference' jid='r@c'/>", **{"from": f"{ME.bare}/phone"}),
+        stanza("<propose xmlns='urn:xmpp:jingle-message:0' id='1'/>", **{"from": f"{ME.bare}/phone"}),
+        stanza("<retract xmlns='urn:xmpp:jingle-message:0' id='1'/>"),
         stanza(type="error"),
         stanza("<error type='cancel'/>", type="error"),
         stanza(**{"from": "@@"}),
@@ -124,6 +129,11 @@ def test_a_carbon_from_anybody_but_the_own_account_is_forged(sender: str, direct
     ("extra", "expected"),
     [
         ("<stanza-id xmlns='urn:xmpp:sid:0' by='romeo@example.org' id='s1'/>", "sid:s1"),
+        (
+            "<stanza-id xmlns='urn:xmpp:sid:0' by='romeo@example.org' id='forged'/>"
+            "<stanza-id xmlns='urn:xmpp:sid:0' by='romeo@example.org' id='s1'/>",
+            "sid:s1",
+        ),
         ("<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@example.com' id='s1'/>", "msg:"),
         ("<stanza-id xmlns='urn:xmpp:sid:0' by='example.org' id='s1'/>", "msg:"),
         ("<stanza-id xmlns='urn:xmpp:sid:0' id='s1'/>", "msg:"),
@@ -195,6 +205,33 @@ def test_a_time_counts_when_the_own_server_gives_it(delay: str, expected: float 
 )
 def test_bodies_become_texts(body: str, content: Text) -> None:
     assert read(stanza(f"<body>{body}</body>")).content == content
+
+
+@pytest.mark.parametrize(
+    ("inside", "content"),
+    [
+        ("<subject>A &amp; b</subject>", Text("A & b", "<strong>A &amp; b</strong>")),
+        ("<subject>A</subject><body> </body>", Text("A", "<strong>A</strong>")),
+        (
+            "<subject> A\nb </subject><body>c&lt;\n*d*</body>",
+            Text("A b\nc<\n*d*", "<strong>A b</strong><br>c&lt;<br><strong>d</strong>"),
+        ),
+        (
+            "<subject>A</subject><body>c&lt;\nd</body>",
+            Text("A\nc<\nd", "<strong>A</strong><br>c&lt;<br>d"),
+        ),
+        ("<subject/><body>c</body>", Text("c")),
+    ],
+)
+def test_a_subject_is_a_heading(inside: str, content: Text) -> None:
+    assert read(stanza(inside)).content == content
+
+
+def test_only_an_edit_puts_blanks_in_the_place_of_words() -> None:
+    replaced = "<replace id='a' xmlns='urn:xmpp:message-correct:0'/>"
+    edit = read_message(stanza(f"<body> </body>{replaced}"), ME, "n", NOW)
+    assert isinstance(edit, RemoteEdit)
+    assert edit.content == Text(" ")
 
 
 def test_a_sender_can_forbid_styling() -> None:

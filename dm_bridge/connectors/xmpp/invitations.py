@@ -1,0 +1,93 @@
+"""Calls and invitations to group chats, which the bridge cannot carry: a line each, so that the user knows. Pure.
+
+Calls: Jingle Message Initiation (XEP-0353) and Call Invites (XEP-0482). Group chats: direct invitations
+(XEP-0249), and those that a group chat passes on (XEP-0045, section 7.8.2).
+
+The rule that must never break: what a group chat passes on is its own word, and stands in a chat with it, because
+it could claim anybody to be the inviter.
+"""
+
+from __future__ import annotations
+
+from xml.etree.ElementTree import Element
+
+from slixmpp import JID, InvalidJID
+
+from dm_bridge.connectors.xmpp.addresses import normal_jid
+from dm_bridge.network.events import Text
+
+_MUC = "{http://jabber.org/protocol/muc#user}"
+_MUC_USER = f"{_MUC}x"
+_INVITE = f"{_MUC}invite"
+_REASON = f"{_MUC}reason"
+_CONFERENCE = "{jabber:x:conference}x"
+_PROPOSE = "{urn:xmpp:jingle-message:0}propose"
+_CALL = "{urn:xmpp:call-invites:0}invite"
+_MEDIA = "{urn:xmpp:jingle:apps:rtp:1}description"
+_MAX_REASON = 300
+_MAX_NICK = 100
+_JOIN = "The bridge carries private chats only: to join, use another XMPP client."
+
+
+def of_group(stanza: Element) -> bool:
+    """Whether a stanza has to do with a group chat."""
+    return stanza.find(_MUC_USER) is not None or stanza.find(_CONFERENCE) is not None
+
+
+def to_group(stanza: Element, sender: JID) -> Text | None:
+    """What to show of an invitation to a group chat; None when a stanza is none that makes sense.
+
+    A ``sender`` with a resource is a client, and so no group chat that passes something on.
+    """
+    if stanza.find(_MUC_USER) is not None:
+        passed_on = stanza.find(f"{_MUC_USER}/{_INVITE}")
+        if passed_on is None or sender.resource:
+            return None
+        inviter = _inviter(passed_on.get("from"), sender) or "somebody"
+        reason = _quoted(passed_on.findtext(_REASON))
+        return Text(f"This is a group chat. It says that {inviter} invites you{reason}. {_JOIN}")
+    direct = stanza.find(_CONFERENCE)
+    room = _bare(direct.get("jid")) if direct is not None else ""
+    if direct is None or not room:
+        return None
+    reason = _quoted(direct.get("reason"))
+    return Text(f"This is an invitation to the group chat {room}{reason}. {_JOIN}")
+
+
+def to_call(stanza: Element) -> Text | None:
+    """What to show of a call that begins; None when a stanza is none. How it ends is not told."""
+    proposed, invited = stanza.find(_PROPOSE), stanza.find(_CALL)
+    if proposed is not None:
+        video = any(each.get("media") == "video" for each in proposed.findall(_MEDIA))
+    elif invited is not None:
+        video = invited.get("video") in ("true", "1")
+    else:
+        return None
+    kind = "video call" if video else "call"
+    return Text(
+        f"📞 This was a {kind}, and the bridge carries none. "
+        "Answer with another XMPP client, or write back."
+    )
+
+
+def _inviter(address: str | None, group: JID) -> str:
+    """An address, or the nick that its owner has in the group chat; "" for neither."""
+    inside = _bare(address) == group.bare
+    return (
+        " ".join((address or "").partition("/")[2].split())[:_MAX_NICK]
+        if inside
+        else _bare(address)
+    )
+
+
+def _bare(address: str | None) -> str:
+    try:
+        return str(normal_jid(address).bare) if address else ""
+    except (InvalidJID, UnicodeError):
+        return ""
+
+
+def _quoted(reason: str | None) -> str:
+    words = " ".join((reason or "").split())
+    short = words if len(words) <= _MAX_REASON else words[: _MAX_REASON - 1] + "…"
+    return f" (“{short}”)" if short else ""
