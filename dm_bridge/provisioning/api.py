@@ -6,6 +6,7 @@ The rule that must never break: nothing is read of a request, and nothing done, 
 from __future__ import annotations
 
 import asyncio
+import functools
 import math
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -62,7 +63,6 @@ class Provisioning:
         self._run = run
         self._counted = counted
         self._limit = Limit(CALLS_A_MINUTE, 60.0)
-        self._document = orjson.dumps(document()).decode()
 
     def add_routes(self, app: web.Application) -> None:
         """Add all paths below `PREFIX`."""
@@ -80,7 +80,7 @@ class Provisioning:
         return response
 
     async def _openapi(self, request: web.Request) -> web.Response:
-        return _response(Answer(200, self._document))
+        return _response(Answer(200, await asyncio.to_thread(_document)))
 
     def _handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.Response:
@@ -123,6 +123,12 @@ def runner(services: Services) -> Run:
             return Answer.refusing(Refusal(500, "M_UNKNOWN", "Something went wrong here."))
 
     return run
+
+
+@functools.cache
+def _document() -> str:
+    """Made when somebody asks for it first: that takes a while."""
+    return orjson.dumps(document()).decode()
 
 
 def _clean(parameters: Mapping[str, str]) -> dict[str, str]:
