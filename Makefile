@@ -16,7 +16,7 @@ demo: venv ## bridge a private chat on real servers, and stay up (ARGS=--check: 
 
 test: ## the whole suite, on real servers
 	@tools/setup --tests
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@exec $(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 simulate: venv ## 10,000 histories with faults, in virtual time (ARGS: --kind K --seed S | --histories N --first S)
 	@exec $(BIN)/python -m dm_bridge.testing.simulator $(ARGS)

@@ -90,9 +90,15 @@ def read(path: Path) -> LocalSynapse:
     return LocalSynapse(tuple((each, _load(each)) for each in (path, *parts)))
 
 
+def _text(path: Path) -> str:
+    """As it is, with the ends of its lines."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read()
+
+
 def _load(path: Path) -> dict[str, Any]:
     try:
-        said = yaml.safe_load(path.read_text(encoding="utf-8"))
+        said = yaml.safe_load(_text(path))
     except OSError as error:
         raise AdminError(
             f"{path} cannot be read: {error.strerror}. Run this as a user who may."
@@ -129,7 +135,7 @@ def enlist(synapse: LocalSynapse, paths: Sequence[Path]) -> Path | None:
     missing = [str(path) for path in paths if str(path) not in listed]
     if not missing:
         return None
-    text = where.read_text(encoding="utf-8")
+    text = _text(where)
     changed = _with(text, [*listed, *missing], missing)
     if _parsed(changed) != {**said, KEY: [*listed, *missing]}:
         lines = "\n".join(f"  - {path}" for path in missing)
@@ -178,13 +184,8 @@ def _replace(path: Path, text: str) -> None:
     try:
         kept = place.with_name(f"{place.name}.before-dm_bridge")
         if not kept.exists():
-            shutil.copy2(place, kept)
-            _like(kept, place)
-        new.touch(mode=0o600)
-        new.write_text(text, encoding="utf-8")
-        shutil.copymode(place, new)
-        _like(new, place)
-        new.replace(place)
+            _put(new, kept, _text(place), place)
+        _put(new, place, text, place)
     except OSError as error:
         new.unlink(missing_ok=True)
         raise AdminError(
@@ -192,7 +193,15 @@ def _replace(path: Path, text: str) -> None:
         ) from error
 
 
-def _like(path: Path, other: Path) -> None:
+def _put(new: Path, place: Path, text: str, like: Path) -> None:
+    """Write a file, under the name ``new`` until it is whole, with owner and mode of another."""
+    new.touch(mode=0o600)
+    with new.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     if os.geteuid() == 0:
-        found = other.stat()
-        os.chown(path, found.st_uid, found.st_gid)
+        found = like.stat()
+        os.chown(new, found.st_uid, found.st_gid)
+    shutil.copymode(like, new)
+    new.replace(place)

@@ -6,7 +6,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.provisioning.calls import Call
 from dm_bridge.provisioning.choosing import Choosing
 from dm_bridge.provisioning.logins import LoginProcesses
-from dm_bridge.provisioning.refusals import not_found
+from dm_bridge.provisioning.refusals import Refusal, not_found
 from dm_bridge.provisioning.wire import LoginStep, Nothing, StepValues
 
 
@@ -24,6 +24,8 @@ class LoginCalls:
         if network is None:
             raise not_found("Login flow")
         again = self._choosing.asked(call)
+        if again is not None and again.network != network.name:
+            raise Refusal(400, "M_INVALID_PARAM", "login_id is a login to another network.")
         override = None if again is None else again.id
         return await self._processes.start(call.user, network, override)
 

@@ -20,7 +20,7 @@ Typed = Annotated[str, StringConstraints(max_length=MAX_TEXT)]
 class Wire(BaseModel):
     """An object on the wire. Unknown fields of a request are passed over, as Matrix wants."""
 
-    model_config = ConfigDict(frozen=True, populate_by_name=True, strict=True)
+    model_config = ConfigDict(frozen=True, populate_by_name=True, strict=True, defer_build=True)
 
 
 class Nothing(Wire):

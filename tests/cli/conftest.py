@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import pytest
-import structlog
 from click.testing import CliRunner, Result
 
 from dm_bridge.cli.main import cli
+from tests.logs import logging_put_back
 
 
 class Command(Protocol):
@@ -26,14 +25,8 @@ def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in os.environ:
         if name.startswith("DM_BRIDGE"):
             monkeypatch.delenv(name)
-    root, ours = logging.getLogger(), logging.getLogger("dm_bridge")
-    before = root.handlers[:], root.level, ours.level
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
-    structlog.reset_defaults()
+    with logging_put_back():
+        yield
 
 
 @pytest.fixture

@@ -115,6 +115,26 @@ def test_what_is_written_in_another_way_is_left_alone(tmp_path: Path, text: str)
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_copy_that_fails_half_way_is_no_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "homeserver.yaml"
+    path.write_bytes(b"a: 1\r\nb: 2\r\n")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(AdminError, match="No space left on device"):
+            local_synapse.enlist(local_synapse.read(path), [Path("/x")])
+    assert list(tmp_path.iterdir()) == [path]
+    assert local_synapse.enlist(local_synapse.read(path), [Path("/x")]) == path
+    assert path.read_bytes().startswith(b"a: 1\r\nb: 2\r\n")
+    kept = path.with_name("homeserver.yaml.before-dm_bridge")
+    assert kept.read_bytes() == b"a: 1\r\nb: 2\r\n"
+
+
 def test_the_configuration_of_another_server_is_not_touched(place: Path) -> None:
     run("init", "--homeserver", "http://localhost:8008", "--domain", "other.example", "--yes")
     before = place.read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Bridge, Stack
 from tests.e2e.conftest import Workplace
+from tests.logs import logging_put_back
 
 DOMAIN = "doctor.localhost"
 LONGEST = 15.0
@@ -68,6 +69,12 @@ class Other:
             "APPSERVICE__LISTEN": address,
             "APPSERVICE__URL": f"http://{address}",
         }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _logging() -> Iterator[None]:
+    with logging_put_back():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ import asyncio
 import gzip
 import io
 import json
-import logging
 import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from urllib.parse import quote
@@ -14,7 +13,6 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 import pytest_asyncio
-import structlog
 from aiohttp import web
 
 from dm_bridge.errors import StorageError
@@ -23,6 +21,7 @@ from dm_bridge.matrix import intake as intake_module
 from dm_bridge.matrix.intake import MAX_BODY, Intake, matrix_errors
 from dm_bridge.matrix.transactions import PushedEvent
 from dm_bridge.ops.logging import configure_logging
+from tests.logs import logging_put_back
 
 TOKEN = "hs-tökén"  # not ASCII, as nothing forbids
 PATH = "/_matrix/app/v1/transactions/1"
@@ -91,16 +90,10 @@ class Endpoint:
 @pytest.fixture
 def heard() -> Iterator[io.StringIO]:
     """What a bridge would log, at the level debug."""
-    root, ours = logging.getLogger(), logging.getLogger("dm_bridge")
-    before = root.handlers[:], root.level, ours.level
     stream = io.StringIO()
-    configure_logging("debug", "text", stream=stream)
-    yield stream
-    logging.captureWarnings(False)
-    root.handlers[:] = before[0]
-    root.setLevel(before[1])
-    ours.setLevel(before[2])
-    structlog.reset_defaults()
+    with logging_put_back():
+        configure_logging("debug", "text", stream=stream)
+        yield stream
 
 
 @pytest_asyncio.fixture

@@ -17,21 +17,13 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from dm_bridge.ops.logging import REDACTED, TextRenderer, configure_logging, redact
+from tests.logs import logging_put_back
 
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    names = ("dm_bridge", "slixmpp.xmlstream", "aiohttp.access")
-    handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in names}
-    yield
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.reset_defaults()
+    with logging_put_back():
+        yield
 
 
 def set_up(format_: Any, level: str = "info") -> io.StringIO:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,10 @@ from dm_bridge.ids import NetworkName
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.login import AskStep, Display, LoginField, WaitStep
 from dm_bridge.provisioning import logins
+from dm_bridge.provisioning.calls import Call
+from dm_bridge.provisioning.login_calls import LoginCalls
 from dm_bridge.provisioning.login_steps import told
+from dm_bridge.provisioning.refusals import Refusal
 
 from .world import JULIET, NURSE, Api, provisioned
 
@@ -319,3 +323,24 @@ async def test_a_login_that_the_end_of_the_bridge_cuts_off_says_so(api: Api) -> 
     got = await submitting
     assert (got.status, got.errcode) == (503, "M_UNKNOWN")
     assert not may_act_for_juliet(api)
+
+
+async def test_a_login_to_another_network_cannot_be_replaced() -> None:
+    logins = SimpleNamespace(networks=[SimpleNamespace(name="irc"), SimpleNamespace(name="xmpp")])
+    mine = SimpleNamespace(id="login", network="xmpp")
+    begun: list[object] = []
+
+    async def start(*what: object) -> None:
+        begun.append(what)
+
+    calls = LoginCalls(
+        logins,  # type: ignore[arg-type]
+        SimpleNamespace(asked=lambda call: mine),  # type: ignore[arg-type]
+        SimpleNamespace(start=start),  # type: ignore[arg-type]
+    )
+    with pytest.raises(Refusal) as refused:
+        await calls.start(Call("start", JULIET, {"flowID": "irc"}, {"login_id": "login"}, b""))
+    assert refused.value.status == 400
+    assert not begun
+    await calls.start(Call("start", JULIET, {"flowID": "xmpp"}, {"login_id": "login"}, b""))
+    assert begun

@@ -146,14 +146,17 @@ async def sample(session: aiohttp.ClientSession, running: Running) -> dict[str, 
 
 
 async def _takes_token(config: Config, session: aiohttp.ClientSession) -> bool:
-    """Whether who is there answers a ping, of nobody's, with our hs_token."""
+    """Whether who is there answers a ping, of nobody's, with our hs_token. Raises `AdminError`."""
     token = config.appservice.hs_token.get_secret_value()
-    async with session.post(
-        config.appservice.listen.url + "/_matrix/app/v1/ping",
-        json={},
-        headers={"Authorization": f"Bearer {token}"},
-    ) as response:
-        return response.status != 403
+    try:
+        async with session.post(
+            config.appservice.listen.url + "/_matrix/app/v1/ping",
+            json={},
+            headers={"Authorization": f"Bearer {token}"},
+        ) as response:
+            return response.status != 403
+    except (aiohttp.ClientError, OSError) as error:
+        raise AdminError("The bridge stopped while the doctor looked. Run it again.") from error
 
 
 async def _stand_in(config: Config, stack: AsyncExitStack) -> StandIn:

@@ -116,12 +116,12 @@ class _Examination:
             except BridgeError as error:
                 return Answer((mend(about, _with_advice(about, error)),))
             except Exception as error:
-                kind = type(error).__name__
+                kind = type(error).__name__  # what it says may hold a secret
                 return Answer(
                     (
                         unknown(
                             about,
-                            f"This check failed by an internal error ({kind}: {error}). This is a bug.",
+                            f"This check failed by an internal error ({kind}). This is a bug.",
                         ),
                     )
                 )
