@@ -34,4 +34,4 @@ def few(group: str) -> list[Scenario]:
     return of_group(group)[:: _EVERY[group]]
 
 
-_EVERY = {"bridge": 5, "homeserver": 4, "database": 5, "network": 3, "instances": 3, "pooler": 8}
+_EVERY = {"bridge": 10, "homeserver": 6, "database": 10, "network": 5, "instances": 3, "pooler": 12}

@@ -14,7 +14,7 @@ from dm_bridge.testing.simulator.plan import MANY, ONE, RESTORED
 
 TOGETHER = 100
 EVERY_TIME = [
-    *((ONE, first) for first in range(0, 200, TOGETHER)),
+    *((ONE, first) for first in range(0, 100, TOGETHER)),
     *((kind, first) for kind in (MANY, RESTORED) for first in range(0, 100, TOGETHER)),
 ]
 ONCE_WENT_WRONG = (
