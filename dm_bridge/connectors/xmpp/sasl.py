@@ -3,7 +3,7 @@
 slixmpp derives the key of SCRAM (RFC 5802) in Python, on the event loop, for as many rounds as the
 server asks: tens of milliseconds for each login, and for ever when the server is hostile.
 
-The rule that must never break: what the server asks costs at most a bounded moment of CPU.
+The rule that must never break: what the server asks costs at most a bounded moment of CPU, and none of the loop's.
 """
 
 # slixmpp annotates only part of what it is called with.
@@ -11,7 +11,10 @@ The rule that must never break: what the server asks costs at most a bounded mom
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
+from base64 import b64decode
 
 from slixmpp.util.sasl.client import MECHANISMS, SASLCancelled, sasl_mech
 from slixmpp.util.sasl.mechanisms import SCRAM
@@ -31,9 +34,31 @@ MECHANISM_NAMES = frozenset(
 
 
 class BoundedScram(SCRAM):
-    """slixmpp's SCRAM with a native, bounded key derivation."""
+    """slixmpp's SCRAM with a native, bounded key derivation, which a thread can do in advance."""
+
+    _derived: tuple[bytes, int, bytes] | None = None
+    _asked = False
+
+    async def derive(self, challenge: bytes) -> None:
+        """Derive the key for the server's first challenge, in a thread; what it asks for is judged by `Hi`.
+
+        Raises `ValueError` and `KeyError` when it is no SCRAM message (RFC 5802, section 7).
+        """
+        if self.step != 1 or self._asked:
+            return
+        self._asked = True
+        said = self.parse(challenge)
+        salt, rounds = b64decode(said[b"s"]), int(said[b"i"])
+        with contextlib.suppress(SASLCancelled):
+            key = await asyncio.to_thread(self._key, self.credentials["password"], salt, rounds)
+            self._derived = salt, rounds, key
 
     def Hi(self, text: str | bytes, salt: bytes, iterations: int) -> bytes:
+        if self._derived is not None and self._derived[:2] == (salt, iterations):
+            return self._derived[2]
+        return self._key(text, salt, iterations)
+
+    def _key(self, text: str | bytes, salt: bytes, iterations: int) -> bytes:
         if not 1 <= iterations <= MAX_ROUNDS:
             raise SASLCancelled("the server asks for an unreasonable number of rounds")
         password = text.encode() if isinstance(text, str) else bytes(text)

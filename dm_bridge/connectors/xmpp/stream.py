@@ -22,10 +22,13 @@ from typing import Any
 import structlog
 from slixmpp import ClientXMPP
 from slixmpp.exceptions import IqError, IqTimeout
+from slixmpp.features.feature_mechanisms.stanza import Challenge
+from slixmpp.xmlstream.handler import CoroutineCallback
+from slixmpp.xmlstream.matcher import MatchXPath
 
 from dm_bridge.connectors.xmpp import failures
 from dm_bridge.connectors.xmpp.parser import StanzaRead, StreamBroken, StreamClosed, StreamParser
-from dm_bridge.connectors.xmpp.sasl import MECHANISM_NAMES
+from dm_bridge.connectors.xmpp.sasl import MECHANISM_NAMES, BoundedScram
 from dm_bridge.connectors.xmpp.transport import Route, Target
 from dm_bridge.errors import NetworkError
 
@@ -68,6 +71,12 @@ class Stream(ClientXMPP):
         self._route = route
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stream_parser: StreamParser | None = None
+        self.remove_handler("SASL Challenge")
+        self.register_handler(
+            CoroutineCallback(
+                "SASL Challenge", MatchXPath(Challenge.tag_name()), self._on_challenge
+            )
+        )
         self.add_event_handler("auth_success", self._on_auth_success)
         self.add_event_handler("failed_auth", self._on_failed_auth)
         self.add_event_handler("failed_all_auth", self._on_no_mechanism)
@@ -185,6 +194,17 @@ class Stream(ClientXMPP):
             )
             self.fail(failures.closed(self.domain, self.doing))
         return None
+
+    async def _on_challenge(self, stanza: Any) -> None:
+        """Answer as slixmpp does, once a thread has done what takes long."""
+        self._adopt_task()
+        plugin: Any = self.plugin["feature_mechanisms"]
+        try:
+            if isinstance(plugin.mech, BoundedScram):
+                await plugin.mech.derive(stanza["value"])
+            plugin._handle_challenge(stanza)
+        except (ValueError, KeyError):
+            self.break_off("a challenge that makes no sense")
 
     def _on_auth_success(self, _: object) -> None:
         self.doing = "starting the session"
