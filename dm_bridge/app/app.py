@@ -19,6 +19,7 @@ from dm_bridge.app.keeping import Keeping
 from dm_bridge.app.listening import listen
 from dm_bridge.app.meeting import Meeting
 from dm_bridge.app.memory import make_room
+from dm_bridge.app.page import Paged
 from dm_bridge.app.provisioning import Provisioned
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
@@ -257,6 +258,7 @@ class App:
         self._invites = Invites(
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
         )
+        self._page = page = Paged(config, database, self._tell)
         self._management = Management(
             self._homeserver,
             accounts,
@@ -284,6 +286,7 @@ class App:
                     self._namespace,
                     lambda rooms: self._tenancy.wake_rooms(rooms),
                 ),
+                page=page.command,
             ),
             self._bot,
             self._namespace,
@@ -291,6 +294,7 @@ class App:
             config.homeserver.domain,
         )
         self._stack.push_async_callback(commands.stop)
+        self._stack.push_async_callback(page.stop)
         delivery = config.delivery
         deliveries = Deliveries(
             self._homeserver,
@@ -455,6 +459,8 @@ class App:
         ]
         if self._provisioned.endpoint is not None:
             endpoints.append(self._provisioned.endpoint.add_routes)
+        relay = self._provisioned.relay
+        endpoints += self._page.endpoints(relay.answer, self._logins.networks, self.metrics)
         self._stack.push_async_callback(self._provisioned.stop)
         await listen(self._config.appservice.listen, endpoints, self._stack)
         self._in_background(self._queues.count_waiting())

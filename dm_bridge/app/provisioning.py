@@ -83,7 +83,7 @@ class Provisioned:
         if config.provisioning.enabled:
             identities = Identities(config.homeserver.url, settings.domain, session, budget)
             self.endpoint = Provisioning(
-                Authentication(settings, identities),
+                Authentication(settings, identities).user_of,
                 self.relay.answer,
                 lambda outcome: metrics.provisioning.labels(outcome).inc(),
             )

@@ -140,6 +140,14 @@ provisioning:
   # How often a user may try to log in by it in an hour.
   login_attempts: 30
 
+page:
+  # Where browsers find the bridge's own page: docs/page.md. Without it there is none. It is below /page/ at the
+  # address in appservice.listen; a proxy brings it outside. It begins with https://, except on this machine.
+#  public_url: https://bridge.example.org/page/
+  # For how many minutes a link works that the bot gives, and for how many hours somebody is signed in.
+  link_minutes: 10
+  session_hours: 12
+
 processes:
   # After how many seconds without a sign of life the other processes on the same database take over the users of
   # one. Every process of a bridge has the same.

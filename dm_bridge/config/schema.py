@@ -242,6 +242,25 @@ class ProvisioningConfig(_Section):
     )
 
 
+PageUrl = Annotated[str, AfterValidator(values.check_page_url)]
+
+
+class PageConfig(_Section):
+    """The bridge's own page."""
+
+    public_url: PageUrl | None = Field(
+        default=None,
+        description="where browsers find the page, such as https://bridge.example.org/page/; without it there is "
+        "none",
+    )
+    link_minutes: Annotated[int, Field(ge=1, le=60)] = Field(
+        default=10, description="how many minutes a link of the bot's works"
+    )
+    session_hours: Annotated[int, Field(ge=1, le=720)] = Field(
+        default=12, description="how many hours somebody is signed in"
+    )
+
+
 class ProcessesConfig(_Section):
     """How several processes on one database share the users."""
 
@@ -292,6 +311,7 @@ class Config(_Section):
     media: MediaConfig = MediaConfig()
     history: HistoryConfig = HistoryConfig()
     provisioning: ProvisioningConfig = ProvisioningConfig()
+    page: PageConfig = PageConfig()
     processes: ProcessesConfig = ProcessesConfig()
     reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()

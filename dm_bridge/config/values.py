@@ -132,6 +132,24 @@ def check_collector_url(value: str) -> str:
     return value
 
 
+def check_page_url(value: str) -> str:
+    """The URL of the page; ends with a slash. Over HTTP without TLS only on this machine."""
+    url = _http_url(value, "https://bridge.example.org/page/")
+    local = url.hostname == "localhost" or _is_loopback(url.hostname or "")
+    if url.scheme != "https" and not local:
+        raise ValueError(
+            "expected a URL that begins with https://, for people sign in there; http:// only with localhost"
+        )
+    return f"{url.scheme}://{url.netloc.lower()}{url.path.rstrip('/')}/"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _http_url(value: str, example: str) -> SplitResult:
     expected = f"expected a URL that begins with http:// or https://, such as {example}"
     try:

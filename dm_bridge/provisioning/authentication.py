@@ -20,7 +20,7 @@ from aiohttp import web
 from dm_bridge.direct.document import is_user_id
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
-from dm_bridge.provisioning.limits import Limit
+from dm_bridge.provisioning.limits import Limit, address_of
 from dm_bridge.provisioning.refusals import Refusal, limited, refusal_of
 from dm_bridge.provisioning.settings import ProvisioningSettings
 
@@ -33,7 +33,6 @@ UNKNOWN_A_MINUTE = 60
 """Tokens that are not known yet, from one address."""
 ASKED_AT_ONCE = 16
 OPENID = "openid:"
-_LOOPBACK = ("127.0.0.1", "::1")
 
 
 class Tokens(Protocol):
@@ -69,7 +68,7 @@ class Authentication:
         if self._is_secret(token):
             user = _named(named)
         else:
-            user = await self._by_token(token, _address(request))
+            user = await self._by_token(token, address_of(request))
             if named and named != user:
                 raise _unknown_token()
         if not self._settings.may_use(user):
@@ -129,10 +128,3 @@ def _named(user: str) -> UserId:
 
 def _unknown_token() -> Refusal:
     return Refusal(401, "M_UNKNOWN_TOKEN", "The token is not known, or not that of user_id.")
-
-
-def _address(request: web.Request) -> str:
-    """Where a request comes from; behind a proxy on this machine, what that says."""
-    peer = request.remote or ""
-    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-    return forwarded[:64] if peer in _LOOPBACK and forwarded else peer

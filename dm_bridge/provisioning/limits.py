@@ -9,10 +9,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from aiohttp import web
+
 from dm_bridge.bridge.allowance import Allowance
 from dm_bridge.provisioning.refusals import limited
 
 MAX_KNOWN = 10_000
+_LOOPBACK = ("127.0.0.1", "::1")
 
 
 class Limit:
@@ -36,3 +39,10 @@ class Limit:
         self._known[key] = allowance
         if not allowance.allow():
             raise limited(message, allowance.seconds_left)
+
+
+def address_of(request: web.Request) -> str:
+    """Where a request comes from; behind a proxy on this machine, what that says."""
+    peer = request.remote or ""
+    forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return forwarded[:64] if peer in _LOOPBACK and forwarded else peer

@@ -16,6 +16,7 @@ from dm_bridge.provisioning.calls import Answer, Call
 from dm_bridge.provisioning.services import Services
 
 PREFIX = "/_matrix/provision"
+VERSION = "/v3"
 
 
 Work = Callable[[Services, Call], Awaitable[BaseModel | Answer]]

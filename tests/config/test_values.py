@@ -24,6 +24,16 @@ GOOD: list[tuple[Check, list[str]]] = [
         values.check_homeserver_url,
         ["http://localhost", "https://example.org:8448", "http://[::1]:8"],
     ),
+    (
+        values.check_page_url,
+        [
+            "https://b.example.org/page/",
+            "https://x/",
+            "http://localhost:29350/page/",
+            "http://[::1]:1/",
+            "http://127.9.9.9/",
+        ],
+    ),
     (values.check_appservice_url, ["http://localhost:1", "https://example.org/bridge"]),
     (
         values.check_database_url,
@@ -79,6 +89,18 @@ BAD: list[tuple[Check, list[str]]] = [
             "http://x:99999",
             "http://a b",
             "http://[::1",
+        ],
+    ),
+    (
+        values.check_page_url,
+        [
+            "",
+            "x:1",
+            "http://b.example.org/",
+            "http://10.0.0.1/",
+            "https://x/#a",
+            "https://u@x",
+            "http://localhost.x/",
         ],
     ),
     (

@@ -9,8 +9,8 @@ import pytest
 
 from dm_bridge.errors import HomeserverError, StorageError
 from dm_bridge.ids import UserId
+from dm_bridge.provisioning import answering, limits
 from dm_bridge.provisioning import api as module
-from dm_bridge.provisioning import limits
 from dm_bridge.provisioning.calls import Answer, Call
 from dm_bridge.provisioning.limits import Limit
 from dm_bridge.provisioning.operations import OPERATIONS
@@ -52,7 +52,7 @@ async def test_bodies_that_make_no_sense_are_refused(api: Api) -> None:
     values: tuple[object, ...] = ({}, [], {"query": 1}, {"query": None}, {"query": "x" * 20_000})
     for value in values:
         assert (await api.post("search_users", json=value)).errcode == "M_BAD_JSON"
-    got = await api.post("search_users", data=b" " * (module.MAX_BODY + 1))
+    got = await api.post("search_users", data=b" " * (answering.MAX_BODY + 1))
     assert (got.status, got.errcode) == (413, "M_TOO_LARGE")
 
 
@@ -66,7 +66,7 @@ async def test_parameters_that_make_no_sense_are_refused(api: Api) -> None:
 async def test_a_body_that_does_not_come_is_not_waited_for(
     api: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "BODY_DEADLINE", 0.1)
+    monkeypatch.setattr(answering, "BODY_DEADLINE", 0.1)
     host, port = api.base.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(

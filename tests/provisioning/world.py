@@ -194,7 +194,7 @@ async def provisioned(
         )
         counted: list[str] = []
         authentication = Authentication(settings, tokens, clock)
-        endpoint = Provisioning(authentication, runner(services), counted.append)
+        endpoint = Provisioning(authentication.user_of, runner(services), counted.append)
         app = web.Application(middlewares=[matrix_errors])
         endpoint.add_routes(app)
         async with TestServer(app) as server, aiohttp.ClientSession() as session:

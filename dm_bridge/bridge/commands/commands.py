@@ -19,6 +19,7 @@ from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.history import HistoryCommand
 from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
+from dm_bridge.bridge.commands.page import PageCommand
 from dm_bridge.bridge.commands.people import PeopleCommands
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.commands.resolving import Resolving
@@ -49,7 +50,7 @@ class _Command:
 
 
 class Commands:
-    """Runs commands. Without ``tokens``, ``direct``, ``retry`` or ``older``, those about them are missing."""
+    """Runs commands. Those about ``tokens``, ``direct``, ``retry``, ``older``, ``page`` are there if these are."""
 
     def __init__(
         self,
@@ -62,6 +63,7 @@ class Commands:
         direct: DirectView | None = None,
         retry: RetryCommand | None = None,
         older: Older | None = None,
+        page: PageCommand | None = None,
     ) -> None:
         self._logins = logins
         self._portals = portals
@@ -92,6 +94,10 @@ class Commands:
             )
         if tokens is not None:
             self._add_matrix(MatrixLogin(tokens, logins))
+        if page is not None:
+            self._commands["page"] = _Command(
+                "page", "a link to a page with all of this (`page close`: sign out there)", page.run
+            )
         self._commands |= {
             "ping": _Command("ping", "whether I am there", self._ping),
             "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
