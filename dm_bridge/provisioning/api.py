@@ -17,7 +17,7 @@ from aiohttp import web
 from dm_bridge.errors import BridgeError
 from dm_bridge.provisioning.authentication import Authentication
 from dm_bridge.provisioning.calls import Answer, Call, Run
-from dm_bridge.provisioning.limits import Limit
+from dm_bridge.provisioning.limits import Pace
 from dm_bridge.provisioning.openapi import document
 from dm_bridge.provisioning.operations import BY_NAME, OPERATIONS, PREFIX, Operation
 from dm_bridge.provisioning.refusals import Refusal, refusal_of
@@ -29,8 +29,6 @@ MAX_BODY = 64 * 1024
 BODY_DEADLINE = 20.0
 DEADLINE = 60.0
 """Seconds that a call may take."""
-CALLS_A_MINUTE = 300
-"""Of one user."""
 MAX_PARAMETER = 4096
 CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Origin": "*",
@@ -58,11 +56,12 @@ class Provisioning:
         authentication: Authentication,
         run: Run,
         counted: Callable[[str], None] = lambda outcome: None,
+        pace: Pace | None = None,
     ) -> None:
         self._authentication = authentication
         self._run = run
         self._counted = counted
-        self._limit = Limit(CALLS_A_MINUTE, 60.0)
+        self._pace = pace or Pace()
 
     def add_routes(self, app: web.Application) -> None:
         """Add all paths below `PREFIX`."""
@@ -85,7 +84,7 @@ class Provisioning:
     def _handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             user = await self._authentication.user_of(request)
-            self._limit.take(user, "Too many requests; wait a little.")
+            self._pace.take(user, waits=operation.waits)
             query = {name: request.query[name] for name in operation.query if name in request.query}
             call = Call(
                 operation.name,

@@ -15,6 +15,12 @@ from dm_bridge.provisioning.refusals import limited
 MAX_KNOWN = 10_000
 
 
+CALLS_A_MINUTE = 300
+"""Of one user."""
+WAITS_A_MINUTE = 60
+"""Of one user: calls that wait for something to happen."""
+
+
 class Limit:
     """``many`` in ``seconds`` for each key; whose turn was longest ago is forgotten first."""
 
@@ -36,3 +42,16 @@ class Limit:
         self._known[key] = allowance
         if not allowance.allow():
             raise limited(message, allowance.seconds_left)
+
+
+class Pace:
+    """How many calls a user may make: those that wait, and all others, by themselves."""
+
+    def __init__(self, calls: int = CALLS_A_MINUTE, waits: int = WAITS_A_MINUTE) -> None:
+        self._calls = Limit(calls, 60.0)
+        self._waits = Limit(waits, 60.0)
+
+    def take(self, user: str, *, waits: bool) -> None:
+        """Count one call. Raises `Refusal`."""
+        limit = self._waits if waits else self._calls
+        limit.take(user, "Too many requests; wait a little.")
