@@ -40,6 +40,7 @@ from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.older import Older
 from dm_bridge.bridge.portal import Portals, PortalSettings
 from dm_bridge.bridge.requests import Requests
+from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.silence import Silence
@@ -60,6 +61,7 @@ from dm_bridge.network.api import Network
 from dm_bridge.network.signals import RemoteProfile, RemoteRequest, Signal
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
+from dm_bridge.provisioning.admin import Vitals
 from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.embedded import EmbeddedPostgres
@@ -259,6 +261,14 @@ class App:
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
         )
         self._page = page = Paged(config, database, self._tell)
+        tries = SecondTries(
+            UndeliveredStore(database),
+            self._logins,
+            self._bot,
+            self._namespace,
+            lambda rooms: self._tenancy.wake_rooms(rooms),
+            lambda chats: self._tenancy.requeued(chats),
+        )
         self._management = Management(
             self._homeserver,
             accounts,
@@ -279,13 +289,7 @@ class App:
                     silence,
                     lambda chats: self._tenancy.wake_chats(chats),
                 ),
-                retry=RetryCommand(
-                    UndeliveredStore(database),
-                    self._logins,
-                    self._bot,
-                    self._namespace,
-                    lambda rooms: self._tenancy.wake_rooms(rooms),
-                ),
+                retry=RetryCommand(tries),
                 page=page.command,
             ),
             self._bot,
@@ -366,6 +370,7 @@ class App:
             self.metrics,
             self._bell.wait,
         )
+        self._health = health = Health(database.healthy)
         self._provisioned = provisioned = Provisioned(
             config,
             database,
@@ -375,9 +380,21 @@ class App:
             self._logins,
             portals,
             keeping.view,
+            tries,
             self._shares,
             lambda users: self._tenancy.adopt(users),
             self.metrics,
+            Vitals(
+                database.instance,
+                lambda: health.homeserver_problem,
+                lambda: health.intake_problem,
+                database.healthy,
+                self._shares.holds,
+                lambda: self._shares.held,
+                keeping.observation.how,
+                lambda: keeping.observation.pushed_since,
+                lambda: self._to_matrix.pausing + self._to_remote.pausing,
+            ),
         )
         self._tenancy = Tenancy(
             self._shares,
@@ -395,7 +412,6 @@ class App:
             self._imports,
             provisioned.relay,
         )
-        self._health = health = Health(database.healthy)
         self._meeting = Meeting(
             config, self._homeserver, keeping.as_users, self._pings, health, self._unreachable
         )

@@ -12,6 +12,7 @@ import aiohttp
 from dm_bridge.bridge.commands.direct import DirectView
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
@@ -19,15 +20,19 @@ from dm_bridge.matrix.budget import Budget
 from dm_bridge.matrix.identity import Identities
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.provisioning import Provisioning, ProvisioningSettings
+from dm_bridge.provisioning.admin import Vitals
 from dm_bridge.provisioning.api import runner
 from dm_bridge.provisioning.authentication import Authentication
 from dm_bridge.provisioning.logins import LoginProcesses
 from dm_bridge.provisioning.relay import Relay
 from dm_bridge.provisioning.services import services_of
 from dm_bridge.store.database import Database
+from dm_bridge.store.overview import OverviewStore
 from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.store.stamps import StampStore
 
 
 class Provisioned:
@@ -46,9 +51,11 @@ class Provisioned:
         logins: Logins,
         portals: Portals,
         view: DirectView,
+        tries: SecondTries,
         shares: Shares,
         adopt: Callable[[Collection[UserId]], Awaitable[None]],
         metrics: Metrics,
+        vitals: Vitals,
     ) -> None:
         secret = config.provisioning.shared_secret
         settings = ProvisioningSettings(
@@ -59,9 +66,10 @@ class Provisioned:
             None if secret is None else secret.get_secret_value(),
             config.provisioning.matrix_auth,
             config.provisioning.login_attempts,
+            lambda user: config.permission_of(user).may_administer,
         )
         self._processes = LoginProcesses(logins, settings.attempts)
-        services = services_of(
+        self._services = services = services_of(
             settings,
             logins,
             portals,
@@ -69,6 +77,11 @@ class Provisioned:
             RoomStore(database),
             PeopleStore(database),
             view,
+            tries,
+            StampStore(database).of,
+            OverviewStore(database),
+            QueueStore(database),
+            vitals,
         )
         self.relay = Relay(
             database.instance,
@@ -90,5 +103,6 @@ class Provisioned:
 
     async def stop(self) -> None:
         """Give up what is under way."""
+        self._services.watching.stop()
         await self._processes.stop()
         await self.relay.stop()

@@ -38,6 +38,11 @@ class Health:
         """Whether the homeserver reached us when last asked."""
         return self._homeserver_problem is None
 
+    @property
+    def homeserver_problem(self) -> str | None:
+        """What was wrong between the homeserver and us when last asked."""
+        return self._homeserver_problem
+
     def homeserver(self, problem: str | None) -> None:
         """Tell what is wrong between the homeserver and us; None when nothing is."""
         self._homeserver_problem = problem

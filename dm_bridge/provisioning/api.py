@@ -17,7 +17,7 @@ from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning.answering import Handler, answered, body_of, response
 from dm_bridge.provisioning.calls import Answer, Call, Run
-from dm_bridge.provisioning.limits import Limit
+from dm_bridge.provisioning.limits import Pace
 from dm_bridge.provisioning.openapi import document
 from dm_bridge.provisioning.operations import BY_NAME, OPERATIONS, PREFIX, VERSION, Operation
 from dm_bridge.provisioning.refusals import Refusal, refusal_of
@@ -27,8 +27,6 @@ log = structlog.get_logger(__name__)
 
 DEADLINE = 60.0
 """Seconds that a call may take."""
-CALLS_A_MINUTE = 300
-"""Of one user."""
 MAX_PARAMETER = 4096
 CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Origin": "*",
@@ -51,12 +49,13 @@ class Provisioning:
         run: Run,
         counted: Callable[[str], None] = lambda outcome: None,
         cors: Mapping[str, str] = CORS,
+        pace: Pace | None = None,
     ) -> None:
         self._user_of = user_of
         self._run = run
         self._counted = counted
         self._cors = cors
-        self._limit = Limit(CALLS_A_MINUTE, 60.0)
+        self._pace = pace or Pace()
 
     def add_routes(self, app: web.Application, prefix: str = PREFIX) -> None:
         """Add all paths below ``prefix``."""
@@ -88,7 +87,7 @@ class Provisioning:
     def _handler(self, operation: Operation) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             user = await self._user_of(request)
-            self._limit.take(user, "Too many requests; wait a little.")
+            self._pace.take(user, waits=operation.waits)
             query = {name: request.query[name] for name in operation.query if name in request.query}
             call = Call(
                 operation.name,

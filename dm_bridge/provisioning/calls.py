@@ -36,6 +36,15 @@ class Call:
                 f"The body is not as it should be{f', at {where}' if where else ''}."
             ) from None
 
+    def limit(self, default: int, most: int) -> int:
+        """The parameter ``limit``: how much is asked for. Raises `Refusal`."""
+        text = self.query.get("limit", "")
+        if not text:
+            return default
+        if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+            raise Refusal(400, "M_INVALID_PARAM", "limit must be a whole number above 0.")
+        return min(int(text), most)
+
     def json(self) -> Any:
         """The body as JSON. Raises `Refusal`."""
         try:

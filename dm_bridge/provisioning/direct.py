@@ -5,7 +5,7 @@ from __future__ import annotations
 from dm_bridge.bridge.commands.direct import ChatState, DirectView
 from dm_bridge.ids import RoomId
 from dm_bridge.provisioning.calls import Call
-from dm_bridge.provisioning.refusals import Refusal, not_found
+from dm_bridge.provisioning.refusals import not_found
 from dm_bridge.provisioning.wire import (
     DirectChange,
     DirectChatInfo,
@@ -47,7 +47,7 @@ class DirectCalls:
         )
 
     async def history(self, call: Call) -> DirectHistory:
-        lines = await self._view.history(call.user, _limit(call.query.get("limit", "")))
+        lines = await self._view.history(call.user, call.limit(HISTORY, MOST_HISTORY))
         return DirectHistory(
             changes=[
                 DirectChange(
@@ -80,14 +80,6 @@ class DirectCalls:
             if chat.room == room and chat.state is not ChatState.RETIRED:
                 return room
         raise not_found("Chat")
-
-
-def _limit(text: str) -> int:
-    if not text:
-        return HISTORY
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise Refusal(400, "M_INVALID_PARAM", "limit must be a whole number above 0.")
-    return min(int(text), MOST_HISTORY)
 
 
 def _milliseconds(seconds: float) -> int:

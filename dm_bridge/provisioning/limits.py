@@ -18,6 +18,12 @@ MAX_KNOWN = 10_000
 _LOOPBACK = ("127.0.0.1", "::1")
 
 
+CALLS_A_MINUTE = 300
+"""Of one user."""
+WAITS_A_MINUTE = 60
+"""Of one user: calls that wait for something to happen."""
+
+
 class Limit:
     """``many`` in ``seconds`` for each key; whose turn was longest ago is forgotten first."""
 
@@ -39,6 +45,19 @@ class Limit:
         self._known[key] = allowance
         if not allowance.allow():
             raise limited(message, allowance.seconds_left)
+
+
+class Pace:
+    """How many calls a user may make: those that wait, and all others, by themselves."""
+
+    def __init__(self) -> None:
+        self._calls = Limit(CALLS_A_MINUTE, 60.0)
+        self._waits = Limit(WAITS_A_MINUTE, 60.0)
+
+    def take(self, user: str, *, waits: bool) -> None:
+        """Count one call. Raises `Refusal`."""
+        limit = self._waits if waits else self._calls
+        limit.take(user, "Too many requests; wait a little.")
 
 
 def address_of(request: web.Request) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 import secrets
 
+import segno
+
 from dm_bridge.ids import LoginId, NetworkName
 from dm_bridge.network.login import AskStep, Display, FieldKind, LoginField, WaitStep
 from dm_bridge.provisioning.wire import (
@@ -32,7 +34,11 @@ def told(process: str, network: NetworkName, step: AskStep | WaitStep) -> LoginS
             txn_id=_txn_id(),
             instructions=step.instructions,
             display_and_wait=DisplayAndWait.model_validate(
-                {"type": _SHOWN[step.display], "data": step.data or None}
+                {
+                    "type": _SHOWN[step.display],
+                    "data": step.data or None,
+                    "image": _picture(step.data) if step.display is Display.QR else None,
+                }
             ),
         )
     return LoginStep(
@@ -55,6 +61,15 @@ def done(process: str, network: NetworkName, login: LoginId) -> LoginStep:
         instructions="You are logged in.",
         complete=Complete(user_login_id=login),
     )
+
+
+def _picture(data: str) -> str | None:
+    """A QR code; None for what does not fit into one."""
+    try:
+        code = segno.make_qr(data, error="m")
+    except ValueError:
+        return None
+    return code.svg_data_uri(scale=8, border=4, light="#fff")
 
 
 def _field(asked: LoginField) -> InputField:

@@ -35,6 +35,8 @@ _TAGS = {
     "account": "Logins.",
     "people": "People on the network, and chats with them.",
     "direct": "The user's m.direct, and what the bridge does about it. Of dm_bridge alone.",
+    "deliveries": "What has not arrived. Of dm_bridge alone.",
+    "admin": "For admins of the bridge. Of dm_bridge alone.",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dm_bridge.provisioning import wire
+from dm_bridge.provisioning import wire, wire_admin, wire_watch
 from dm_bridge.provisioning.calls import Answer, Call
 from dm_bridge.provisioning.services import Services
 
@@ -34,7 +34,8 @@ class Parameter:
 class Operation:
     """``path``: below `PREFIX`. ``body``: of the request, if it has one. ``answers``: by status.
 
-    ``errors``: codes that it alone answers, by status, for the documentation.
+    ``errors``: codes that it alone answers, by status, for the documentation. ``waits``: whether it waits for
+    something to happen; then it has a budget of its own.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Operation:
     body: type[BaseModel] | None = None
     query: dict[str, Parameter] = field(default_factory=dict)
     errors: dict[int, str] = field(default_factory=dict)
+    waits: bool = False
 
 
 LOGIN = {"login_id": Parameter("one of the user's logins; by default the oldest that is connected")}
@@ -61,6 +63,19 @@ LIMIT = {
         "how many changes at most, up to 200", {"type": "integer", "minimum": 1, "default": 20}
     )
 }
+SEEN = {"seen": Parameter("`digest` of the snapshot that the client has")}
+PAGE = {
+    "after": Parameter("`next` of the page before"),
+    "limit": Parameter(
+        "how many at most, up to 200", {"type": "integer", "minimum": 1, "default": 50}
+    ),
+}
+FILTER = {
+    "search": Parameter("a part of the user id, or of the address on the network"),
+    "broken": Parameter(
+        "only logins that the network refuses", {"type": "string", "enum": ["true", "false"]}
+    ),
+}
 PATHS = {
     "flowID": Parameter("the id of a login flow"),
     "loginProcessID": Parameter("`login_id` of the step"),
@@ -68,12 +83,14 @@ PATHS = {
     "loginID": Parameter("one of the user's logins, or `all`"),
     "identifier": Parameter("an address on the network, or a ghost's user id"),
     "roomID": Parameter("the room of one of the user's chats"),
+    "deliveryID": Parameter("the id of something that has not arrived"),
 }
 _NO_LOGIN = {400: "`FI.MAU.NOT_LOGGED_IN`: the user has no login that is connected"}
 _UNUSABLE = {
     **_NO_LOGIN,
     404: "`M_NOT_FOUND`: no such login of this user; `M_UNRECOGNIZED`: this network has no such thing",
 }
+_ADMINS = {403: "`M_FORBIDDEN`: the user is no admin of the bridge"}
 _ENDED = {
     400: "`M_BAD_STATE`: that is not the step which waits; `M_BAD_JSON`, `M_NOT_JSON`: the body makes no sense; "
     "`M_INVALID_PARAM`: a value makes no sense, and the login has ended",
@@ -261,6 +278,89 @@ OPERATIONS: tuple[Operation, ...] = (
         "Look now, and put right what is wrong.",
         lambda s, call: s.direct.repair(call),
         {200: wire.DirectRepaired},
+    ),
+    Operation(
+        "getDeliveries",
+        "GET",
+        "/v3/deliveries",
+        "deliveries",
+        "What of the user's messages has not arrived, and why.",
+        lambda s, call: s.deliveries.list(call),
+        {200: wire_watch.Deliveries},
+    ),
+    Operation(
+        "retryDelivery",
+        "POST",
+        "/v3/deliveries/{deliveryID}/retry",
+        "deliveries",
+        "Try something again, in its old place.",
+        lambda s, call: s.deliveries.retry(call),
+        {200: wire_watch.DeliveriesRetried},
+        errors=_NO_LOGIN,
+    ),
+    Operation(
+        "retryDeliveries",
+        "POST",
+        "/v3/deliveries/retry",
+        "deliveries",
+        "Try everything again that can be.",
+        lambda s, call: s.deliveries.retry_all(call),
+        {200: wire_watch.DeliveriesRetried},
+        errors=_NO_LOGIN,
+    ),
+    Operation(
+        "watch",
+        "GET",
+        "/v3/watch",
+        "account",
+        "Everything of the user's: at once if it is not what the client has seen, else when something changes, or "
+        "after 25 seconds.",
+        lambda s, call: s.watching.watch(call),
+        {200: wire_watch.Snapshot},
+        query=SEEN,
+        waits=True,
+    ),
+    Operation(
+        "getAdminOverview",
+        "GET",
+        "/v3/admin/overview",
+        "admin",
+        "How the bridge is: its parts, its queues and its processes.",
+        lambda s, call: s.admin.overview(call),
+        {200: wire_admin.AdminOverview},
+        errors=_ADMINS,
+    ),
+    Operation(
+        "getAdminLogins",
+        "GET",
+        "/v3/admin/logins",
+        "admin",
+        "All logins, page by page.",
+        lambda s, call: s.admin.logins(call),
+        {200: wire_admin.AdminLogins},
+        query=PAGE | FILTER,
+        errors=_ADMINS,
+    ),
+    Operation(
+        "getAdminAccounts",
+        "GET",
+        "/v3/admin/accounts",
+        "admin",
+        "How the m.direct of each user is observed, page by page.",
+        lambda s, call: s.admin.accounts(call),
+        {200: wire_admin.AdminAccounts},
+        query=PAGE,
+        errors=_ADMINS,
+    ),
+    Operation(
+        "getAdminParked",
+        "GET",
+        "/v3/admin/parked",
+        "admin",
+        "What is parked in the queues, and why.",
+        lambda s, call: s.admin.parked(call),
+        {200: wire_admin.AdminParked},
+        errors=_ADMINS,
     ),
 )
 BY_NAME = {operation.name: operation for operation in OPERATIONS}

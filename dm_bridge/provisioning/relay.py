@@ -22,6 +22,7 @@ import structlog
 from dm_bridge.errors import BridgeError, StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning.calls import Answer, Call, Run
+from dm_bridge.provisioning.operations import BY_NAME
 from dm_bridge.provisioning.refusals import Refusal, refusal_of
 from dm_bridge.store.instances import Errand
 from dm_bridge.store.sealing import SealingKey
@@ -34,7 +35,8 @@ ANSWER = "provisioned"
 PATIENCE = 65.0
 """Seconds that another process may take; longer than a call may."""
 AT_ONCE = 200
-"""Calls of other processes that are carried out at the same time, and calls that wait for them."""
+"""Calls of other processes that are carried out at the same time, and calls that wait for them; and as many more
+that wait for something to happen (`Operation.waits`)."""
 
 _UNREADABLE = (StorageError, ValueError, KeyError, TypeError)
 _BUSY = Refusal(503, "M_UNKNOWN", "The bridge is busy; try again.", 2.0)
@@ -68,12 +70,15 @@ class Relay:
         self._run = run
         self._refusal = refusal
         self._stopped = False
-        self._waiting: dict[str, asyncio.Future[Answer]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: dict[str, tuple[bool, asyncio.Future[Answer]]] = {}
+        self._tasks: dict[asyncio.Task[None], bool] = {}  # and whether it waits for something
 
     async def stop(self) -> None:
         """Carry out no more, and ask nobody."""
         self._stopped = True
+        for _, waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_result(Answer.refusing(_BUSY))
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -89,11 +94,12 @@ class Relay:
             return Answer.refusing(refusal_of(error))
 
     async def _ask(self, call: Call) -> Answer:
-        if len(self._waiting) >= AT_ONCE:
+        waits = _waits(call)
+        if sum(each is waits for each, _ in self._waiting.values()) >= AT_ONCE:
             return Answer.refusing(_BUSY)
         id = secrets.token_hex(16)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[id] = answer
+        self._waiting[id] = waits, answer
         try:
             async with asyncio.timeout(PATIENCE):
                 body = base64.b64encode(call.body).decode()
@@ -117,19 +123,19 @@ class Relay:
         except _UNREADABLE:
             log.warning("a request of another process cannot be read; do all share one data_dir?")
             return
-        if self._stopped or len(self._tasks) >= 2 * AT_ONCE:
+        if self._stopped or self._under_way(call) >= 2 * AT_ONCE:
             log.warning(
                 "a request of another process was passed over: there are too many, or we end"
             )
             return
         task = asyncio.create_task(self._carry_out(id, asker, call), name="relayed call")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = _waits(call)
+        task.add_done_callback(self._tasks.pop)
 
     async def _carry_out(self, id: str, asker: str, call: Call) -> None:
         if not self._holds(call.user):
             answer = Answer.refusing(_MOVING)
-        elif len(self._tasks) > AT_ONCE or self._refusal() is not None:
+        elif self._under_way(call) > AT_ONCE or self._refusal() is not None:
             answer = Answer.refusing(_BUSY)
         else:
             answer = await self._run(call)
@@ -143,12 +149,17 @@ class Relay:
         """Another process has left an answer for us."""
         try:
             fields = self._open(errand)
-            waiting, answer = self._waiting.get(fields["id"]), Answer(**fields["answer"])
+            _, waiting = self._waiting.get(fields["id"], (False, None))
+            answer = Answer(**fields["answer"])
         except _UNREADABLE:
             log.warning("the answer of another process cannot be read")
             return
         if waiting is not None and not waiting.done():
             waiting.set_result(answer)
+
+    def _under_way(self, call: Call) -> int:
+        """How many calls of its kind are being carried out."""
+        return sum(each is _waits(call) for each in self._tasks.values())
 
     def _seal(self, for_whom: str, fields: dict[str, Any]) -> str:
         """What can be opened as an errand for the same one only."""
@@ -161,3 +172,9 @@ class Relay:
         said = self._key.unseal(f"provisioning/{errand.for_whom}", sealed)
         fields: dict[str, Any] = orjson.loads(said[""])
         return fields
+
+
+def _waits(call: Call) -> bool:
+    """Whether a call waits for something to happen."""
+    operation = BY_NAME.get(call.operation)
+    return operation is not None and operation.waits

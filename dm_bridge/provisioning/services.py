@@ -9,13 +9,18 @@ from dm_bridge.bridge.commands.people_work import People
 from dm_bridge.bridge.commands.resolving import Resolving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.provisioning.account import AccountCalls
+from dm_bridge.provisioning.admin import AdminCalls, Queues, Vitals
 from dm_bridge.provisioning.choosing import Choosing
+from dm_bridge.provisioning.deliveries import DeliveryCalls
 from dm_bridge.provisioning.direct import DirectCalls
 from dm_bridge.provisioning.login_calls import LoginCalls
 from dm_bridge.provisioning.logins import LoginProcesses
 from dm_bridge.provisioning.people import PeopleCalls
 from dm_bridge.provisioning.settings import ProvisioningSettings
+from dm_bridge.provisioning.watching import Stamp, Watching
+from dm_bridge.store.overview import OverviewStore
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.rooms import RoomStore
 
@@ -28,6 +33,9 @@ class Services:
     logins: LoginCalls
     people: PeopleCalls
     direct: DirectCalls
+    deliveries: DeliveryCalls
+    watching: Watching
+    admin: AdminCalls
 
 
 def services_of(
@@ -38,13 +46,23 @@ def services_of(
     rooms: RoomStore,
     people: PeopleStore,
     view: DirectView,
+    tries: SecondTries,
+    stamp: Stamp,
+    overview: OverviewStore,
+    queues: Queues,
+    vitals: Vitals,
 ) -> Services:
     """Made of the parts that the bot's commands use."""
     choosing = Choosing(logins)
     resolving = Resolving(logins, portals.store, settings.ghosts)
+    account, direct = AccountCalls(settings, logins, choosing, rooms), DirectCalls(view)
+    deliveries = DeliveryCalls(tries)
     return Services(
-        AccountCalls(settings, logins, choosing, rooms),
+        account,
         LoginCalls(logins, choosing, processes),
         PeopleCalls(choosing, resolving, People(portals), people, portals.store, settings.ghosts),
-        DirectCalls(view),
+        direct,
+        deliveries,
+        Watching(vitals.name, logins, account, direct, deliveries, stamp, vitals.holds),
+        AdminCalls(settings.administers, logins, overview, queues, vitals),
     )

@@ -14,6 +14,7 @@ class ProvisioningSettings:
 
     ``shared_secret``: who has it acts for everybody; None: nobody does. ``matrix_auth``: users may act for
     themselves, with tokens of their homeserver. ``attempts``: to log in, in an hour, for each user.
+    ``administers``: whether a user is an admin of the bridge.
     """
 
     domain: str
@@ -23,6 +24,7 @@ class ProvisioningSettings:
     shared_secret: str | None = field(default=None, repr=False)
     matrix_auth: bool = True
     attempts: int = 30
+    administers: Callable[[UserId], bool] = lambda user: False
 
     def may_use(self, user: UserId) -> bool:
         """Whether the API serves ``user``: a person whom the admin permits, and nobody of the bridge's own."""

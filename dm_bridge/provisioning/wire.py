@@ -171,6 +171,11 @@ class DisplayAndWait(Wire):
 
     type: Literal["qr", "code", "nothing"]
     data: str | None = None
+    image: str | None = Field(
+        default=None,
+        alias="org.dm_bridge.image",
+        description="the QR code as a picture: a data URI of SVG",
+    )
 
 
 class Complete(Wire):

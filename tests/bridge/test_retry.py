@@ -12,8 +12,9 @@ import pytest_asyncio
 
 from dm_bridge.bridge.commands.reply import Reply
 from dm_bridge.bridge.commands.retry import LISTED, MAY_HAVE, RetryCommand
+from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.errors import UserError
-from dm_bridge.ids import EventId, LoginId, RoomId, UserId
+from dm_bridge.ids import EventId, LoginId, PortalKey, RoomId, UserId
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.store.database import Database
 from dm_bridge.store.logins import LoginRow
@@ -36,13 +37,16 @@ class Asked:
         self.outbox = OutboxStore(database)
         self.connected = True
         self.woken: list[Collection[RoomId]] = []
-        self.command = RetryCommand(
+        self.woken_chats: list[Collection[PortalKey]] = []
+        self.tries = SecondTries(
             UndeliveredStore(database),
             self,  # type: ignore[arg-type]
             BOT,
             NAMESPACE,
             self._wake,
+            self.woken_chats.append,
         )
+        self.command = RetryCommand(self.tries)
 
     async def row(self, login: LoginId) -> LoginRow:
         return self.world.login

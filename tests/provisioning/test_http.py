@@ -81,7 +81,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
 
 
 async def test_one_user_does_not_keep_the_bridge_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CALLS_A_MINUTE", 3)
+    monkeypatch.setattr(limits, "CALLS_A_MINUTE", 3)
     async with provisioned() as api:
         statuses = [(await api.get("logins")).status for _ in range(4)]
         assert statuses == [200, 200, 200, 429]

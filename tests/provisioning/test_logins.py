@@ -113,6 +113,8 @@ async def test_what_is_done_elsewhere_is_shown_and_waited_for(api: Api) -> None:
     ]
     first = await api.begin()
     shown = (await api.submit(first, VALUES)).json
+    image = shown["display_and_wait"].pop("org.dm_bridge.image")
+    assert image.startswith("data:image/svg+xml")
     assert shown["display_and_wait"] == {"type": "qr", "data": "fake:pair"}
     assert (shown["type"], shown["instructions"]) == ("display_and_wait", "Scan this.")
     again = (await api.submit(shown, txn_id=shown["txn_id"])).json

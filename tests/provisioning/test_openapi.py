@@ -16,8 +16,8 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.result import Ok
 
 from dm_bridge.cli.main import cli
-from dm_bridge.provisioning import api as module
 from dm_bridge.provisioning import authentication, logins
+from dm_bridge.provisioning import limits as paces
 from dm_bridge.provisioning.openapi import document
 from dm_bridge.provisioning.operations import OPERATIONS, PREFIX
 
@@ -62,7 +62,11 @@ def test_every_reference_and_every_name_is_there_once() -> None:
 
 @pytest.mark.parametrize("mode", ["positive", "negative"])
 async def test_the_api_keeps_to_its_document(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    for limits, name in ((module, "CALLS_A_MINUTE"), (authentication, "UNKNOWN_A_MINUTE")):
+    for limits, name in (
+        (paces, "CALLS_A_MINUTE"),
+        (paces, "WAITS_A_MINUTE"),
+        (authentication, "UNKNOWN_A_MINUTE"),
+    ):
         monkeypatch.setattr(limits, name, 1_000_000)
     monkeypatch.setattr(logins, "AT_ONCE", 1_000_000)
     async with provisioned(attempts=1_000_000) as api:

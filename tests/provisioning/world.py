@@ -13,15 +13,18 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dm_bridge.bridge.direct_view import View
+from dm_bridge.bridge.observation import ObservationMode
+from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import ContactId, UserId
 from dm_bridge.matrix.intake import matrix_errors
 from dm_bridge.network.api import Contact
 from dm_bridge.provisioning import Provisioning, ProvisioningSettings
+from dm_bridge.provisioning.admin import Vitals
 from dm_bridge.provisioning.api import runner
 from dm_bridge.provisioning.authentication import Authentication
 from dm_bridge.provisioning.logins import LoginProcesses
-from dm_bridge.provisioning.services import services_of
+from dm_bridge.provisioning.services import Services, services_of
 from dm_bridge.testing.memory import (
     MemoryDirectStore,
     MemoryJournalStore,
@@ -30,6 +33,8 @@ from dm_bridge.testing.memory import (
 )
 from dm_bridge.testing.whole_bridge import WholeBridge
 from tests.bridge.people_world import PeopleNetwork
+
+from .stored import Stored
 
 JULIET = UserId("@juliet:example.org")
 NURSE = UserId("@nurse:example.org")
@@ -85,6 +90,8 @@ class Api:
     processes: LoginProcesses
     ahead: list[float]
     counted: list[str]
+    stored: Stored = field(init=False)
+    services: Services = field(init=False)
 
     async def ask(
         self,
@@ -171,6 +178,7 @@ async def provisioned(
             secret,
             matrix_auth,
             attempts,
+            lambda user: user == NURSE,
         )
         database = process.database
         view = View(
@@ -183,6 +191,7 @@ async def provisioned(
             time.time,
         )
         processes = LoginProcesses(process.logins, attempts, clock)
+        stored = Stored(process.logins)
         services = services_of(
             settings,
             process.logins,
@@ -191,6 +200,27 @@ async def provisioned(
             MemoryRoomStore(database),
             MemoryPeopleStore(database),
             view,
+            SecondTries(
+                stored,  # type: ignore[arg-type]
+                process.logins,
+                bridge.bot,
+                bridge.ghosts,
+                stored.wake,
+            ),
+            stored.stamp,
+            stored,  # type: ignore[arg-type]
+            stored,
+            Vitals(
+                "this one",
+                lambda: stored.homeserver_problem,
+                lambda: None,
+                stored.healthy,
+                lambda user: user not in stored.gone,
+                lambda: {JULIET, NURSE},
+                lambda user: ObservationMode.WATCHED,
+                lambda: None,
+                lambda: 0,
+            ),
         )
         counted: list[str] = []
         authentication = Authentication(settings, tokens, clock)
@@ -199,5 +229,8 @@ async def provisioned(
         endpoint.add_routes(app)
         async with TestServer(app) as server, aiohttp.ClientSession() as session:
             base = str(server.make_url("")).rstrip("/")
-            yield Api(bridge, network, tokens, app, base, session, processes, ahead, counted)
+            api = Api(bridge, network, tokens, app, base, session, processes, ahead, counted)
+            api.stored, api.services = stored, services
+            yield api
+            services.watching.stop()
         await processes.stop()

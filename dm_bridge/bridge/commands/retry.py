@@ -7,21 +7,15 @@ have arrived already, they are told so.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from dm_bridge.bridge import routing
 from dm_bridge.bridge.commands.direct import ago
 from dm_bridge.bridge.commands.reply import Answer, Reply
-from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.second_tries import DAYS, SecondTries, Written
 from dm_bridge.errors import UserError
-from dm_bridge.ids import GhostNamespace, RoomId, UserId
+from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
-from dm_bridge.store.undelivered import Undelivered, UndeliveredStore
 
-DAYS = 7
-"""For how many days a message is offered; what is older is hardly news to anybody."""
-MOST = 200
 LISTED = 10
 _BEGINNING = 40
 _LARGEST = 2**63 - 1
@@ -31,36 +25,17 @@ MAY_HAVE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Message:
-    """``text``: how it begins."""
-
-    row: Undelivered
-    text: str
-
-
 class RetryCommand:
-    """Runs `retry`. ``wake``: is told the rooms in which something waits again."""
+    """Runs `retry`."""
 
-    def __init__(
-        self,
-        store: UndeliveredStore,
-        logins: Logins,
-        bot: UserId,
-        namespace: GhostNamespace,
-        wake: Callable[[set[RoomId]], Awaitable[None]],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._store = store
-        self._logins = logins
-        self._bot = bot
-        self._namespace = namespace
-        self._wake = wake
+    def __init__(self, tries: SecondTries, clock: Callable[[], float] = time.time) -> None:
+        self._tries = tries
         self._clock = clock
 
     async def run(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """``retry``: list; ``retry all``; ``retry NUMBER…``: as listed."""
-        messages, hopeless = await self._of(user)
+        messages, beyond_hope = await self._tries.written(user)
+        hopeless = len(beyond_hope)
         words = rest.lower().replace(",", " ").split()
         if not words:
             await answer(Reply(self._list(messages, hopeless)))
@@ -69,27 +44,7 @@ class RetryCommand:
         else:
             await answer(Reply(await self._retry(user, _chosen(messages, words))))
 
-    async def _of(self, user: UserId) -> tuple[list[_Message], int]:
-        """What can be tried again; and how much will fail whatever is tried."""
-        messages, hopeless = [], 0
-        for row in await self._store.of(user, DAYS * 86400.0, MOST):
-            facts = routing.RoomFacts(owner=user)
-            match routing.route(row.event, facts, bot=self._bot, namespace=self._namespace):
-                case routing.Message() as message:
-                    messages.append(_Message(row, _beginning(message.words)))
-                case routing.Edit() as edit:
-                    messages.append(_Message(row, _beginning(f"(edited) {edit.words}")))
-                case routing.Reaction(emoji=emoji):
-                    messages.append(_Message(row, _beginning(f"(reaction) {emoji}")))
-                case routing.Redaction():
-                    messages.append(_Message(row, "(deleted a message)"))
-                case routing.Unsendable():
-                    hopeless += 1
-                case _:
-                    pass
-        return messages, hopeless
-
-    def _list(self, messages: Sequence[_Message], hopeless: int) -> str:
+    def _list(self, messages: Sequence[Written], hopeless: int) -> str:
         if not messages:
             return _nothing(hopeless)
         shown = messages[-LISTED:]
@@ -109,32 +64,25 @@ class RetryCommand:
             ]
         )
 
-    def _line(self, message: _Message) -> str:
+    def _line(self, message: Written) -> str:
         row = message.row
         doubt = " (it may have arrived)" if row.uncertain else ""
         when = ago(row.at, self._clock())
-        return f"- `{row.seq}`, to {code(row.contact)}, {when}: “{plain(message.text)}”{doubt}"
+        return f"- `{row.seq}`, to {code(row.contact)}, {when}: “{plain(_beginning(message.text))}”{doubt}"
 
-    async def _retry(self, user: UserId, chosen: Sequence[_Message]) -> str:
-        able = [m for m in chosen if self._logins.session(m.row.login) is not None]
-        sentences = []
-        if able:
-            back = await self._store.put_back(user, [message.row.seq for message in able])
-            able = [message for message in able if message.row.seq in back]
-            await self._wake({message.row.room for message in able})
-            sentences.append(_tried(able))
-        resting = {m.row.login: None for m in chosen if self._logins.session(m.row.login) is None}
-        for login in resting:
-            row = await self._logins.row(login)
-            if row is not None:
-                sentences.append(
-                    f"⚠ {code(row.name)} is not connected, so what you wrote from there stays where it is: write "
-                    f"`login {row.network}` first, then `retry`."
-                )
+    async def _retry(self, user: UserId, chosen: Sequence[Written]) -> str:
+        tried = await self._tries.send_again(user, chosen)
+        sentences = [
+            f"⚠ {code(row.name)} is not connected, so what you wrote from there stays where it is: write "
+            f"`login {row.network}` first, then `retry`."
+            for row in tried.resting
+        ]
+        if any(self._tries.is_connected(each.row.login) for each in chosen):
+            sentences.insert(0, _tried(tried.done))
         return "\n\n".join(sentences)
 
 
-def _chosen(messages: Sequence[_Message], words: Sequence[str]) -> list[_Message]:
+def _chosen(messages: Sequence[Written], words: Sequence[str]) -> list[Written]:
     """What somebody means; raises `UserError`."""
     if list(words) == ["all"]:
         return list(messages)
@@ -154,15 +102,15 @@ def _chosen(messages: Sequence[_Message], words: Sequence[str]) -> list[_Message
     return chosen
 
 
-def _tried(messages: Sequence[_Message]) -> str:
+def _tried(messages: Sequence[Written]) -> str:
     if not messages:
         return "That is being tried already."
     doubtful = sum(message.row.uncertain for message in messages)
     if len(messages) == 1:
         (message,) = messages
         said = (
-            f"I try it again, in its old place: “{plain(message.text)}”, to {code(message.row.contact)}. "
-            "The notice below it will say how that ends."
+            f"I try it again, in its old place: “{plain(_beginning(message.text))}”, to "
+            f"{code(message.row.contact)}. The notice below it will say how that ends."
         )
         return f"{said} It {MAY_HAVE}" if doubtful else said
     said = (
