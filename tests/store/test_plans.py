@@ -22,11 +22,14 @@ from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.outbox import OutboxStore
+from dm_bridge.store.overview import OverviewStore
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import Direction, QueueStore
 from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.stamps import StampStore
+from dm_bridge.store.undelivered import UndeliveredStore
 from tests.conftest import a_copy
 
 from .stored import XMPP, a_login
@@ -403,3 +406,50 @@ async def test_an_import_is_broken_off_without_reading_history(full: Database) -
         part for part in nodes(given_up) if part.get("Alias") == "i" and "Index Name" in part
     )
     assert looked["Index Name"] in ("inbox_waiting", "inbox_pkey")
+
+
+async def test_what_has_not_arrived_is_found_without_reading_history(full: Database) -> None:
+    user = UserId("@u:s")
+    async with full.connection() as connection:
+        await connection.execute("UPDATE login SET owner = $1", user)
+        await connection.execute(
+            """
+            INSERT INTO login (login_id, owner, network, remote, name, state)
+            SELECT 'l' || n, '@owner' || n || ':s', 'xmpp', 'r' || n, 'n', 'active'
+            FROM generate_series(1, 5000) AS n
+            """
+        )
+        await connection.execute("ANALYZE login")
+    (stamp,) = await plans(full, lambda database: StampStore(database).of(user))
+    indexes(stamp)
+    (parked,) = await plans(full, lambda database: UndeliveredStore(database).not_shown(user, 200))
+    assert "inbox_undelivered" in indexes(parked)
+    for found in await plans(full, lambda d: UndeliveredStore(d).waiting(user, 60.0, 200)):
+        used = {part.get("Index Name") for part in nodes(found)}
+        assert used & {"outbox_waiting", "inbox_waiting"}
+        scanned = {p["Relation Name"] for p in nodes(found) if p["Node Type"] == "Seq Scan"}
+        assert scanned <= {"portal"}  # all of them are this user's here
+
+
+async def test_a_page_for_admins_costs_what_is_on_it(full: Database) -> None:
+    async with full.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO login (login_id, owner, network, remote, name, state)
+            SELECT 'l' || n, '@owner' || n || ':s', 'xmpp', 'r' || n, 'n', 'active'
+            FROM generate_series(1, 10000) AS n
+            """
+        )
+        await connection.execute(
+            "INSERT INTO share (user_id) SELECT '@owner' || n || ':s' FROM generate_series(1, 10000) AS n"
+        )
+        await connection.execute("ANALYZE")
+    store = OverviewStore
+    _, page = await plans(full, lambda database: store(database).logins(51, "l5000"))
+    assert "login_owner_network_remote_key" in indexes(page)
+    assert not sorts(page)
+    page = await plan(full, lambda database: store(database).accounts(51, "@owner5:s"))
+    assert "share_pkey" in indexes(page)
+    assert not sorts(page)
+    assert len(await store(full).logins(51, "l5000")) == 51
+    assert len(await store(full).accounts(51)) == 51
