@@ -10,6 +10,8 @@ const STATES = {
   conflict: ["bad", "In conflict", "Another app keeps undoing the mark, so the bridge has stopped. You can have it try again."],
   retired: ["none", "No longer bridged", ""],
 };
+/** Where a chat stands, in words. */
+export const words = (state) => STATES[state][1];
 const MANY = 12;
 
 export class Chats {
@@ -114,7 +116,7 @@ export class Chats {
         room(chat.room_id, "Open", `Open the chat with ${chat.contact}`),
         mark ? button(mark, decide("mark"), { key: `mark ${chat.room_id}`, label: label(mark) }) : null,
         ["marked", "conflict"].includes(chat.state)
-          ? button("Leave it out", decide("unmark"), { key: `unmark ${chat.room_id}`, label: label("Leave out of the direct chats") })
+          ? button("Leave out", decide("unmark"), { key: `unmark ${chat.room_id}`, label: label("Leave out") })
           : null,
       ),
     );

@@ -13,6 +13,8 @@ const STATES = {
   UNKNOWN_ERROR: ["bad", "In trouble, trying again"],
 };
 
+/** How a login is, in words. */
+export const words = (event) => (STATES[event] ?? ["none", "Not known"])[1];
 export const stateOf = (event) => state(...(STATES[event] ?? ["none", "Not known"]));
 
 export class Logins {

@@ -2,6 +2,7 @@
 
 import { get, part, post } from "./api.js";
 import { Admin } from "./admin.js";
+import { changes } from "./changes.js";
 import { Chats } from "./chats.js";
 import { button, el, news, said, show } from "./dom.js";
 import { History } from "./history.js";
@@ -91,6 +92,8 @@ class Page {
         connection.hidden = true;
         if (snapshot.digest === seen) continue;
         seen = snapshot.digest;
+        const said = changes(this.snapshot, snapshot);
+        if (said.length) document.getElementById("changes").textContent = said.join(" ");
         this.snapshot = snapshot;
         this.draw();
       } catch (error) {
