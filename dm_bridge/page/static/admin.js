@@ -5,6 +5,13 @@ import { el, said, show, state, time } from "./dom.js";
 import { stateOf } from "./logins.js";
 
 const EVERY = 5000;
+const MODES = {
+  pushed: "The homeserver tells of every change at once",
+  watched: "Watched: every change is noticed at once",
+  activity: "Looked at after activity in a bridged chat, and now and then",
+  swept: "Looked at now and then",
+  none: "Not at all: no access to the account",
+};
 
 export class Admin {
   constructor(place) {
@@ -47,10 +54,10 @@ export class Admin {
       [`${each.rows}`, each.rows ? `, the oldest for ${duration(each.oldest_seconds)}` : null],
     ]);
     const logins = now.logins_here.map((each) => [each.network, [`${each.logins} `, stateOf(each.state)]]);
-    const observed = now.observed_here.map((each) => [each.sentence, [`${each.accounts}`]]);
+    const observed = now.observed_here.map((each) => [MODES[each.mode] ?? each.sentence, [`${each.accounts}`]]);
     const processes = now.processes.map((each) => [
       each.id + (each.this_one ? " (this one)" : ""),
-      [`version ${each.version}, ${each.users} users, ${each.logins} logins, since `, time(each.started_ts)],
+      [`version ${each.version}, ${count(each.users, "user")}, ${count(each.logins, "login")}, since `, time(each.started_ts)],
     ]);
     show(
       this.health,
@@ -138,10 +145,14 @@ function loginRow(login) {
 function accountRow(account) {
   return [
     [said(account.user_id)],
-    [account.problem ?? account.observed ?? "Only its own process knows."],
+    [account.problem ?? MODES[account.mode] ?? account.observed ?? "Only its own process knows."],
     account.last_seen_ts ? [time(account.last_seen_ts)] : ["never"],
     [account.process ?? "none"],
   ];
+}
+
+function count(number, what) {
+  return `${number} ${what}${number === 1 ? "" : "s"}`;
 }
 
 function duration(seconds) {

@@ -92,7 +92,7 @@ export class Chats {
 
   async repair() {
     const { message } = await post("v3/direct/repair", {});
-    news(message);
+    news(message.replace("`direct history` says what.", "It is in the history.").replace("`direct`", "this button"));
     this.page.refresh();
   }
 
