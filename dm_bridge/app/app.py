@@ -22,13 +22,16 @@ from dm_bridge.app.memory import make_room
 from dm_bridge.app.provisioning import Provisioned
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
+from dm_bridge.app.safety import guard_settings
 from dm_bridge.app.tenancy import Tenancy
+from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.faces import Faces
 from dm_bridge.bridge.features import RoomFeatures
 from dm_bridge.bridge.ghosts import Ghosts
+from dm_bridge.bridge.guard import Guard
 from dm_bridge.bridge.importing import Importer, ImportSettings
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.invites import Invites
@@ -59,6 +62,7 @@ from dm_bridge.network.api import Network
 from dm_bridge.network.signals import RemoteProfile, RemoteRequest, Signal
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.audit_log import AuditStore
 from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.embedded import EmbeddedPostgres
@@ -74,6 +78,7 @@ from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.references import ReferenceStore
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.safeguards import SafeguardStore
 from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.undelivered import UndeliveredStore
@@ -164,6 +169,8 @@ class App:
         references = ReferenceStore(database)
         ghosts = Ghosts(self._homeserver, portal_store, self._namespace)
         key = SealingKey.load(config.data_dir / "sealing.key")
+        audit = AuditLog(AuditStore(database))
+        guard = Guard(guard_settings(config), SafeguardStore(database), key, audit)
         self._keeping = keeping = Keeping(
             config,
             database,
@@ -179,6 +186,7 @@ class App:
             refusal=lambda: self._shares.refusal(),
             alone=lambda: self._shares.alone,
             elsewhere=lambda account: self._tenancy.changed_elsewhere(account),
+            audit=audit,
         )
         accounts = keeping.accounts
         portals = Portals(
@@ -233,6 +241,7 @@ class App:
             self._signalled,
             received=config.delivery.status_events,
             imports=history.enabled,
+            guard=guard,
         )
         self._signals = signals = Signals(
             self._homeserver,

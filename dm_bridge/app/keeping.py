@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from dm_bridge.bridge.access import MatrixTokens
+from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.direct_view import View
 from dm_bridge.bridge.documents import Documents
 from dm_bridge.bridge.ghosts import Ghosts
@@ -58,6 +59,7 @@ class Keeping:
         refusal: Callable[[], str | None],
         alone: Callable[[], bool],
         elsewhere: Callable[[UserId], None],
+        audit: AuditLog,
     ) -> None:
         token = config.appservice.accounts_token.get_secret_value()
         owns = config.ghosts.owns
@@ -94,6 +96,7 @@ class Keeping:
             tell,
             self.keeper.urge,
             refusal,
+            audit,
         )
         watching = watch_session(config.direct.watch_accounts)
         stack.push_async_callback(watching.close)

@@ -58,9 +58,8 @@ class Provisioned:
             lambda user: config.permission_of(user).may_use,
             None if secret is None else secret.get_secret_value(),
             config.provisioning.matrix_auth,
-            config.provisioning.login_attempts,
         )
-        self._processes = LoginProcesses(logins, settings.attempts)
+        self._processes = LoginProcesses(logins)
         services = services_of(
             settings,
             logins,
@@ -83,7 +82,7 @@ class Provisioned:
         if config.provisioning.enabled:
             identities = Identities(config.homeserver.url, settings.domain, session, budget)
             self.endpoint = Provisioning(
-                Authentication(settings, identities),
+                Authentication(settings, identities, audit=logins.guard.audit),
                 self.relay.answer,
                 lambda outcome: metrics.provisioning.labels(outcome).inc(),
             )

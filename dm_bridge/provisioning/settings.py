@@ -13,7 +13,7 @@ class ProvisioningSettings:
     """``domain``: the homeserver's server name. ``permitted``: whether the admin lets a user use the bridge.
 
     ``shared_secret``: who has it acts for everybody; None: nobody does. ``matrix_auth``: users may act for
-    themselves, with tokens of their homeserver. ``attempts``: to log in, in an hour, for each user.
+    themselves, with tokens of their homeserver.
     """
 
     domain: str
@@ -22,7 +22,6 @@ class ProvisioningSettings:
     permitted: Callable[[UserId], bool]
     shared_secret: str | None = field(default=None, repr=False)
     matrix_auth: bool = True
-    attempts: int = 30
 
     def may_use(self, user: UserId) -> bool:
         """Whether the API serves ``user``: a person whom the admin permits, and nobody of the bridge's own."""

@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dm_bridge.bridge.direct_view import View
+from dm_bridge.bridge.guard import Guard, GuardSettings
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import ContactId, UserId
 from dm_bridge.matrix.intake import matrix_errors
@@ -170,8 +171,8 @@ async def provisioned(
             lambda user: not user.startswith("@tybalt"),
             secret,
             matrix_auth,
-            attempts,
         )
+        process.logins.guard = Guard(GuardSettings(attempts=attempts), clock=clock)
         database = process.database
         view = View(
             process.keeper,
@@ -182,7 +183,7 @@ async def provisioned(
             lambda account: "I look now and then.",
             time.time,
         )
-        processes = LoginProcesses(process.logins, attempts, clock)
+        processes = LoginProcesses(process.logins, clock)
         services = services_of(
             settings,
             process.logins,
