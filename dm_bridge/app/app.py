@@ -22,7 +22,7 @@ from dm_bridge.app.memory import make_room
 from dm_bridge.app.provisioning import Provisioned
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
-from dm_bridge.app.safety import guard_settings
+from dm_bridge.app.safety import guard_settings, pruner
 from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.commands import Commands
@@ -399,6 +399,7 @@ class App:
             reporting.checkpoints.taken,
             self._imports,
             provisioned.relay,
+            pruner(config, database),
         )
         self._health = health = Health(database.healthy)
         self._meeting = Meeting(

@@ -7,7 +7,7 @@ user; and a user is given away only when nothing is under way for them any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
@@ -37,13 +37,16 @@ PING = "ping"
 SIGNAL = "signal"
 LOOK_AFTER = 60.0
 """Seconds between two looks for what waits although nobody is at it."""
+PRUNE_AFTER = 600.0
+"""Seconds between two times that what is too old is removed."""
 MAX_KNOWN = 100_000
 
 
 class Tenancy:
     """The `Tenants` of one bridge, and its doors for what concerns users that another process may have.
 
-    ``taken``: is told of every new event of the homeserver that was committed.
+    ``taken``: is told of every new event of the homeserver that was committed. ``prune``: removes what is too old;
+    the eldest process does.
     """
 
     def __init__(
@@ -62,7 +65,9 @@ class Tenancy:
         taken: Callable[[OutboxRow], None] = lambda row: None,
         imports: Imports | None = None,
         relay: Relay | None = None,
+        prune: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        self._prune = prune
         self._relay = relay
         self._attention = attention
         self._imports = imports
@@ -169,9 +174,11 @@ class Tenancy:
     async def look_after(self) -> None:
         """Until cancelled, pass on what concerns others, and now and then wake what nobody is at."""
         waited = LOOK_AFTER  # strangers may have written before the lanes ran
+        unpruned = PRUNE_AFTER
         while True:
             await asyncio.sleep(1.0)
             waited += 1.0
+            unpruned += 1.0
             try:
                 if self._changed:
                     changed, self._changed = self._changed, set()
@@ -181,6 +188,9 @@ class Tenancy:
                 if waited >= LOOK_AFTER:
                     waited = 0.0
                     await self._wake_idle()
+                if unpruned >= PRUNE_AFTER and self._prune is not None and self._shares.eldest:
+                    unpruned = 0.0
+                    await self._prune()
             except BridgeError as error:
                 log.warning("what waits could not be looked for", reason=str(error))
             except Exception:
