@@ -22,7 +22,7 @@ from dm_bridge.app.memory import make_room
 from dm_bridge.app.provisioning import Provisioned
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
-from dm_bridge.app.safety import guard_settings, pruner
+from dm_bridge.app.safety import Safety, guard_settings, pruner
 from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.commands import Commands
@@ -41,10 +41,12 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.older import Older
 from dm_bridge.bridge.portal import Portals, PortalSettings
+from dm_bridge.bridge.quiet import Quiet
 from dm_bridge.bridge.requests import Requests
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.silence import Silence
+from dm_bridge.bridge.steward import Steward
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.whose import Whose
@@ -62,6 +64,7 @@ from dm_bridge.network.api import Network
 from dm_bridge.network.signals import RemoteProfile, RemoteRequest, Signal
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
+from dm_bridge.provisioning.deeds import Deeds
 from dm_bridge.store.audit_log import AuditStore
 from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
@@ -266,6 +269,20 @@ class App:
         self._invites = Invites(
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
         )
+        safety = Safety(
+            config,
+            database,
+            key,
+            audit,
+            self._homeserver,
+            keeping,
+            self._logins,
+            portals,
+            silence,
+            ask=lambda user, deed, fields: self._deeds.ask(user, deed, fields),
+            leave=lambda errands: self._shares.leave_errands(errands),
+            forget=lambda user, work: self._tenancy.forget(user, work),
+        )
         self._management = Management(
             self._homeserver,
             accounts,
@@ -293,11 +310,15 @@ class App:
                     self._namespace,
                     lambda rooms: self._tenancy.wake_rooms(rooms),
                 ),
+                data=safety.data,
+                admin=safety.admin,
             ),
             self._bot,
             self._namespace,
             self._may_use,
             config.homeserver.domain,
+            Quiet(config.limits.commands_per_minute),
+            audit,
         )
         self._stack.push_async_callback(commands.stop)
         delivery = config.delivery
@@ -383,7 +404,10 @@ class App:
             self._shares,
             lambda users: self._tenancy.adopt(users),
             self.metrics,
+            Steward(self._logins, self._tell),
         )
+        self._deeds = Deeds(provisioned.relay.answer)
+        self._leaving = safety.leaving
         self._tenancy = Tenancy(
             self._shares,
             Whose(instances),
@@ -400,6 +424,7 @@ class App:
             self._imports,
             provisioned.relay,
             pruner(config, database),
+            safety.leaving,
         )
         self._health = health = Health(database.healthy)
         self._meeting = Meeting(
@@ -492,7 +517,7 @@ class App:
 
     def _is_ours(self, event: PushedEvent) -> bool:
         return self._namespace.owns(event.sender) or (
-            event.sender == self._bot and event.type != "m.room.member"
+            event.sender == self._bot and (event.type != "m.room.member" or _leaves(event))
         )
 
     # -- beginning
@@ -518,6 +543,7 @@ class App:
         self._stack.push_async_callback(self._logins.stop)
         self._stack.push_async_callback(self._to_remote.stop)
         self._stack.push_async_callback(self._provisioned.stop)
+        self._stack.push_async_callback(self._leaving.stop)
         await self._shares.take_free(self._tenancy)
         await self._keeping.observe()
         self._in_background(self._queues.settle_notices())
@@ -530,6 +556,13 @@ class App:
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         """Run something until the bridge stops."""
         self._stack.push_async_callback(_ended, asyncio.create_task(work))
+
+
+def _leaves(event: PushedEvent) -> bool:
+    """Whether somebody leaves by themselves; of our bot, that is recorded when it does."""
+    content = event.raw.get("content")
+    left = isinstance(content, dict) and content.get("membership") == "leave"
+    return left and event.raw.get("state_key") == event.sender
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -69,7 +69,7 @@ class Keeping:
         )
         self.accounts = Accounts(self.as_users, config.homeserver.domain, may_act_for)
         self.store = DirectStore(database)
-        journals = JournalStore(database, is_instance=True)
+        self._journals = journals = JournalStore(database, is_instance=True)
         self.keeper = Keeper(
             Documents(homeserver, self.accounts, owns, ghosts.revived),
             database,
@@ -146,6 +146,10 @@ class Keeping:
         """Keep the accounts of these users no more."""
         await self.keeper.drop(users)
         self.tokens.drop(users)
+
+    def forget(self, user: UserId) -> None:
+        """The user was erased: a journal of theirs begins anew."""
+        self._journals.forget(user)
 
     async def observe(self) -> None:
         """Begin to notice changes."""

@@ -13,6 +13,7 @@ from dm_bridge.bridge.commands.direct import DirectView
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.shares import Shares
+from dm_bridge.bridge.steward import Steward
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.budget import Budget
@@ -34,6 +35,7 @@ class Provisioned:
     """The API of one process. ``adopt``: takes users with whom the bridge never had to do.
 
     ``endpoint``: None where the admin has switched it off. ``relay`` does what other processes ask for. `stop` it.
+    ``steward``: does what admins have done to users.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Provisioned:
         shares: Shares,
         adopt: Callable[[Collection[UserId]], Awaitable[None]],
         metrics: Metrics,
+        steward: Steward,
     ) -> None:
         secret = config.provisioning.shared_secret
         settings = ProvisioningSettings(
@@ -75,7 +78,7 @@ class Provisioned:
             shares.holds,
             adopt,
             shares.leave_errands,
-            runner(services),
+            runner(services, steward),
             shares.refusal,
         )
         self.endpoint: Provisioning | None = None

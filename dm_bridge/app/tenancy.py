@@ -15,6 +15,7 @@ from dm_bridge.app.keeping import Keeping
 from dm_bridge.bridge.attention import Attention
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.lanes import Lanes
+from dm_bridge.bridge.leaving import Leaving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.to_matrix import ToMatrix
@@ -66,7 +67,9 @@ class Tenancy:
         imports: Imports | None = None,
         relay: Relay | None = None,
         prune: Callable[[], Awaitable[None]] | None = None,
+        leaving: Leaving | None = None,
     ) -> None:
+        self._leaving = leaving
         self._prune = prune
         self._relay = relay
         self._attention = attention
@@ -197,9 +200,15 @@ class Tenancy:
                 log.exception("what waits could not be looked for for a reason of our own")
 
     async def _wake_idle(self) -> None:
+        if self._leaving is not None:
+            await self._leaving.taken(list(self._shares.held))
         chats, rooms = set(self._to_matrix.keys), set(self._to_remote.keys)
         self.wake_chats([chat for chat in await self._inbox.chats_waiting() if chat not in chats])
-        await self.wake_rooms([r for r in await self._outbox.rooms_waiting() if r not in rooms])
+        idle = [room for room in await self._outbox.rooms_waiting() if room not in rooms]
+        users = set((await self._whose.of(idle)).values())
+        self._known -= users  # one may have been erased, and not known to anybody since
+        await self.adopt(users)
+        await self.wake_rooms(idle)
 
     # -- having users
 
@@ -214,6 +223,18 @@ class Tenancy:
         await self._keeping.take(users)
         self.wake_chats(await self._inbox.chats_waiting(users))
         await self.wake_rooms(await self._outbox.rooms_waiting())
+        if self._leaving is not None:
+            await self._leaving.taken(users)
+
+    async def forget(self, user: UserId, work: Callable[[], Awaitable[object]]) -> None:
+        """End what is under way for a user of ours, and do ``work``, which removes them. Raises `BridgeError`."""
+        await self._shares.forget(user, self, work)
+        self._is_stranger(user)
+
+    def _is_stranger(self, user: UserId) -> None:
+        """The bridge has nothing to do with the user any more; here, nothing that is remembered of them counts."""
+        self._known.discard(user)
+        self._keeping.forget(user)
 
     async def give(self, users: Collection[UserId]) -> None:
         """They are not ours any more: end what is under way for them."""
@@ -245,6 +266,9 @@ class Tenancy:
             case "provision" if self._relay is not None:
                 self._relay.asked(errand)
                 return
+            case "forgotten":
+                self._is_stranger(UserId(errand.subject))
+                return
             case "provisioned" if self._relay is not None:
                 self._relay.answered(errand)
                 return
@@ -256,6 +280,8 @@ class Tenancy:
             case "signal":
                 if (signal := from_text(errand.subject)) is not None:
                     self._attention.note(signal)
+            case "erase" if self._leaving is not None:
+                await self._leaving.taken([UserId(errand.for_whom)])
             case "m.direct":
                 self._keeping.keeper.look(UserId(errand.for_whom), Source.PUSHED)
             case kind:
