@@ -56,6 +56,11 @@ KEPT: dict[str, str] = {
 """The tables of which nothing is removed, and why."""
 
 _BATCHED = ("inbox", "outbox")
+_NAMED = """
+    DELETE FROM outbox WHERE state IN ('handled', 'dropped')
+        AND room_id IN (SELECT room_id FROM management_room) AND position(convert_to($1, 'UTF8') IN event) > 0
+"""
+"""Commands of admins that name the user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +170,8 @@ class ErasureStore:
         for table in _BATCHED:
             while await self._some(table, user, row["rooms"]):
                 pass
+        async with self._database.connection() as connection:
+            await connection.execute(_NAMED, user)
         async with self._database.transaction() as connection:
             acts = await connection.fetch(
                 f"SELECT act, count(*) FROM audit_log WHERE {PLAN['audit_log']} GROUP BY act", user
