@@ -228,8 +228,10 @@ class Tenancy:
 
     async def forget(self, user: UserId, work: Callable[[], Awaitable[object]]) -> None:
         """End what is under way for a user of ours, and do ``work``, which removes them. Raises `BridgeError`."""
-        await self._shares.forget(user, self, work)
-        self._is_stranger(user)
+        try:
+            await self._shares.forget(user, self, work)
+        finally:
+            self._is_stranger(user)
 
     def _is_stranger(self, user: UserId) -> None:
         """The bridge has nothing to do with the user any more; here, nothing that is remembered of them counts."""

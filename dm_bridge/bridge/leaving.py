@@ -45,6 +45,10 @@ GOODBYE = (
 )
 
 
+class _NotOurs(Exception):
+    """The user has been let go, and not all is done: another process may have them already."""
+
+
 class Leaving:
     """``let_go(user, work)``: ends all that is under way for a user, does ``work``, and has them no more.
 
@@ -108,6 +112,9 @@ class Leaving:
                 try:
                     await self._erase(erasure, last=attempts >= PATIENCE)
                     return
+                except _NotOurs:
+                    log.warning("whoever takes the user now goes on with an erasure", user=user)
+                    return
                 except BridgeError as error:
                     attempts += 1
                     log.warning("an erasure pauses", user=user, reason=str(error))
@@ -134,7 +141,11 @@ class Leaving:
         await self._tokens.forget(user)
         await self._say_goodbye(user)
         subject = erased_subject(self._key.digest("user", user))
-        await self._let_go(user, lambda: self._store.erase(erasure, subject))
+        try:
+            await self._let_go(user, lambda: self._store.erase(erasure, subject))
+        except BridgeError as error:
+            log.warning("an erasure was broken off", user=user, reason=str(error))
+            raise _NotOurs from error
         log.info("the data of a user were erased")
 
     async def _end_chats(self, user: UserId) -> set[UserId]:

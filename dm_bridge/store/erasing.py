@@ -173,6 +173,10 @@ class ErasureStore:
         async with self._database.connection() as connection:
             await connection.execute(_NAMED, user)
         async with self._database.transaction() as connection:
+            if not await connection.fetchval(
+                "SELECT true FROM erasure WHERE user_id = $1 FOR UPDATE", user
+            ):
+                return False
             acts = await connection.fetch(
                 f"SELECT act, count(*) FROM audit_log WHERE {PLAN['audit_log']} GROUP BY act", user
             )

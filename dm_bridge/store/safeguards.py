@@ -76,8 +76,9 @@ class SafeguardStore:
             )
             rows = await connection.fetch(
                 """
-                SELECT by = $2 AS own, extract(epoch FROM now() - at)::float8 AS age FROM login_failure
-                WHERE account = $1 AND at > now() - make_interval(secs => $3) ORDER BY at
+                SELECT by = $2 AS own, extract(epoch FROM statement_timestamp() - at)::float8 AS age
+                FROM login_failure WHERE account = $1
+                    AND at > statement_timestamp() - make_interval(secs => $3) ORDER BY at
                 """,
                 *(account, by, WINDOW),
             )

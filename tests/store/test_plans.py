@@ -15,6 +15,7 @@ from asyncpg.connection import LoggedQuery
 from dm_bridge.direct.ledger import DMState
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.network.events import RemoteMessage, Text
+from dm_bridge.store.audit_log import AuditStore
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.features import FeatureStore
@@ -27,6 +28,7 @@ from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import Direction, QueueStore
 from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.safeguards import SafeguardStore
 from tests.conftest import a_copy
 
 from .stored import XMPP, a_login
@@ -79,6 +81,16 @@ FILL = (
     """
     INSERT INTO management_room (room_id, user_id)
     SELECT '!room' || n, '@user' || n || ':s' || left($1, 0) FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO audit_log (at, actor, act, subject, door)
+    SELECT now() - make_interval(mins => n), '@user' || n % 500, 'login' || left($1, 0), '@user' || n % 500, 'bot'
+    FROM generate_series(1, 20000) AS n
+    """,
+    """
+    INSERT INTO login_failure (account, by, at)
+    SELECT convert_to('a' || n % 5000 || left($1, 0), 'UTF8'), 'b', now() - make_interval(mins => n)
+    FROM generate_series(1, 20000) AS n
     """,
 )
 
@@ -403,3 +415,22 @@ async def test_an_import_is_broken_off_without_reading_history(full: Database) -
         part for part in nodes(given_up) if part.get("Alias") == "i" and "Index Name" in part
     )
     assert looked["Index Name"] in ("inbox_waiting", "inbox_pkey")
+
+
+async def test_the_audit_log_is_read_and_pruned_through_indexes(full: Database) -> None:
+    found = await plan(
+        full, lambda database: AuditStore(database).latest(25, users=["@user7", "erased 1"])
+    )
+    assert indexes(found) <= {"audit_log_subject", "audit_log_actor", "audit_log_pkey"}
+    found = await plan(full, lambda database: AuditStore(database).latest(25))
+    assert indexes(found) == {"audit_log_pkey"}
+    found = await plan(full, lambda database: AuditStore(database).prune(90))
+    assert indexes(found) == {"audit_log_at", "audit_log_pkey"}
+
+
+async def test_tries_at_an_account_are_counted_through_an_index(full: Database) -> None:
+    lock, counted, added = await plans(
+        full, lambda database: SafeguardStore(database).try_account(b"a7", b"b", 5)
+    )
+    assert indexes(counted) == {"login_failure_account"}
+    assert not indexes(lock) | indexes(added)

@@ -200,6 +200,7 @@ class AdminCommands:
         if self.may_administer(who):
             raise UserError("They are an admin themselves; change `permissions` first.")
         reason = " ".join(reason.split())[:200]
+        known = await self._erasures.knows(who)
         await self._audit.insist(admin, Act.STOPPED, who, {"reason": reason}, BOT)
         await self._safeguards.stop(who, admin, reason)
         why = f": {plain(reason)}" if reason else ""
@@ -207,7 +208,8 @@ class AdminCommands:
             f"⚠ An admin of this bridge has stopped your logins{why}. Nothing is carried until they allow it "
             "again; please ask them."
         )
-        return f"{code(who)} is stopped. " + await self._applied(who, text)
+        applied = await self._applied(who, text) if known else "I have never met them."
+        return f"{code(who)} is stopped. {applied}"
 
     async def _allow(self, admin: UserId, who: UserId) -> str:
         await self._audit.insist(admin, Act.ALLOWED, who, {}, BOT)
@@ -217,8 +219,6 @@ class AdminCommands:
         return f"{code(who)} may go on. " + await self._applied(who, text)
 
     async def _applied(self, who: UserId, text: str) -> str:
-        if not await self._erasures.knows(who):
-            return "They have no login now."
         try:
             done = await self._ask(who, LOOK_AGAIN, {"text": text})
         except BridgeError as error:
@@ -226,7 +226,8 @@ class AdminCommands:
                 f"⚠ It is recorded, but whoever has them just now did not answer ({plain(str(error))}). Write it "
                 "again, or restart the bridge."
             )
-        return "They were told." if done["told"] else "They could not be told."
+        rooms = (await self._overview.counts(who)).bot_rooms
+        return "They were told." if done["told"] and rooms else "They could not be told."
 
 
 def _line(entry: AuditEntry) -> str:
