@@ -497,5 +497,6 @@ class Logins:
     def _count(self) -> None:
         self._metrics.logins.clear()
         for live in self._live.values():
-            if live.row.state is not LoginState.LOGGED_OUT:
+            ended = live.row.state is LoginState.LOGGED_OUT
+            if not ended and self.guard.barred(live.row.owner) is None:
                 self._metrics.logins.labels(live.row.network, live.state.status.value).inc()
