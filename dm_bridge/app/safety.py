@@ -12,12 +12,12 @@ from dm_bridge.bridge.audit_log import BOT, AuditLog
 from dm_bridge.bridge.commands.admin import AdminCommands
 from dm_bridge.bridge.commands.data import DataCommands
 from dm_bridge.bridge.data_export import DataExport
+from dm_bridge.bridge.deeds import Ask
 from dm_bridge.bridge.guard import GuardSettings
 from dm_bridge.bridge.leaving import Leaving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.silence import Silence
-from dm_bridge.bridge.steward import Ask
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.homeserver import Homeserver

@@ -8,17 +8,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from dm_bridge.bridge import deeds
 from dm_bridge.bridge.commands.standing import words_for
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.formatting import plain
-
-DESCRIBE, LOGOUT, LOOK_AGAIN = "deed.describe", "deed.logout", "deed.look-again"
-DEEDS = (DESCRIBE, LOGOUT, LOOK_AGAIN)
-
-Ask = Callable[[UserId, str, Mapping[str, str]], Awaitable[dict[str, Any]]]
-"""Has a deed done to a user, wherever they are; what came of it. Raises `BridgeError`."""
 
 
 class Steward:
@@ -29,13 +24,13 @@ class Steward:
         self._tell = tell
 
     async def run(self, user: UserId, deed: str, fields: Mapping[str, str]) -> dict[str, Any]:
-        """Do one of `DEEDS` to a user whom we have. Raises `BridgeError`."""
+        """Do one of the `deeds` to a user whom we have. Raises `BridgeError`."""
         match deed:
-            case "deed.describe":
+            case deeds.DESCRIBE:
                 return {"logins": self._described(user)}
-            case "deed.logout":
+            case deeds.LOGOUT:
                 return {"logged_out": await self._log_out(user, fields["login"], fields["by"])}
-            case "deed.look-again":
+            case deeds.LOOK_AGAIN:
                 await self._logins.look_again(user)
                 told = await self._told(user, fields["text"])
                 return {"told": told}

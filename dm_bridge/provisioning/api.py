@@ -14,7 +14,8 @@ import orjson
 import structlog
 from aiohttp import web
 
-from dm_bridge.bridge.steward import DEEDS, Steward
+from dm_bridge.bridge.deeds import DEEDS
+from dm_bridge.bridge.steward import Steward
 from dm_bridge.errors import BridgeError
 from dm_bridge.provisioning.authentication import Authentication
 from dm_bridge.provisioning.calls import Answer, Call, Run

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from dm_bridge.bridge.audit_log import BOT, AuditLog
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.commands.typed import uncopied
-from dm_bridge.bridge.steward import DESCRIBE, LOGOUT, LOOK_AGAIN, Ask
+from dm_bridge.bridge.deeds import DESCRIBE, LOGOUT, LOOK_AGAIN, Ask
 from dm_bridge.direct.document import is_user_id
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import RoomId, UserId
