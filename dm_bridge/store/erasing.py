@@ -111,7 +111,7 @@ class ErasureStore:
         return [Erasure(UserId(user), by, door) for user, by, door in rows]
 
     async def knows(self, user: UserId) -> bool:
-        """Whether anything is stored about a user."""
+        """Whether anything is stored about a user, but that an admin asked for them."""
         async with self._database.connection() as connection:
             known = await connection.fetchval(
                 """
@@ -120,7 +120,9 @@ class ErasureStore:
                     OR EXISTS (SELECT FROM direct_account WHERE account = $1)
                     OR EXISTS (SELECT FROM refused_stranger WHERE user_id = $1)
                     OR EXISTS (SELECT FROM stopped_user WHERE user_id = $1)
-                    OR EXISTS (SELECT FROM audit_log WHERE subject = $1 OR actor = $1)
+                    OR EXISTS (
+                        SELECT FROM audit_log WHERE (subject = $1 OR actor = $1) AND act <> 'admin'
+                    )
                 """,
                 user,
             )
