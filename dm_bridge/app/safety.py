@@ -64,7 +64,6 @@ class Safety:
             erasures,
             logins,
             portals,
-            keeping.store,
             keeping.keeper,
             silence,
             keeping.tokens,

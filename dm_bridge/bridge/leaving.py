@@ -26,7 +26,6 @@ from dm_bridge.matrix.accounts import Access
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.audit_log import erased_subject
-from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.erasing import Erasure, ErasureStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
@@ -36,7 +35,7 @@ log = structlog.get_logger(__name__)
 LONGEST_PAUSE = 60.0
 WRITTEN_WITHIN = 30.0
 """Seconds for which is waited for m.direct to be written without the chats, each time."""
-PATIENCE = 20
+PATIENCE = 10
 """Attempts for which a homeserver that does not let m.direct be written keeps the rest waiting."""
 GOODBYE = (
     "All that I knew about you is deleted: your logins, your chats, what I remembered of your direct chats, and "
@@ -60,7 +59,6 @@ class Leaving:
         store: ErasureStore,
         logins: Logins,
         portals: Portals,
-        direct: DirectStore,
         keeper: Keeper,
         silence: Silence,
         tokens: MatrixTokens,
@@ -73,7 +71,6 @@ class Leaving:
         self._store = store
         self._logins = logins
         self._portals = portals
-        self._direct = direct
         self._keeper = keeper
         self._silence = silence
         self._tokens = tokens
@@ -135,9 +132,9 @@ class Leaving:
         await self._store.collect(user)
         for row in self._logins.of(user):
             await self._logins.logout(row.id, erasure.by, erasure.door)
-        ghosts = await self._end_chats(user)
+        await self._end_chats(user)
         await self._silence.end(user)
-        await self._write_direct(user, ghosts, last=last)
+        await self._write_direct(user, last=last)
         await self._tokens.forget(user)
         await self._say_goodbye(user)
         subject = erased_subject(self._key.digest("user", user))
@@ -148,25 +145,26 @@ class Leaving:
             raise _NotOurs from error
         log.info("the data of a user were erased")
 
-    async def _end_chats(self, user: UserId) -> set[UserId]:
-        """Leave the rooms of all chats; the ghosts whose m.direct has to follow."""
-        ghosts = set()
+    async def _end_chats(self, user: UserId) -> None:
+        """Leave the rooms of all chats."""
         for row in await self._portals.store.of_owner(user):
             login = await self._logins.row(row.key.login)
             if login is not None:
                 await self._portals.delete(row, login)
-                ghosts.add(row.ghost)
-        return ghosts
 
-    async def _write_direct(self, user: UserId, ghosts: Collection[UserId], *, last: bool) -> None:
+    async def _write_direct(self, user: UserId, *, last: bool) -> None:
         """See to it that the chats are taken out of m.direct, where that can be written. Raises `NotYet`."""
-        if self._tokens.access(user) is not Access.NONE:
-            self._keeper.urge(user)
-        await self._keeper.settled(user, *ghosts, within=WRITTEN_WITHIN)
-        if last or self._tokens.access(user) is Access.NONE:
-            return
-        if user in await self._direct.unsettled([user]):
-            raise NotYet("The user's direct chats are still to be written.", 2.0)
+        accounts = await self._unwritten(user)
+        for account in accounts:
+            self._keeper.urge(account)
+        await self._keeper.settled(*accounts, within=WRITTEN_WITHIN)
+        if await self._unwritten(user) and not last:
+            raise NotYet("Direct chats are still to be written.", 2.0)
+
+    async def _unwritten(self, user: UserId) -> list[UserId]:
+        reached = self._tokens.access(user) is not Access.NONE
+        accounts = await self._store.unwritten(user)
+        return [account for account in accounts if reached or account != user]
 
     async def _say_goodbye(self, user: UserId) -> None:
         """Tell the user in their rooms with the bot, and leave these."""

@@ -157,6 +157,15 @@ class ErasureStore:
                 user,
             )
 
+    async def unwritten(self, user: UserId) -> list[UserId]:
+        """The accounts, the user's and those of ghosts, in whose m.direct something is still to be changed."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                "SELECT DISTINCT account FROM direct_dm WHERE (account = $1 OR ghost = $1) AND NOT settled",
+                user,
+            )
+        return [UserId(account) for (account,) in rows]
+
     async def erase(self, erasure: Erasure, subject: str) -> bool:
         """Remove all that is stored about the user, and record that. False when that was done before.
 

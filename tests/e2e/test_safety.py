@@ -123,6 +123,8 @@ async def two(world: World) -> AsyncIterator[tuple[Pair, Pair]]:
 
         await within(60, shared)
         yield first, second
+        for each in (first, second):  # so that those of the next test are shared evenly, too
+            await Api(world.stack.bridge, each.alice.token).post("logout/all")
 
 
 async def test_an_admin_sees_stops_and_allows_users_of_any_process(
