@@ -221,6 +221,8 @@ async def test_a_user_does_everything_on_the_page(stack: Stack, browser: Browser
         await problem.get_by_role("button", name="Try again").click()
         await expect(page.locator("#news p")).to_contain_text("sent again")
 
+        assert "sign-in" in await stack.bridge.command("audit", "-c", str(stack.bridge.config_path))
+
         # signed out everywhere, at the bot's word
         mark = alice.mark()
         await alice.send_text(room, "page close")
