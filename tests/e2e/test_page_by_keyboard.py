@@ -245,7 +245,9 @@ async def test_a_user_does_everything_on_the_page(
         await page.get_by_role("button", name="Check and repair").press("Enter")
         await within(60, direct)
         await tab.turn("History")
-        await expect(page.get_by_text("I wrote the list.").first).to_be_visible(timeout=PATIENCE)
+        await expect(page.get_by_text("The bridge wrote the list.").first).to_be_visible(
+            timeout=PATIENCE
+        )
         await page.locator("summary").first.press("Enter")
         await expect(page.get_by_role("table").first).to_be_visible()
         await tab.look_in_all_ways("history")

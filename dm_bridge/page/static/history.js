@@ -46,7 +46,7 @@ export class History {
     return el(
       "li",
       { class: "card" },
-      el("h3", {}, change.sentence),
+      el("h3", {}, change.sentence.replace(/^I wrote/, "The bridge wrote")),
       el("p", { class: "quiet" }, time(change.ts)),
       change.details.length ? el("ul", {}, change.details.map((each) => el("li", {}, each))) : null,
       people.length ? this.compared(change, people) : null,
