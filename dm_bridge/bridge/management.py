@@ -26,7 +26,7 @@ from dm_bridge.store.rooms import RoomStore
 
 log = structlog.get_logger(__name__)
 
-GREETING = "Hello! I bridge your private chats. Write `help` to see what I can do."
+GREETING = "Hello! I bridge your private chats."
 GREETING_ENCRYPTED = (
     "Hello! I bridge your private chats, but I cannot read what you write here: this room is encrypted. "
     "Please open a room with me without encryption, and write `help` there."
@@ -95,7 +95,8 @@ class Management:
             encrypted = await rooms.state_of(
                 self._homeserver, room, "m.room.encryption", user=self._bot
             )
-            greeting = GREETING_ENCRYPTED if encrypted else GREETING
+            greeting = f"{GREETING} {self._commands.first_step(user)}"
+            greeting = GREETING_ENCRYPTED if encrypted else greeting
             await self._say(room, greeting, "greeting", room)
         return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
 

@@ -151,6 +151,13 @@ class Commands:
             "unblock": _Command("unblock [ID] WHO", "take that back", people.unblock),
         }
 
+    def first_step(self, user: UserId) -> str:
+        """What somebody who has just come can do next."""
+        if self._logins.of(user) or not self._logins.networks:
+            return "Write `help` to see what I can do."
+        choice = " or ".join(f"`login {n.name}` ({n.title})" for n in self._logins.networks)
+        return f"To begin, write {choice}; `help` shows what else I can do."
+
     async def stop(self) -> None:
         """Give up what goes on in the background."""
         await self._people.stop()
