@@ -34,8 +34,6 @@ from dm_bridge.testing.xmpp_server import XmppServer
 
 Config = dict[str, Any]
 DEFAULT_PASSWORD = "secret"
-ADMIN = "admin"
-"""The localpart of whoever may administer the bridge."""
 _COMMAND_SECONDS = 60.0
 _START_SECONDS = 90.0
 _STOP_SECONDS = 20.0
@@ -359,7 +357,7 @@ def _loopback_config(bridge: Bridge, domain: str, prosody: XmppServer | None) ->
         xmpp["servers"] = {prosody.domain: server}
     return {
         "appservice": {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url},
-        "permissions": {domain: "user", f"@{ADMIN}:{domain}": "admin"},
+        "permissions": {domain: "user"},
         "page": {"public_url": f"{bridge.url}/page/"},
         "networks": {"xmpp": xmpp},
     }
