@@ -5,21 +5,17 @@ The rule that must never break: nothing is deleted before its user has read what
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 
+from dm_bridge.bridge.commands.questions import Questions
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.data_export import DataExport
 from dm_bridge.bridge.logins import Logins
-from dm_bridge.errors import BridgeError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code
 from dm_bridge.store.portals import PortalStore
 
-PATIENCE = 600.0
 WORD = "DELETE"
 TOO_LONG = "That took too long, so nothing is deleted. Write `delete-my-data` to begin again."
 ASK = """\
@@ -38,12 +34,6 @@ To go on, write `{word}`. (`cancel` stops.)"""
 BEGUN = "I am deleting it. That may take a minute or two; I say when it is done, and leave this room then."
 
 
-@dataclass
-class _Question:
-    answer: Answer
-    expiry: asyncio.Task[None] | None = None
-
-
 class DataCommands:
     """``erase``: records that a user's data are to be erased, and sees to it. Raises `StorageError`."""
 
@@ -58,7 +48,7 @@ class DataCommands:
         self._erase = erase
         self._logins = logins
         self._portals = portals
-        self._open: dict[tuple[RoomId, UserId], _Question] = {}
+        self._questions = Questions(TOO_LONG)
 
     async def export(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """`export-my-data`."""
@@ -85,22 +75,12 @@ class DataCommands:
             chats="your 1 chat" if chats == 1 else f"your {chats} chats",
             word=WORD,
         )
-        question = self._open[(room, user)] = _Question(answer)
-
-        async def expire() -> None:
-            await asyncio.sleep(PATIENCE)
-            question.expiry = None
-            if self._open.get((room, user)) is question:
-                await self.cancel(room, user)
-                with contextlib.suppress(BridgeError):
-                    await question.answer(Reply(TOO_LONG))
-
-        question.expiry = asyncio.create_task(expire(), name="delete-my-data")
+        self._questions.open(room, user, answer)
         await answer(Reply(text))
 
     def is_open(self, room: RoomId, user: UserId) -> bool:
         """Whether the next message of ``user`` in ``room`` is the answer."""
-        return (room, user) in self._open
+        return self._questions.is_open(room, user)
 
     async def submit(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         """Take a message as the answer: exactly the word, or nothing is deleted."""
@@ -113,9 +93,4 @@ class DataCommands:
 
     async def cancel(self, room: RoomId, user: UserId) -> bool:
         """Stop asking; whether there was something to stop."""
-        question = self._open.pop((room, user), None)
-        if question is None:
-            return False
-        if question.expiry is not None:
-            question.expiry.cancel()
-        return True
+        return self._questions.close(room, user)
