@@ -6,6 +6,8 @@
     │   ├── RegistrationError       the homeserver does not know us as configured
     │   └── StorageError            the database is absent, newer, or broken
     ├── UserError                   the user asked for something that cannot be done as asked
+    │   ├── NotAllowed              the admin does not let them
+    │   └── TooOften                they have to wait
     ├── NotYet                      nobody need act: something else comes first, and soon
     ├── HomeserverError             the homeserver refused or failed
     │   └── HomeserverAway          no connection can be made to it
@@ -57,6 +59,18 @@ class StorageError(AdminError):
 
 class UserError(BridgeError):
     """A request that cannot be carried out as asked; the message says how to ask instead."""
+
+
+class NotAllowed(UserError):
+    """The bridge's admin does not let this user do it."""
+
+
+class TooOften(UserError):
+    """The same can be asked for again after ``seconds``."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message, retry_after=seconds)
+        self.seconds = seconds
 
 
 class NotYet(BridgeError):

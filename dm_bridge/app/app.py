@@ -23,13 +23,16 @@ from dm_bridge.app.page import Paged
 from dm_bridge.app.provisioning import Provisioned
 from dm_bridge.app.queue_watch import QueueWatch
 from dm_bridge.app.reporting import Reporting
+from dm_bridge.app.safety import Safety, guard_settings, pruner
 from dm_bridge.app.tenancy import Tenancy
+from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.faces import Faces
 from dm_bridge.bridge.features import RoomFeatures
 from dm_bridge.bridge.ghosts import Ghosts
+from dm_bridge.bridge.guard import Guard
 from dm_bridge.bridge.importing import Importer, ImportSettings
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.invites import Invites
@@ -39,11 +42,13 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.older import Older
 from dm_bridge.bridge.portal import Portals, PortalSettings
+from dm_bridge.bridge.quiet import Quiet
 from dm_bridge.bridge.requests import Requests
 from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.silence import Silence
+from dm_bridge.bridge.steward import Steward
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
 from dm_bridge.bridge.whose import Whose
@@ -62,6 +67,8 @@ from dm_bridge.network.signals import RemoteProfile, RemoteRequest, Signal
 from dm_bridge.ops.health import Health
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.provisioning.admin import Vitals
+from dm_bridge.provisioning.deeds import Deeds
+from dm_bridge.store.audit_log import AuditStore
 from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.embedded import EmbeddedPostgres
@@ -77,6 +84,7 @@ from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.references import ReferenceStore
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.safeguards import SafeguardStore
 from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.undelivered import UndeliveredStore
@@ -167,6 +175,8 @@ class App:
         references = ReferenceStore(database)
         ghosts = Ghosts(self._homeserver, portal_store, self._namespace)
         key = SealingKey.load(config.data_dir / "sealing.key")
+        audit = AuditLog(AuditStore(database))
+        guard = Guard(guard_settings(config), SafeguardStore(database), key, audit)
         self._keeping = keeping = Keeping(
             config,
             database,
@@ -182,6 +192,7 @@ class App:
             refusal=lambda: self._shares.refusal(),
             alone=lambda: self._shares.alone,
             elsewhere=lambda account: self._tenancy.changed_elsewhere(account),
+            audit=audit,
         )
         accounts = keeping.accounts
         portals = Portals(
@@ -236,6 +247,7 @@ class App:
             self._signalled,
             received=config.delivery.status_events,
             imports=history.enabled,
+            guard=guard,
         )
         self._signals = signals = Signals(
             self._homeserver,
@@ -260,7 +272,7 @@ class App:
         self._invites = Invites(
             self._homeserver, portals, ghosts, self._logins, portal_store, self._bot, self._may_use
         )
-        self._page = page = Paged(config, database, self._tell)
+        self._page = page = Paged(config, database, audit, self._tell)
         tries = SecondTries(
             UndeliveredStore(database),
             self._logins,
@@ -268,6 +280,20 @@ class App:
             self._namespace,
             lambda rooms: self._tenancy.wake_rooms(rooms),
             lambda chats: self._tenancy.requeued(chats),
+        )
+        safety = Safety(
+            config,
+            database,
+            key,
+            audit,
+            self._homeserver,
+            keeping,
+            self._logins,
+            portals,
+            silence,
+            ask=lambda user, deed, fields: self._deeds.ask(user, deed, fields),
+            leave=lambda errands: self._shares.leave_errands(errands),
+            forget=lambda user, work: self._tenancy.forget(user, work),
         )
         self._management = Management(
             self._homeserver,
@@ -291,11 +317,15 @@ class App:
                 ),
                 retry=RetryCommand(tries),
                 page=page.command,
+                data=safety.data,
+                admin=safety.admin,
             ),
             self._bot,
             self._namespace,
             self._may_use,
             config.homeserver.domain,
+            Quiet(config.limits.commands_per_minute),
+            audit,
         )
         self._stack.push_async_callback(commands.stop)
         self._stack.push_async_callback(page.stop)
@@ -395,7 +425,10 @@ class App:
                 lambda: keeping.observation.pushed_since,
                 lambda: self._to_matrix.pausing + self._to_remote.pausing,
             ),
+            Steward(self._logins, self._tell),
         )
+        self._deeds = Deeds(provisioned.relay.answer)
+        self._leaving = safety.leaving
         self._tenancy = Tenancy(
             self._shares,
             Whose(instances),
@@ -411,6 +444,8 @@ class App:
             reporting.checkpoints.taken,
             self._imports,
             provisioned.relay,
+            pruner(config, database),
+            safety.leaving,
         )
         self._meeting = Meeting(
             config, self._homeserver, keeping.as_users, self._pings, health, self._unreachable
@@ -504,7 +539,7 @@ class App:
 
     def _is_ours(self, event: PushedEvent) -> bool:
         return self._namespace.owns(event.sender) or (
-            event.sender == self._bot and event.type != "m.room.member"
+            event.sender == self._bot and (event.type != "m.room.member" or _leaves(event))
         )
 
     # -- beginning
@@ -530,6 +565,7 @@ class App:
         self._stack.push_async_callback(self._logins.stop)
         self._stack.push_async_callback(self._to_remote.stop)
         self._stack.push_async_callback(self._provisioned.stop)
+        self._stack.push_async_callback(self._leaving.stop)
         await self._shares.take_free(self._tenancy)
         await self._keeping.observe()
         self._in_background(self._queues.settle_notices())
@@ -542,6 +578,13 @@ class App:
     def _in_background(self, work: Coroutine[None, None, None]) -> None:
         """Run something until the bridge stops."""
         self._stack.push_async_callback(_ended, asyncio.create_task(work))
+
+
+def _leaves(event: PushedEvent) -> bool:
+    """Whether somebody leaves by themselves; of our bot, that is recorded when it does."""
+    content = event.raw.get("content")
+    left = isinstance(content, dict) and content.get("membership") == "leave"
+    return left and event.raw.get("state_key") == event.sender
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 import aiohttp
 
 from dm_bridge.bridge.access import MatrixTokens
+from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.direct_view import View
 from dm_bridge.bridge.documents import Documents
 from dm_bridge.bridge.ghosts import Ghosts
@@ -58,6 +59,7 @@ class Keeping:
         refusal: Callable[[], str | None],
         alone: Callable[[], bool],
         elsewhere: Callable[[UserId], None],
+        audit: AuditLog,
     ) -> None:
         token = config.appservice.accounts_token.get_secret_value()
         owns = config.ghosts.owns
@@ -67,7 +69,7 @@ class Keeping:
         )
         self.accounts = Accounts(self.as_users, config.homeserver.domain, may_act_for)
         self.store = DirectStore(database)
-        journals = JournalStore(database, is_instance=True)
+        self._journals = journals = JournalStore(database, is_instance=True)
         self.keeper = Keeper(
             Documents(homeserver, self.accounts, owns, ghosts.revived),
             database,
@@ -94,6 +96,7 @@ class Keeping:
             tell,
             self.keeper.urge,
             refusal,
+            audit,
         )
         watching = watch_session(config.direct.watch_accounts)
         stack.push_async_callback(watching.close)
@@ -143,6 +146,10 @@ class Keeping:
         """Keep the accounts of these users no more."""
         await self.keeper.drop(users)
         self.tokens.drop(users)
+
+    def forget(self, user: UserId) -> None:
+        """The user was erased: a journal of theirs begins anew."""
+        self._journals.forget(user)
 
     async def observe(self) -> None:
         """Begin to notice changes."""

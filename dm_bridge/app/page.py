@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
+from dm_bridge.bridge.audit_log import PAGE, AuditLog
 from dm_bridge.bridge.commands.page import PageCommand, signed_in
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
@@ -17,6 +18,7 @@ from dm_bridge.network.api import Network
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.page import Page, PageSettings, Sessions
 from dm_bridge.provisioning.calls import Run
+from dm_bridge.store.audit_log import Act
 from dm_bridge.store.database import Database
 from dm_bridge.store.page import PageStore
 
@@ -25,8 +27,13 @@ class Paged:
     """``command``: of the bot; None where there is no page. ``tell``: says something to a user. `stop` it."""
 
     def __init__(
-        self, config: Config, database: Database, tell: Callable[[UserId, str], Awaitable[None]]
+        self,
+        config: Config,
+        database: Database,
+        audit: AuditLog,
+        tell: Callable[[UserId, str], Awaitable[None]],
     ) -> None:
+        self._audit = audit
         self._tell = tell
         self._telling: set[asyncio.Task[None]] = set()
         self._sessions: Sessions | None = None
@@ -65,4 +72,5 @@ class Paged:
         task.add_done_callback(self._telling.discard)
 
     async def _say(self, user: UserId) -> None:
+        await self._audit.record(user, Act.SIGN_IN, user, door=PAGE)
         await self._tell(user, signed_in())

@@ -14,6 +14,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.bridge.shares import Shares
+from dm_bridge.bridge.steward import Steward
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.budget import Budget
@@ -39,6 +40,7 @@ class Provisioned:
     """The API of one process. ``adopt``: takes users with whom the bridge never had to do.
 
     ``endpoint``: None where the admin has switched it off. ``relay`` does what other processes ask for. `stop` it.
+    ``steward``: does what admins have done to users.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Provisioned:
         adopt: Callable[[Collection[UserId]], Awaitable[None]],
         metrics: Metrics,
         vitals: Vitals,
+        steward: Steward,
     ) -> None:
         secret = config.provisioning.shared_secret
         settings = ProvisioningSettings(
@@ -65,10 +68,9 @@ class Provisioned:
             lambda user: config.permission_of(user).may_use,
             None if secret is None else secret.get_secret_value(),
             config.provisioning.matrix_auth,
-            config.provisioning.login_attempts,
             lambda user: config.permission_of(user).may_administer,
         )
-        self._processes = LoginProcesses(logins, settings.attempts)
+        self._processes = LoginProcesses(logins)
         self._services = services = services_of(
             settings,
             logins,
@@ -89,14 +91,14 @@ class Provisioned:
             shares.holds,
             adopt,
             shares.leave_errands,
-            runner(services),
+            runner(services, steward),
             shares.refusal,
         )
         self.endpoint: Provisioning | None = None
         if config.provisioning.enabled:
             identities = Identities(config.homeserver.url, settings.domain, session, budget)
             self.endpoint = Provisioning(
-                Authentication(settings, identities).user_of,
+                Authentication(settings, identities, audit=logins.guard.audit).user_of,
                 self.relay.answer,
                 lambda outcome: metrics.provisioning.labels(outcome).inc(),
             )

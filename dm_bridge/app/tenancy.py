@@ -7,7 +7,7 @@ user; and a user is given away only when nothing is under way for them any more.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import structlog
 
@@ -15,6 +15,7 @@ from dm_bridge.app.keeping import Keeping
 from dm_bridge.bridge.attention import Attention
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.lanes import Lanes
+from dm_bridge.bridge.leaving import Leaving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.to_matrix import ToMatrix
@@ -37,13 +38,16 @@ PING = "ping"
 SIGNAL = "signal"
 LOOK_AFTER = 60.0
 """Seconds between two looks for what waits although nobody is at it."""
+PRUNE_AFTER = 600.0
+"""Seconds between two times that what is too old is removed."""
 MAX_KNOWN = 100_000
 
 
 class Tenancy:
     """The `Tenants` of one bridge, and its doors for what concerns users that another process may have.
 
-    ``taken``: is told of every new event of the homeserver that was committed.
+    ``taken``: is told of every new event of the homeserver that was committed. ``prune``: removes what is too old;
+    the eldest process does.
     """
 
     def __init__(
@@ -62,7 +66,11 @@ class Tenancy:
         taken: Callable[[OutboxRow], None] = lambda row: None,
         imports: Imports | None = None,
         relay: Relay | None = None,
+        prune: Callable[[], Awaitable[None]] | None = None,
+        leaving: Leaving | None = None,
     ) -> None:
+        self._leaving = leaving
+        self._prune = prune
         self._relay = relay
         self._attention = attention
         self._imports = imports
@@ -169,9 +177,11 @@ class Tenancy:
     async def look_after(self) -> None:
         """Until cancelled, pass on what concerns others, and now and then wake what nobody is at."""
         waited = LOOK_AFTER  # strangers may have written before the lanes ran
+        unpruned = PRUNE_AFTER
         while True:
             await asyncio.sleep(1.0)
             waited += 1.0
+            unpruned += 1.0
             try:
                 if self._changed:
                     changed, self._changed = self._changed, set()
@@ -181,15 +191,24 @@ class Tenancy:
                 if waited >= LOOK_AFTER:
                     waited = 0.0
                     await self._wake_idle()
+                if unpruned >= PRUNE_AFTER and self._prune is not None and self._shares.eldest:
+                    unpruned = 0.0
+                    await self._prune()
             except BridgeError as error:
                 log.warning("what waits could not be looked for", reason=str(error))
             except Exception:
                 log.exception("what waits could not be looked for for a reason of our own")
 
     async def _wake_idle(self) -> None:
+        if self._leaving is not None:
+            await self._leaving.taken(list(self._shares.held))
         chats, rooms = set(self._to_matrix.keys), set(self._to_remote.keys)
         self.wake_chats([chat for chat in await self._inbox.chats_waiting() if chat not in chats])
-        await self.wake_rooms([r for r in await self._outbox.rooms_waiting() if r not in rooms])
+        idle = [room for room in await self._outbox.rooms_waiting() if room not in rooms]
+        users = set((await self._whose.of(idle)).values())
+        self._known -= users  # one may have been erased, and not known to anybody since
+        await self.adopt(users)
+        await self.wake_rooms(idle)
 
     # -- having users
 
@@ -204,6 +223,20 @@ class Tenancy:
         await self._keeping.take(users)
         self.wake_chats(await self._inbox.chats_waiting(users))
         await self.wake_rooms(await self._outbox.rooms_waiting())
+        if self._leaving is not None:
+            await self._leaving.taken(users)
+
+    async def forget(self, user: UserId, work: Callable[[], Awaitable[object]]) -> None:
+        """End what is under way for a user of ours, and do ``work``, which removes them. Raises `BridgeError`."""
+        try:
+            await self._shares.forget(user, self, work)
+        finally:
+            self._is_stranger(user)
+
+    def _is_stranger(self, user: UserId) -> None:
+        """The bridge has nothing to do with the user any more; here, nothing that is remembered of them counts."""
+        self._known.discard(user)
+        self._keeping.forget(user)
 
     async def give(self, users: Collection[UserId]) -> None:
         """They are not ours any more: end what is under way for them."""
@@ -235,6 +268,9 @@ class Tenancy:
             case "provision" if self._relay is not None:
                 self._relay.asked(errand)
                 return
+            case "forgotten":
+                self._is_stranger(UserId(errand.subject))
+                return
             case "provisioned" if self._relay is not None:
                 self._relay.answered(errand)
                 return
@@ -246,6 +282,8 @@ class Tenancy:
             case "signal":
                 if (signal := from_text(errand.subject)) is not None:
                     self._attention.note(signal)
+            case "erase" if self._leaving is not None:
+                await self._leaving.taken([UserId(errand.for_whom)])
             case "m.direct":
                 self._keeping.keeper.look(UserId(errand.for_whom), Source.PUSHED)
             case kind:

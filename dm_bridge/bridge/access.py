@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Collection
 import structlog
 from mautrix.api import Path
 
+from dm_bridge.bridge.audit_log import BOT, BRIDGE, AuditLog
 from dm_bridge.errors import BridgeError, HomeserverError, UserError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.accounts import Access, Accounts, TokenHomeserver, get_direct
 from dm_bridge.matrix.discovery import ClientApi, Discovery
+from dm_bridge.store.audit_log import Act
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.tokens import TokenStore
 
@@ -47,7 +49,9 @@ class MatrixTokens:
         tell: Callable[[UserId, str], Awaitable[None]],
         on_access: Callable[[UserId], None],
         refusal: Callable[[], str | None] = lambda: None,
+        audit: AuditLog | None = None,
     ) -> None:
+        self._audit = audit or AuditLog()
         self._accounts = accounts
         self._discovery = discovery
         self._store = store
@@ -106,6 +110,7 @@ class MatrixTokens:
             self._accounts.use_token(homeserver)
         log.info("a user gave a token for their account", user=user, homeserver=api.url)
         self._on_access(user)
+        await self._audit.record(user, Act.TOKEN_GIVEN, user, {"homeserver": api.url}, BOT)
         return api.url
 
     async def forget(self, user: UserId) -> bool:
@@ -116,6 +121,7 @@ class MatrixTokens:
             self._accounts.drop_token(user)
         if gone:
             log.info("a user took their token back", user=user)
+            await self._audit.record(user, Act.TOKEN_REMOVED, user, {}, BOT)
         return gone
 
     def _homeserver(self, user: UserId, api: ClientApi, token: str) -> TokenHomeserver:
@@ -151,6 +157,8 @@ class MatrixTokens:
             rest = NOT_NEEDED if self._accounts.can_act_for(user) else WAY_BACK
             await self._tell(user, LOST + rest)
             await self._store.forget(user, sealed)
+            details = {"reason": "It does not work any more."}
+            await self._audit.record("bridge", Act.TOKEN_REMOVED, user, details, BRIDGE)
         except BridgeError as error:  # it is found to be lost again after the next start
             log.warning("a user could not be told", user=user, reason=str(error))
 

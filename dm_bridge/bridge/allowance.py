@@ -1,12 +1,16 @@
 """How often something may be done.
 
-The rule that must never break: never more than ``many`` at once, nor on average in ``seconds``.
+The rule that must never break: never more than ``many`` at once, nor on average in ``seconds``; and what is
+remembered of strangers is bounded.
 """
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+
+MAX_KNOWN = 10_000
 
 
 class Allowance:
@@ -36,3 +40,25 @@ class Allowance:
             return False
         self._left -= 1
         return True
+
+
+class Allowances:
+    """``many`` in ``seconds`` for each key; whose turn was longest ago is forgotten first."""
+
+    def __init__(
+        self, many: int, seconds: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._many = many
+        self._seconds = seconds
+        self._clock = clock
+        self._known: OrderedDict[str, Allowance] = OrderedDict()
+
+    def take(self, key: str) -> float:
+        """Count one; 0, or after how many seconds there is one again."""
+        allowance = self._known.pop(key, None)
+        if allowance is None:
+            allowance = Allowance(self._many, self._seconds, self._clock)
+            if len(self._known) >= MAX_KNOWN:
+                self._known.popitem(last=False)
+        self._known[key] = allowance
+        return 0.0 if allowance.allow() else max(allowance.seconds_left, 0.001)

@@ -14,9 +14,11 @@ from typing import Protocol, TypeVar
 
 import structlog
 
+from dm_bridge.bridge.audit_log import BOT
+from dm_bridge.bridge.guard import Guard
 from dm_bridge.bridge.live_logins import LiveLogin, Sink, resting
 from dm_bridge.bridge.reports import BridgeStates
-from dm_bridge.errors import BridgeError, UserError, may_pass
+from dm_bridge.errors import BridgeError, NotAllowed, UserError, may_pass
 from dm_bridge.ids import LoginId, NetworkName, PortalKey, UserId
 from dm_bridge.matrix.formatting import plain
 from dm_bridge.network.api import Login, Network, Session
@@ -24,6 +26,7 @@ from dm_bridge.network.events import RemoteEvent, RemoteReceived, SessionState, 
 from dm_bridge.network.login import LoginDone
 from dm_bridge.network.signals import Signal
 from dm_bridge.ops.metrics import Metrics
+from dm_bridge.store.audit_log import Act
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
 from dm_bridge.store.sealing import SealingKey
@@ -68,7 +71,7 @@ class Logins:
     ``on_events``: called with the chats in which something new waits. ``tell``: how to reach a user.
     ``hooks``: whom to tell of logins and logouts. ``states``: reports how logins are. ``on_signal``: called with
     what sessions say that nobody keeps. ``received``: whether it matters that a contact's device has a message.
-    ``imports``: whether what was written before a login is brought over.
+    ``imports``: whether what was written before a login is brought over. ``guard``: says who may log in.
     """
 
     def __init__(
@@ -87,13 +90,15 @@ class Logins:
         *,
         received: bool = False,
         imports: bool = False,
+        guard: Guard | None = None,
     ) -> None:
+        self.guard = guard or Guard()
+        self.store = store
         self._imports = imports
         self._hooks = hooks
         self._on_signal = on_signal
         self._received = received
         self._networks = networks
-        self._store = store
         self._inbox = inbox
         self._key = key
         self._tell = tell
@@ -114,8 +119,9 @@ class Logins:
 
         Does not wait until they are connected: that is begun a few at a time.
         """
-        rows = await (self._store.all() if owners is None else self._store.of(owners))
+        rows = await (self.store.all() if owners is None else self.store.of(owners))
         rows = [row for row in rows if row.id not in self._live]
+        await self.guard.take(owners)
         for row in rows:
             self._live[row.id] = LiveLogin(row, None, resting(row))
             if row.state is not LoginState.LOGGED_OUT:
@@ -183,7 +189,7 @@ class Logins:
     async def row(self, login: LoginId) -> LoginRow | None:
         """A login, or None."""
         live = self._live.get(login)
-        return live.row if live is not None else await self._store.get(login)
+        return live.row if live is not None else await self.store.get(login)
 
     def session(self, login: LoginId) -> Session | None:
         """The session of a login that is to be connected, or None."""
@@ -228,13 +234,28 @@ class Logins:
         if not self._opening[user]:
             del self._opening[user]
 
-    async def add(self, owner: UserId, network: NetworkName, done: LoginDone) -> LoginRow:
-        """Keep a login that succeeded, and connect it. The same account again replaces its session."""
-        login = await self._store.reserve(owner, network, done.remote, done.name)
+    async def add(
+        self, owner: UserId, network: NetworkName, done: LoginDone, door: str = BOT
+    ) -> LoginRow:
+        """Keep a login that succeeded, and connect it. The same account again replaces its session.
+
+        ``door``: by which the user came. Raises `NotAllowed` when they may not have one more login.
+        """
+        if (why := self.guard.barred(owner)) is not None:
+            raise NotAllowed(why)
+        login = await self.store.reserve(owner, network, done.remote, done.name)
         async with self._changing:
             sealed = self._key.seal(login, done.credentials)
-            await self._store.activate(login, sealed, done.position, imports=self._imports)
-            row = await self._store.get(login)
+            full = await self.store.activate(
+                login,
+                sealed,
+                done.position,
+                imports=self._imports,
+                limits=self.guard.limits(owner),
+            )
+            if full is not None:
+                raise await self.guard.full(owner, self.network(network), full, door)
+            row = await self.store.get(login)
             assert row is not None
             previous = self._live.get(login)
             self._live[login] = LiveLogin(row, None, resting(row))
@@ -250,10 +271,12 @@ class Logins:
             if live is not None:
                 await self._connect(live)
         log.info("a user logged in", login=login, network=network, owner=owner)
+        details = {"network": network, "login": login, "account": row.remote}
+        await self.guard.audit.record(owner, Act.LOGIN, owner, details, door)
         return row
 
-    async def logout(self, login: LoginId) -> None:
-        """Close the session and forget the credentials; its rooms stay."""
+    async def logout(self, login: LoginId, by: str | None = None, door: str = BOT) -> None:
+        """Close the session and forget the credentials; its rooms stay. ``by``: who does it, if not the owner."""
         live = self._live[login]
         owner = live.row.owner
         self.begin(owner)  # what their account still needs is written before access to it ends
@@ -268,20 +291,45 @@ class Logins:
         finally:
             self.end(owner)
         log.info("a user logged out", login=login, owner=live.row.owner)
+        details = {"network": live.row.network, "login": login, "account": live.row.remote}
+        await self.guard.audit.record(by or owner, Act.LOGOUT, owner, details, door)
 
     async def _open(self, row: LoginRow) -> LiveLogin | None:
         """Make a login's session, if it is to have one."""
         live = self._live[row.id]
         if row.state is not LoginState.ACTIVE:
             return None
+        if (why := self.guard.barred(row.owner)) is not None:
+            self._bar(live, why)
+            return None
         return live if await self._succeeds(live, self._make_session(live)) else None
+
+    def _bar(self, live: LiveLogin, why: str) -> None:
+        """The owner may not be connected: nothing comes by itself."""
+        live.awaited = False
+        live.state = SessionState(SessionStatus.UNKNOWN_ERROR, why)
+        self._states.note(live.row, live.state)
+        self._on_connected(live.row.id)  # whoever waits for this login need wait no longer
+
+    async def look_again(self, owner: UserId) -> None:
+        """An admin has stopped a user, or allowed them again. Raises `StorageError`."""
+        await self.guard.take([owner])
+        barred = self.guard.barred(owner)
+        for live in list(self._of(owner)):
+            if barred is not None and live.row.state is LoginState.ACTIVE:
+                self._bar(live, barred)
+                await self._close(live)
+            elif barred is None and live.session is None:
+                live.awaited = live.row.state is LoginState.ACTIVE
+                opened = await self._open(live.row)
+                self._in_background(self._connect_all([] if opened is None else [opened]))
 
     async def _make_session(self, live: LiveLogin) -> None:
         row = live.row
         assert row.sealed is not None
         credentials = self._key.unseal(row.id, row.sealed)
         network = self.network(row.network)
-        position = await self._store.position(row.id)
+        position = await self.store.position(row.id)
         if self._live.get(row.id) is not live:
             return  # given away, or replaced
         sink = Sink(self, live, position)
@@ -350,7 +398,7 @@ class Logins:
             )
 
     async def _set_state(self, live: LiveLogin, state: LoginState, reason: str) -> None:
-        await self._store.set_state(live.row.id, state, reason)
+        await self.store.set_state(live.row.id, state, reason)
         sealed = None if state is LoginState.LOGGED_OUT else live.row.sealed
         live.row = replace(live.row, state=state, reason=reason, sealed=sealed)
 
@@ -449,5 +497,6 @@ class Logins:
     def _count(self) -> None:
         self._metrics.logins.clear()
         for live in self._live.values():
-            if live.row.state is not LoginState.LOGGED_OUT:
+            ended = live.row.state is LoginState.LOGGED_OUT
+            if not ended and self.guard.barred(live.row.owner) is None:
                 self._metrics.logins.labels(live.row.network, live.state.status.value).inc()

@@ -11,19 +11,22 @@ from collections.abc import Callable
 
 import structlog
 
+from dm_bridge.bridge.audit_log import BOT, AuditLog
 from dm_bridge.bridge.commands import Commands, Reply
+from dm_bridge.bridge.quiet import Attention, Quiet
 from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import EventId, GhostNamespace, RoomId, UserId, digest_id
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.store.audit_log import Act
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.rooms import RoomStore
 
 log = structlog.get_logger(__name__)
 
-GREETING = "Hello! I bridge your private chats. Write `help` to see what I can do."
+GREETING = "Hello! I bridge your private chats."
 GREETING_ENCRYPTED = (
     "Hello! I bridge your private chats, but I cannot read what you write here: this room is encrypted. "
     "Please open a room with me without encryption, and write `help` there."
@@ -33,6 +36,10 @@ TOO_LATE = (
     "The login is no longer waiting: it took too long, or I was restarted. I have removed your message, in "
     "case it was your password or token. Please begin again."
 )
+ENOUGH = (
+    "I answer {many} messages in a minute, and these were more. I answer again in a minute; until then I pass "
+    "over what you write here."
+)
 UNREADABLE = (
     "I cannot read this: the room is encrypted, or it was not a text message. "
     "Please write to me in a room without encryption."
@@ -40,7 +47,10 @@ UNREADABLE = (
 
 
 class Management:
-    """The bot, as people meet it. ``may_use``: whether a user may use the bridge."""
+    """The bot, as people meet it. ``may_use``: whether a user may use the bridge.
+
+    ``quiet``: how many messages of one person are answered; without it, all.
+    """
 
     def __init__(
         self,
@@ -52,7 +62,11 @@ class Management:
         namespace: GhostNamespace,
         may_use: Callable[[UserId], bool],
         domain: str,
+        quiet: Quiet | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
+        self._quiet = quiet
+        self._audit = audit or AuditLog()
         self._homeserver = homeserver
         self._accounts = accounts
         self._store = store
@@ -81,7 +95,8 @@ class Management:
             encrypted = await rooms.state_of(
                 self._homeserver, room, "m.room.encryption", user=self._bot
             )
-            greeting = GREETING_ENCRYPTED if encrypted else GREETING
+            greeting = f"{GREETING} {self._commands.first_step(user)}"
+            greeting = GREETING_ENCRYPTED if encrypted else greeting
             await self._say(room, greeting, "greeting", room)
         return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
 
@@ -104,7 +119,13 @@ class Management:
             await self._store.add_management(room, user)
         if not self._may_use(user):
             if await self._store.refuse_once(user):
+                details = {"reason": "This bridge is not open to them."}
+                await self._audit.record_now_and_then(user, Act.REFUSED, user, details, BOT)
                 await self._say(room, self._refusal(), "refusal", room)
+            return
+        attention = Attention.ANSWER if self._quiet is None else self._quiet.take(user)
+        if attention is not Attention.ANSWER:
+            await self._pass_over(room, user, event, attention)
             return
         if text is None:
             await self._say(room, UNREADABLE, "unreadable", event)
@@ -127,6 +148,19 @@ class Management:
                 await self._say(room, reply.text, "answer", event, str(number))
 
         await self._commands.run(user, room, text, answer)
+
+    async def _pass_over(
+        self, room: RoomId, user: UserId, event: EventId, attention: Attention
+    ) -> None:
+        """Answer nothing; what may be a secret is removed all the same."""
+        secret = await self._store.take_secret_asked(room)
+        if secret:
+            await self._store.ask_secret(room)
+        if secret or self._commands.is_waiting(user, room):
+            await self._hide(room, user, event)
+        if attention is Attention.ENOUGH and self._quiet is not None:
+            log.info("a user writes more than is answered", user=user)
+            await self._say(room, ENOUGH.format(many=self._quiet.many), "enough", event)
 
     async def tell(self, user: UserId, text: str, about: str | None = None) -> None:
         """Say something in every management room of a user; once, when it is ``about`` the same."""

@@ -407,7 +407,12 @@ class Portals:
                 return
             reason = "The chat is no longer bridged."
             former = await self.store.former_rooms(row.key)
-            for room in [current.room, *former] if current.room is not None else former:
+            own = current.room
+            if (
+                current.state is PortalState.CREATING
+            ):  # it may be there, though nobody has recorded it
+                own = await self._find_room(current)
+            for room in [own, *former] if own is not None else former:
                 self.life.marks.touch(await self._direct.forget(room))
                 own_ghost = current.own_ghost if room == current.room else None
                 bot = self._settings.bot

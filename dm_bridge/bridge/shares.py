@@ -32,6 +32,8 @@ from dm_bridge.store.instances import Errand, Instance, InstanceStore
 
 log = structlog.get_logger(__name__)
 
+FORGOTTEN = "forgotten"
+"""The kind of errand that says that a user was erased."""
 AT_ONCE = 500
 """Users that are taken, or given away, in one step."""
 EXPIRED = (
@@ -296,6 +298,22 @@ class Shares:
             await tenants.give(users)
             await self._store.give(users)
         self._count("given", len(users))
+
+    async def forget(
+        self, user: UserId, tenants: Tenants, work: Callable[[], Awaitable[object]]
+    ) -> None:
+        """End what is under way for a user, and do ``work``, which removes them; nobody has them then.
+
+        When that fails, we have them no more, and whoever takes them does it again. Raises `BridgeError`.
+        """
+        self._held.pop(user, None)
+        with self._doubting():
+            await tenants.give([user])
+            await work()
+        others = [each.id for each in self._instances if each.id != self._store.id]
+        if others:
+            await self._store.leave_errands([Errand(each, FORGOTTEN, user) for each in others])
+        self._metrics.users_held.set(len(self._held))
 
     def _count(self, change: str, users: int) -> None:
         self._metrics.lease_changes.labels(change).inc(users)

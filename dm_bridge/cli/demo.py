@@ -78,6 +78,7 @@ async def run_demo(*, check: bool, network: str = "xmpp", directory: Path | None
         outcome |= {"ok": False, "error": str(error)}
         console.print(f"[bold red]The demo failed:[/] {_plain(str(error))}")
     if check:
+        outcome.pop("page", None)
         click.echo(json.dumps(outcome, ensure_ascii=False))
     return 0 if outcome["ok"] else 1
 
@@ -114,7 +115,7 @@ async def _show(console: Console, place: Path, outcome: dict[str, Any], *, stay:
             raise
         outcome["ok"] = True
         if stay:
-            await _stay(console, stack, stage, place)
+            await _stay(console, stack, stage, place, outcome["page"])
 
 
 @contextlib.asynccontextmanager
@@ -150,14 +151,15 @@ async def _servers(
         await server.stop()
 
 
-async def _stay(console: Console, stack: Stack, stage: Stage, place: Path) -> None:
+async def _stay(console: Console, stack: Stack, stage: Stage, place: Path, page: str) -> None:
     from dm_bridge.cli.stages import ALICE, PASSWORD
 
     rows = {
         "Matrix": f"homeserver {stack.synapse.url}, user @{ALICE}:{stack.synapse.domain}",
         stage.title: stage.addresses(),
         "Password": f"{PASSWORD} (wherever there is one)",
-        "Bot": f"{stack.bot}, write help to it",
+        "Page": f"{page} (works once, for ten minutes)",
+        "Bot": f"{stack.bot}, write help to it; page gives a new link",
         "Files": f"{place}, with the logs and the configuration",
     }
     console.print(

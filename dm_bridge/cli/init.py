@@ -62,7 +62,8 @@ database:
 data_dir: data
 
 # Who may use the bridge: none, user or admin, for everybody ("*"), for the users of a server, or
-# for one user. The most specific entry counts.
+# for one user. The most specific entry counts. With a largest number of logins for each of them:
+#  "example.org": {{level: user, max_logins: 3}}
 permissions:
 {permissions}
 
@@ -137,8 +138,20 @@ provisioning:
 #  shared_secret: a-random-text-of-at-least-16-characters
   # Let users act for themselves, with access tokens and OpenID tokens of the homeserver.
   matrix_auth: true
-  # How often a user may try to log in by it in an hour.
+
+limits:
+  # How many logins there may be on the whole bridge. Without it, as many as users make.
+#  max_logins: 500
+  # How many messages of one user the bot answers in a minute.
+  commands_per_minute: 30
+  # How often a user may try to log in in an hour, with the bot and by the provisioning API together; and how often
+  # a network may refuse a user's logins to the same account until they have to wait.
   login_attempts: 30
+  login_failures: 5
+
+audit:
+  # For how many days the bridge remembers who did what (dm-bridge audit).
+  keep_days: 90
 
 page:
   # Where browsers find the bridge's own page: docs/page.md. Without it there is none. It is below /page/ at the

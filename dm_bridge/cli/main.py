@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from dm_bridge import __version__
+from dm_bridge.cli.audit import audit
 from dm_bridge.cli.completion import completion
 from dm_bridge.cli.demo import demo
 from dm_bridge.cli.direct import direct
@@ -22,6 +23,7 @@ from dm_bridge.cli.openapi import openapi
 from dm_bridge.cli.queue import queue
 from dm_bridge.cli.registration import registration
 from dm_bridge.cli.run import run
+from dm_bridge.cli.user import user
 from dm_bridge.errors import BridgeError, ConfigError
 
 EXIT_FAILED = 1
@@ -79,6 +81,8 @@ for _command in (
     demo,
     direct,
     queue,
+    user,
+    audit,
     openapi,
     completion,
 ):

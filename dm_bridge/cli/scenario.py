@@ -45,6 +45,20 @@ async def run_scenario(
         room, ghost = await _first_message(console, alice, juliet, stage.user, outcome)
         await _compare_m_direct(console, alice, before, room, ghost, outcome)
         await _talk(console, alice, juliet, stage, room, outcome)
+        outcome["page"] = await _page(stack, alice)
+
+
+async def _page(stack: Stack, alice: MatrixUser) -> str:
+    """The link to her page that the bot gives her."""
+    [room, *_] = (await alice.m_direct() or {})[stack.bot]
+    mark = alice.mark()
+    await alice.send_text(room, "page")
+    told = await alice.wait_for(
+        lambda seen: seen.room_id == room and "#enter=" in (seen.body or ""),
+        timeout=PATIENCE,
+        after=mark,
+    )
+    return (told.body or "").partition("(")[2].partition(")")[0]
 
 
 async def _first_message(

@@ -15,6 +15,7 @@ from dm_bridge.config.schema import (
     LoggingConfig,
     NetworkSection,
     Permission,
+    PermissionEntry,
 )
 from dm_bridge.config.values import ListenAddress
 
@@ -29,6 +30,7 @@ __all__ = [
     "LoggingConfig",
     "NetworkSection",
     "Permission",
+    "PermissionEntry",
     "Problem",
     "load_config",
 ]

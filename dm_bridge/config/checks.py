@@ -26,7 +26,7 @@ _HASHED_GHOST_BYTES = 16 + len("_=h") + 64  # a long network name, and a hashed 
 def advice(config: Config) -> list[str]:
     """What is probably not meant so, though it is no mistake."""
     said = []
-    if not any(permission.may_use for permission in config.permissions.values()):
+    if not any(entry.level.may_use for entry in config.permissions.values()):
         said.append("nobody may use this bridge; set permissions in the configuration")
     if not config.enabled_networks:
         said.append("no network is enabled; set networks in the configuration")

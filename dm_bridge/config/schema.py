@@ -7,6 +7,7 @@ names every key here.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -237,8 +238,35 @@ class ProvisioningConfig(_Section):
     matrix_auth: bool = Field(
         default=True, description="let users act for themselves, with tokens of their homeserver"
     )
+    login_attempts: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        default=None, description="the name that limits.login_attempts had before"
+    )
+
+
+class LimitsConfig(_Section):
+    """How much one user, and all together, may ask of the bridge."""
+
+    max_logins: Annotated[int, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="how many logins there may be on the whole bridge, if there is a limit",
+    )
+    commands_per_minute: Annotated[int, Field(ge=5, le=10_000)] = Field(
+        default=30, description="how many messages of one user the bot answers in a minute"
+    )
     login_attempts: Annotated[int, Field(ge=1, le=10_000)] = Field(
-        default=30, description="how often a user may try to log in by it in an hour"
+        default=30, description="how often a user may try to log in in an hour"
+    )
+    login_failures: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=5,
+        description="how often a network may refuse a user's logins to one account in an hour",
+    )
+
+
+class AuditConfig(_Section):
+    """What is remembered of who did what."""
+
+    keep_days: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=90, description="for how many days the audit log is kept"
     )
 
 
@@ -288,6 +316,19 @@ class LoggingConfig(_Section):
 PermissionKey = Annotated[str, AfterValidator(values.check_permission_key)]
 
 
+class PermissionEntry(_Section):
+    """What those may do whom an entry of ``permissions`` is for. Written as ``level`` alone, or with all keys."""
+
+    level: Permission = Field(description="none, user or admin")
+    max_logins: Annotated[int, Field(ge=0, le=10_000)] | None = Field(
+        default=None, description="how many logins each of them may have, if there is a limit"
+    )
+
+
+def _entry(value: object) -> object:
+    return value if isinstance(value, dict | PermissionEntry) else {"level": value}
+
+
 class Config(_Section):
     """A whole configuration, as `load_config` returns it."""
 
@@ -299,7 +340,7 @@ class Config(_Section):
         validate_default=True,
         description="the directory for the bridge's files",
     )
-    permissions: dict[PermissionKey, Permission] = Field(
+    permissions: dict[PermissionKey, Annotated[PermissionEntry, BeforeValidator(_entry)]] = Field(
         default={}, description="who may do what: *, a domain or a user id, to none, user or admin"
     )
     networks: dict[str, InstanceOf[NetworkSection]] = Field(
@@ -312,6 +353,8 @@ class Config(_Section):
     history: HistoryConfig = HistoryConfig()
     provisioning: ProvisioningConfig = ProvisioningConfig()
     page: PageConfig = PageConfig()
+    limits: LimitsConfig = LimitsConfig()
+    audit: AuditConfig = AuditConfig()
     processes: ProcessesConfig = ProcessesConfig()
     reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()
@@ -338,15 +381,24 @@ class Config(_Section):
             self.networks[name] for name in sorted(self.networks) if self.networks[name].enabled
         )
 
-    def permission_of(self, user_id: str) -> Permission:
-        """What ``user_id`` may do: their own entry, else their domain's, else that of ``*``.
-
-        What is no user id may do nothing.
-        """
+    def _entries(self, user_id: str) -> Iterator[PermissionEntry]:
+        """What is said of ``user_id``: by their own entry, then their domain's, then that of ``*``."""
         domain = server_name(user_id)
-        if not user_id.startswith("@") or not domain:
-            return Permission.NONE
-        for key in (user_id, domain, "*"):
-            if key in self.permissions:
-                return self.permissions[key]
-        return Permission.NONE
+        if user_id.startswith("@") and domain:
+            for key in (user_id, domain, "*"):
+                if key in self.permissions:
+                    yield self.permissions[key]
+
+    def permission_of(self, user_id: str) -> Permission:
+        """What ``user_id`` may do: the most specific entry says. What is no user id may do nothing."""
+        return next((entry.level for entry in self._entries(user_id)), Permission.NONE)
+
+    def max_logins_of(self, user_id: str) -> int | None:
+        """How many logins ``user_id`` may have: the most specific entry that names a number says."""
+        named = (entry.max_logins for entry in self._entries(user_id))
+        return next((number for number in named if number is not None), None)
+
+    @property
+    def login_attempts(self) -> int:
+        """How often a user may try to log in in an hour."""
+        return self.provisioning.login_attempts or self.limits.login_attempts

@@ -108,8 +108,12 @@ class Sessions:
 
     @property
     def cookie(self) -> str:
-        """The cookie's name; with ``__Secure-``, browsers take it over TLS only (RFC 6265bis, section 4.1.3)."""
-        return "__Secure-dm_bridge" if self._settings.encrypted else "dm_bridge"
+        """The cookie's name, of this page alone.
+
+        With ``__Host-``, browsers take it over TLS only, and from this very host (RFC 6265bis, section 4.1.3).
+        """
+        page = hashlib.sha256(self._settings.url.encode()).hexdigest()[:8]
+        return f"{'__Host-' if self._settings.encrypted else ''}dm_bridge_{page}"
 
     def set_cookie(self, response: web.Response, value: str) -> None:
         """Sign a browser in; scripts cannot read it, and requests of other sites do not carry it."""
@@ -117,7 +121,7 @@ class Sessions:
             self.cookie,
             value,
             max_age=int(self._settings.session_seconds),
-            path=self._settings.path,
+            path="/",
             secure=self._settings.encrypted,
             httponly=True,
             samesite="Strict",
@@ -126,7 +130,7 @@ class Sessions:
     def delete_cookie(self, response: web.Response) -> None:
         response.del_cookie(
             self.cookie,
-            path=self._settings.path,
+            path="/",
             secure=self._settings.encrypted,
             httponly=True,
             samesite="Strict",

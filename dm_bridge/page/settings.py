@@ -30,10 +30,5 @@ class PageSettings:
         return f"{parts.scheme}://{parts.netloc}".lower()
 
     @property
-    def path(self) -> str:
-        """Ends with a slash."""
-        return urlsplit(self.url).path
-
-    @property
     def encrypted(self) -> bool:
         return self.url.startswith("https:")

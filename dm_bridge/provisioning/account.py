@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dm_bridge.bridge.audit_log import API
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.network.api import capabilities_of
 from dm_bridge.network.events import SessionStatus
@@ -82,7 +83,7 @@ class AccountCalls:
             else [self._choosing.named(call.user, login)]
         )
         for row in rows:
-            await self._logins.logout(row.id)
+            await self._logins.logout(row.id, door=API)
         return Nothing()
 
     def _flows(self) -> list[LoginFlow]:

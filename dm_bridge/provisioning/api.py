@@ -13,6 +13,8 @@ import orjson
 import structlog
 from aiohttp import web
 
+from dm_bridge.bridge.deeds import DEEDS
+from dm_bridge.bridge.steward import Steward
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning.answering import Handler, answered, body_of, response
@@ -101,12 +103,15 @@ class Provisioning:
         return handle
 
 
-def runner(services: Services) -> Run:
-    """What carries calls out in this process."""
+def runner(services: Services, steward: Steward | None = None) -> Run:
+    """What carries calls out in this process. ``steward``: does what admins have done to users (`Deeds`)."""
 
     async def run(call: Call) -> Answer:
         try:
             async with asyncio.timeout(DEADLINE):
+                if call.operation in DEEDS and steward is not None:
+                    outcome = await steward.run(call.user, call.operation, call.query)
+                    return Answer(200, orjson.dumps(outcome).decode())
                 done = await BY_NAME[call.operation].work(services, call)
             return done if isinstance(done, Answer) else Answer.of(done)
         except Refusal as refusal:

@@ -17,12 +17,14 @@ from typing import Protocol
 import structlog
 from aiohttp import web
 
+from dm_bridge.bridge.audit_log import API, AuditLog
 from dm_bridge.direct.document import is_user_id
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning.limits import Limit, address_of
 from dm_bridge.provisioning.refusals import Refusal, limited, refusal_of
 from dm_bridge.provisioning.settings import ProvisioningSettings
+from dm_bridge.store.audit_log import Act
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +52,9 @@ class Authentication:
         settings: ProvisioningSettings,
         tokens: Tokens,
         clock: Callable[[], float] = time.monotonic,
+        audit: AuditLog | None = None,
     ) -> None:
+        self._audit = audit or AuditLog()
         self._settings = settings
         self._tokens = tokens
         self._clock = clock
@@ -65,14 +69,19 @@ class Authentication:
         if not token:
             raise Refusal(401, "M_MISSING_TOKEN", "The header Authorization: Bearer … is missing.")
         named = request.query.get("user_id", "")
-        if self._is_secret(token):
+        secret = self._is_secret(token)
+        if secret:
             user = _named(named)
         else:
             user = await self._by_token(token, address_of(request))
             if named and named != user:
                 raise _unknown_token()
         if not self._settings.may_use(user):
+            details = {"reason": "This bridge is not open to them."}
+            await self._audit.record_now_and_then(user, Act.REFUSED, user, details, API)
             raise Refusal(403, "M_FORBIDDEN", "This bridge is not open to you; ask its admin.")
+        if secret:
+            await self._audit.record_now_and_then("shared secret", Act.SECRET_USED, user, {}, API)
         return user
 
     def _is_secret(self, token: str) -> bool:

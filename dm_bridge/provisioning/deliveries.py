@@ -153,4 +153,6 @@ def _sentence(text: str) -> str:
     text = " ".join(text.split())
     if not text:
         return ""
-    return f"{text[0].upper()}{text[1:]}{'' if text[-1] in '.!?…' else '.'}"
+    is_address = "@" in text.partition(" ")[0]
+    first = text[0] if is_address else text[0].upper()
+    return f"{first}{text[1:]}{'' if text[-1] in '.!?…' else '.'}"

@@ -1,23 +1,16 @@
-"""How much is taken from one user, or from one address.
-
-The rule that must never break: what is remembered of strangers is bounded.
-"""
+"""How much is taken from one user, or from one address."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 from aiohttp import web
 
-from dm_bridge.bridge.allowance import Allowance
+from dm_bridge.bridge.allowance import Allowances
 from dm_bridge.provisioning.refusals import limited
 
-MAX_KNOWN = 10_000
 _LOOPBACK = ("127.0.0.1", "::1")
-
-
 CALLS_A_MINUTE = 300
 """Of one user."""
 WAITS_A_MINUTE = 60
@@ -25,26 +18,17 @@ WAITS_A_MINUTE = 60
 
 
 class Limit:
-    """``many`` in ``seconds`` for each key; whose turn was longest ago is forgotten first."""
+    """``many`` in ``seconds`` for each key (`Allowances`)."""
 
     def __init__(
         self, many: int, seconds: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._many = many
-        self._seconds = seconds
-        self._clock = clock
-        self._known: OrderedDict[str, Allowance] = OrderedDict()
+        self._allowances = Allowances(many, seconds, clock)
 
     def take(self, key: str, message: str) -> None:
         """Count one. Raises `Refusal` with ``message`` when there is none left."""
-        allowance = self._known.pop(key, None)
-        if allowance is None:
-            allowance = Allowance(self._many, self._seconds, self._clock)
-            if len(self._known) >= MAX_KNOWN:
-                self._known.popitem(last=False)
-        self._known[key] = allowance
-        if not allowance.allow():
-            raise limited(message, allowance.seconds_left)
+        if wait := self._allowances.take(key):
+            raise limited(message, wait)
 
 
 class Pace:

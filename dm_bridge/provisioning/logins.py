@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import structlog
 
+from dm_bridge.bridge.audit_log import API
 from dm_bridge.bridge.login_attempts import PATIENCE, LoginAttempt
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import LoginId, UserId
 from dm_bridge.network.api import Network
 from dm_bridge.network.login import AskStep
-from dm_bridge.provisioning.limits import Limit
 from dm_bridge.provisioning.login_steps import done, told
 from dm_bridge.provisioning.refusals import (
     Refusal,
@@ -68,14 +68,11 @@ class _Process:
 
 
 class LoginProcesses:
-    """``attempts``: how many may be begun in an hour by one user."""
+    """How many may be begun in an hour by one user, `Guard` says."""
 
-    def __init__(
-        self, logins: Logins, attempts: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, logins: Logins, clock: Callable[[], float] = time.monotonic) -> None:
         self._logins = logins
         self._clock = clock
-        self._limit = Limit(attempts, 3600.0, clock)
         self._processes: dict[str, _Process] = {}
 
     async def stop(self) -> None:
@@ -99,8 +96,10 @@ class LoginProcesses:
             >= AT_ONCE
         ):
             raise limited("Too many logins are under way; cancel one of them.", PATIENCE)
-        self._limit.take(user, "Too many attempts to log in; wait a little.")
-        attempt = LoginAttempt(self._logins, user, network)
+        try:
+            attempt = await LoginAttempt.begin(self._logins, user, network, API)
+        except BridgeError as error:
+            raise refusal_of(error) from error
         id = secrets.token_urlsafe(24)
         process = _Process(id, attempt, override, told(id, network.name, attempt.step))
         process.began = self._clock()
@@ -193,7 +192,7 @@ class LoginProcesses:
     async def _replaced(self, login: LoginId | None) -> None:
         """The user has logged in to another account than the one that they wanted to log in to again."""
         if login is not None and self._logins.owner(login) is not None:
-            await self._logins.logout(login)
+            await self._logins.logout(login, door=API)
 
     async def _failed(self, process: _Process, refusal: Refusal) -> None:
         if process.ended is not None:  # it is the login to be replaced that is in trouble

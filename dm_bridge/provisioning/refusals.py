@@ -13,7 +13,9 @@ from dm_bridge.errors import (
     CredentialsError,
     HomeserverError,
     NetworkError,
+    NotAllowed,
     StorageError,
+    TooOften,
     UserError,
 )
 
@@ -60,7 +62,9 @@ def limited(message: str, seconds: float) -> Refusal:
 def refusal_of(error: BridgeError) -> Refusal:
     """How an error of the bridge is answered."""
     match error:
-        case CredentialsError():
+        case TooOften(seconds=seconds):
+            return limited(str(error), seconds)
+        case CredentialsError() | NotAllowed():
             status, errcode = 403, "M_FORBIDDEN"
         case NetworkError():
             status, errcode = 502, "M_UNKNOWN"

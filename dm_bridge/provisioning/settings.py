@@ -13,8 +13,7 @@ class ProvisioningSettings:
     """``domain``: the homeserver's server name. ``permitted``: whether the admin lets a user use the bridge.
 
     ``shared_secret``: who has it acts for everybody; None: nobody does. ``matrix_auth``: users may act for
-    themselves, with tokens of their homeserver. ``attempts``: to log in, in an hour, for each user.
-    ``administers``: whether a user is an admin of the bridge.
+    themselves, with tokens of their homeserver. ``administers``: whether a user is an admin of the bridge.
     """
 
     domain: str
@@ -23,7 +22,6 @@ class ProvisioningSettings:
     permitted: Callable[[UserId], bool]
     shared_secret: str | None = field(default=None, repr=False)
     matrix_auth: bool = True
-    attempts: int = 30
     administers: Callable[[UserId], bool] = lambda user: False
 
     def may_use(self, user: UserId) -> bool:

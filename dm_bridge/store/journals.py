@@ -275,6 +275,10 @@ class JournalStore:
                 account,
             )
 
+    def forget(self, account: UserId) -> None:
+        """The account's rows were removed: what is remembered of them does not count."""
+        self._cache.pop(account, None)
+
     def _remember(self, account: UserId, remembered: Remembered) -> None:
         self._cache[account] = remembered
         self._cache.move_to_end(account)

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dm_bridge.ids import ContactId, LoginId, NetworkName, UserId
-from dm_bridge.store.database import Database
+from dm_bridge.store.database import Connection, Database
 
 
 class LoginState(enum.Enum):
@@ -33,6 +33,39 @@ class LoginRow:
     sealed: bytes | None = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """How many logins there may be: of one user, and on the whole bridge. None: any number."""
+
+    user: int | None = None
+    bridge: int | None = None
+
+
+class Full(enum.Enum):
+    """Why there can be no further login: the user, or the bridge, has as many as there may be."""
+
+    USER = "user"
+    BRIDGE = "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class LoginCounts:
+    """How many logins there are that count: those of a user, and all."""
+
+    user: int
+    bridge: int
+
+    def full(self, limits: LoginLimits) -> Full | None:
+        """Whether there can be no further one."""
+        if limits.user is not None and self.user >= limits.user:
+            return Full.USER
+        if limits.bridge is not None and self.bridge >= limits.bridge:
+            return Full.BRIDGE
+        return None
+
+
+NO_LIMITS = LoginLimits()
+_ADMISSION = 0x646D5F6C6F67  # any constant of our own, for pg_advisory_xact_lock
 _COLUMNS = "login_id, owner, network, remote, name, state, reason, credentials"
 
 
@@ -63,14 +96,31 @@ class LoginStore:
         return LoginId(login)
 
     async def activate(
-        self, login: LoginId, sealed: bytes, position: str | None = None, *, imports: bool = False
-    ) -> None:
+        self,
+        login: LoginId,
+        sealed: bytes,
+        position: str | None = None,
+        *,
+        imports: bool = False,
+        limits: LoginLimits = NO_LIMITS,
+    ) -> Full | None:
         """Store sealed credentials; the login is to be connected from now on.
 
         ``position``: where it begins, if it has no position yet. ``imports``: what was written before is to be
-        brought over, if this is the first time.
+        brought over, if this is the first time. A login that was logged out, or is new, and would be beyond
+        ``limits`` is not activated; returns which. Attempts in whatever process wait for each other for that.
         """
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
+            full = await self._full(connection, login, limits)
+            if full is not None:
+                await connection.execute(
+                    """
+                    DELETE FROM login AS l WHERE login_id = $1 AND state = 'logged_out'
+                        AND NOT EXISTS (SELECT FROM history_import AS h WHERE h.login_id = l.login_id)
+                    """,
+                    login,
+                )
+                return full
             await connection.execute(
                 """
                 WITH imported AS (
@@ -88,6 +138,25 @@ class LoginStore:
                 position,
                 imports,
             )
+        return None
+
+    async def _full(
+        self, connection: Connection, login: LoginId, limits: LoginLimits
+    ) -> Full | None:
+        if limits == NO_LIMITS:
+            return None
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _ADMISSION)
+        row = await connection.fetchrow("SELECT owner, state FROM login WHERE login_id = $1", login)
+        if row is None:  # another attempt of the same user, at the same time, was one too many
+            return Full.USER
+        if row["state"] != LoginState.LOGGED_OUT.value:
+            return None
+        return (await _counts(connection, row["owner"])).full(limits)
+
+    async def counts(self, owner: UserId) -> LoginCounts:
+        """How many logins there are that nobody has logged out of."""
+        async with self._database.connection() as connection:
+            return await _counts(connection, owner)
 
     async def position(self, login: LoginId) -> str | None:
         """How far the login has read; see `InboxStore.add_at`, which moves it."""
@@ -138,6 +207,17 @@ class LoginStore:
                 list(owners),
             )
         return [_row(*row) for row in rows]
+
+
+async def _counts(connection: Connection, owner: str) -> LoginCounts:
+    row = await connection.fetchrow(
+        """
+        SELECT count(*) FILTER (WHERE owner = $1), count(*) FROM login WHERE state <> 'logged_out'
+        """,
+        owner,
+    )
+    assert row is not None
+    return LoginCounts(*row)
 
 
 def _row(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import hmac
 import os
 import tempfile
 from collections.abc import Mapping
@@ -32,6 +33,7 @@ class SealingKey:
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
         self._id = hashlib.sha256(b"dm_bridge sealing key\x00" + key).digest()[:8]
+        self._digests = hashlib.sha256(b"dm_bridge digests\x00" + key).digest()
 
     @classmethod
     def load(cls, path: Path) -> SealingKey:
@@ -78,6 +80,11 @@ class SealingKey:
             raise StorageError("The stored credentials are damaged. Log in again.") from error
         credentials: dict[str, str] = orjson.loads(plain)
         return credentials
+
+    def digest(self, *words: str) -> bytes:
+        """What stands for ``words`` where they are not to be read: only who has the key can tell (HMAC-SHA256)."""
+        text = orjson.dumps([word.encode(errors="replace").decode() for word in words])
+        return hmac.digest(self._digests, text, "sha256")
 
 
 def _make_key(path: Path) -> None:

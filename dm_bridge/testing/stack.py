@@ -358,6 +358,7 @@ def _loopback_config(bridge: Bridge, domain: str, prosody: XmppServer | None) ->
     return {
         "appservice": {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url},
         "permissions": {domain: "user"},
+        "page": {"public_url": f"{bridge.url}/page/"},
         "networks": {"xmpp": xmpp},
     }
 

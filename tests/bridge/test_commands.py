@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge import login_attempts
 from dm_bridge.bridge.commands import Commands, Reply
+from dm_bridge.bridge.commands.page import PageCommand
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.errors import (
@@ -122,6 +124,42 @@ async def test_help_names_every_command_and_network(bot: Bot) -> None:
     assert "`moved [ID] OLD NEW`" in answer
     for word in ("login", "logins", "logout", "start", "ping", "cancel", "Fake Network (`fake`)"):
         assert word in answer
+
+
+async def test_whoever_comes_is_told_what_to_do_first(bot: Bot) -> None:
+    assert "write `login fake` (Fake Network)" in bot.commands.first_step(USER)
+    await bot.log_in()
+    assert bot.commands.first_step(USER) == "Write `help` to see what I can do."
+
+
+class FakeDoor:
+    """In the place of the page's sessions."""
+
+    minutes = 10
+    open_for: ClassVar[dict[UserId, int]] = {}
+
+    async def link(self, user: UserId) -> str:
+        self.open_for[user] = self.open_for.get(user, 0) + 1
+        return f"https://bridge.example.org/page/#enter={user[1:4]}"
+
+    async def end_all(self, user: UserId) -> int:
+        return self.open_for.pop(user, 0)
+
+
+async def test_the_page_is_opened_and_closed_for_who_writes(bot: Bot) -> None:
+    bot.commands = Commands(
+        bot.logins,
+        bot.portals,  # type: ignore[arg-type]
+        NAMESPACE,
+        PeopleStore(bot.portals.store._database),
+        page=PageCommand(FakeDoor()),
+    )
+    said = await bot.say("page")
+    assert f"[Open your page](https://bridge.example.org/page/#enter={USER[1:4]})" in said
+    assert "once, in the next 10 minutes" in said
+    assert "signed in nowhere" in await bot.say("page close", user=NURSE)
+    assert "You are signed out." in await bot.say("page close")
+    assert "Write `page`" in await bot.say("page open")
 
 
 @pytest.mark.parametrize("text", ["HELP", " help ", "!help", "/help", "help me"])

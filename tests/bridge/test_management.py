@@ -42,6 +42,9 @@ class FakeCommands:
 
     async def forget(self, user: UserId, room: RoomId) -> None: ...
 
+    def first_step(self, user: UserId) -> str:
+        return "Write `login fake`."
+
     async def run(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None:
         self.ran.append((user, room, text))
         for reply in self.replies:
@@ -86,7 +89,7 @@ def world(database: Database) -> World:
 async def test_an_invite_by_a_user_is_accepted_greeted_and_kept_in_mind(world: World) -> None:
     world.room_of(USER)
     assert await world.management.invited(ROOM, USER) == []
-    assert world.said == [GREETING]
+    assert world.said == [f"{GREETING} Write `login fake`."]
     assert await world.management.user_of(ROOM) == USER
 
 

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import pytest_asyncio
 
-from dm_bridge.bridge.commands import Commands, Reply, matrix_login
+from dm_bridge.bridge.commands import Commands, Reply, questions
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import RoomId, UserId
@@ -200,7 +200,7 @@ async def test_a_question_is_open_for_its_user_and_room_only(bot: Bot) -> None:
 async def test_a_question_that_waits_too_long_is_closed(
     bot: Bot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(matrix_login, "PATIENCE", 0.05)
+    monkeypatch.setattr(questions, "PATIENCE", 0.05)
     await bot.say("login-matrix")
     await asyncio.sleep(0.2)
     assert not bot.commands.is_waiting(USER, ROOM)

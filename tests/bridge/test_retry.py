@@ -17,10 +17,11 @@ from dm_bridge.errors import UserError
 from dm_bridge.ids import EventId, LoginId, PortalKey, RoomId, UserId
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.store.database import Database
+from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.undelivered import UndeliveredStore
-from tests.store.stored import OWNER, ROMEO
+from tests.store.stored import OWNER, ROMEO, message
 
 from .room_world import BOT, NAMESPACE, ROOM, World, a_world
 
@@ -252,3 +253,38 @@ async def test_numbers_that_no_database_holds_are_no_messages(asked: Asked) -> N
     await asked.wrote("one")
     with pytest.raises(UserError, match="no message"):
         await asked.say("9" * 400)
+
+
+async def test_what_a_network_brought_and_was_put_aside_is_shown_again_to_its_user_only(
+    asked: Asked,
+) -> None:
+    inbox = InboxStore(asked.database)
+    key = asked.world.key
+    await inbox.add([(key.login, message(n, key.chat)) for n in (1, 2)])
+    first, _ = await inbox.waiting(key, 10)
+    await inbox.finish(key, [InboxOutcome(first.id, "parked", reason="it is too odd")])
+    assert await asked.tries.not_shown(NURSE) == []
+    [stuck] = await asked.tries.not_shown(OWNER)
+    assert (stuck.room, stuck.reason) == (ROOM, "it is too odd")
+    assert (stuck.contact, stuck.to_remote, stuck.waits) == (ROMEO, False, False)
+    assert await asked.tries.show_again(NURSE, [stuck.seq]) == set()
+    assert await asked.tries.show_again(OWNER, [stuck.seq, stuck.seq + 1]) == {stuck.seq}
+    assert asked.woken_chats[-1] == {key}
+    assert len(await inbox.waiting(key, 10)) == 2
+    assert await asked.tries.not_shown(OWNER) == []
+
+
+async def test_what_waits_long_is_told_once_for_each_chat(asked: Asked) -> None:
+    key = asked.world.key
+    inbox = InboxStore(asked.database)
+    await inbox.add([(key.login, message(n, key.chat)) for n in (1, 2, 3)])
+    await asked.wrote("one", "two", state="waiting")
+    assert await asked.tries.waiting(OWNER) == []
+    async with asked.database.connection() as connection:
+        for table in ("inbox", "outbox"):
+            await connection.execute(
+                f"UPDATE {table} SET received_at = now() - interval '2 minutes'"  # noqa: S608
+            )
+    found = await asked.tries.waiting(OWNER)
+    assert [(each.to_remote, each.behind) for each in found] == [(True, 1), (False, 2)]
+    assert await asked.tries.waiting(NURSE) == []

@@ -9,13 +9,14 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from dm_bridge.bridge.shares import EXPIRED, Shares
+from dm_bridge.bridge.shares import EXPIRED, FORGOTTEN, Shares
 from dm_bridge.bridge.vital_signs import ACTS
 from dm_bridge.errors import AdminError, StorageError
 from dm_bridge.ids import ContactId, NetworkName, UserId
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.bell import Bell
 from dm_bridge.store.database import Buried, Database
+from dm_bridge.store.erasing import ErasureStore
 from dm_bridge.store.instances import CHANNEL, Errand, InstanceStore
 from dm_bridge.store.logins import LoginStore
 
@@ -248,3 +249,37 @@ async def test_another_bridge_is_told_whose_database_it_is(world: World) -> None
     assert process.shares.refusal() is None
     process.clock_ahead = ACTS * LEASE + 0.1
     assert process.shares.refusal() == EXPIRED
+
+
+async def test_who_is_erased_is_had_by_nobody_and_all_are_told(world: World) -> None:
+    users = await world.users(2)
+    first, second = await world.process(), await world.process()
+    await until_even([first, second], users)
+    [user] = first.has
+    erasures = ErasureStore(first.database)
+    await erasures.ask(user, user, "bot")
+    [erasure] = await erasures.pending()
+    await first.shares.forget(user, first, lambda: erasures.erase(erasure, "erased 1"))
+    assert not first.has
+    assert not first.shares.holds(user)
+    told = Errand(second.shares._store.id, FORGOTTEN, user)
+    await within(20, lambda: told in second.did)
+    # they come again, as somebody with whom the bridge never had to do
+    await second.shares.adopt([user])
+    assert second.shares.holds(user)
+    assert not first.shares.holds(user)
+
+
+async def test_an_erasure_that_is_cut_short_leaves_the_user_to_somebody(world: World) -> None:
+    [user] = await world.users(1)
+    first = await world.process()
+    await within(20, lambda: user in first.has)
+
+    async def fails() -> None:
+        assert not first.shares.holds(user)
+        raise StorageError("It is away.")
+
+    with pytest.raises(StorageError):
+        await first.shares.forget(user, first, fails)
+    assert not first.has
+    await within(20, lambda: user in first.has)  # and is told again that something waits

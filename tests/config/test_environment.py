@@ -50,7 +50,8 @@ def test_maps_are_json_and_replace_the_whole_map(loads: Any) -> None:
         DM_BRIDGE__NETWORKS__FAKE__SERVERS='{"Example.org": {"host": "x"}}',
         DM_BRIDGE__NETWORKS__FAKE__ENABLED="false",
     )
-    assert config.permissions == {"*": Permission.USER}
+    assert list(config.permissions) == ["*"]
+    assert config.permission_of("@a:b.example") is Permission.USER
     options = config.networks["fake"].options
     assert options.servers["Example.org"].host == "x"
     assert options.rooms == ["a"]

@@ -11,7 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dm_bridge.config import Config, InvalidConfigError, ListenAddress, Permission, load_config
+from dm_bridge.config import (
+    Config,
+    InvalidConfigError,
+    ListenAddress,
+    Permission,
+    PermissionEntry,
+    load_config,
+)
 from dm_bridge.errors import ConfigError
 
 
@@ -174,6 +181,18 @@ def test_a_single_problem_is_a_single_line(loads: Any) -> None:
         (
             "permissions:\n  example.org: root\n",
             'config.yaml:9: permissions."example.org": expected one of none, user or admin; found "root".',
+        ),
+        (
+            "permissions:\n  example.org: {max_logins: 3}\n",
+            'config.yaml:9: permissions."example.org".level: this key is required: none, user or admin.',
+        ),
+        (
+            "permissions:\n  example.org: {level: user, max_logins: many}\n",
+            'config.yaml:9: permissions."example.org".max_logins: expected a whole number; found "many".',
+        ),
+        (
+            "permissions:\n  example.org: {level: user, maxlogins: 3}\n",
+            'config.yaml:9: permissions."example.org".maxlogins: unknown key; did you mean "max_logins"?',
         ),
         (
             'permissions:\n  "@bob": user\n',
@@ -463,7 +482,8 @@ LEVEL = st.sampled_from(list(Permission))
 def test_the_most_specific_permission_counts(
     loads: Any, local: str, domain: str, permissions: dict[str, Permission]
 ) -> None:
-    config = loads().model_copy(update={"permissions": permissions})
+    entries = {key: PermissionEntry(level=level) for key, level in permissions.items()}
+    config = loads().model_copy(update={"permissions": entries})
     user = f"@{local}:{domain}"
     if user in permissions:
         expected = permissions[user]
@@ -478,6 +498,20 @@ def test_the_most_specific_permission_counts(
 def test_what_is_no_user_id_may_do_nothing(loads: Any, user: str) -> None:
     config = loads('permissions: {"*": admin, example.org: admin}\n')
     assert config.permission_of(user) is Permission.NONE
+
+
+def test_an_entry_may_say_how_many_logins_there_may_be(loads: Any) -> None:
+    config = loads(
+        'permissions: {"*": {level: none, max_logins: 3}, example.org: user, '
+        '"@alice:example.org": {level: admin, max_logins: 0}, other.example: {level: user, max_logins: 7}}\n'
+        "limits: {max_logins: 100}\nprovisioning: {login_attempts: 7}\n"
+    )
+    assert config.permission_of("@bob:example.org") is Permission.USER
+    assert config.max_logins_of("@bob:example.org") == 3  # of the next entry that names a number
+    assert config.max_logins_of("@alice:example.org") == 0
+    assert config.max_logins_of("@carol:other.example") == 7
+    assert (config.limits.max_logins, config.login_attempts) == (100, 7)
+    assert loads('permissions: {"*": user}\n').max_logins_of("@bob:example.org") is None
 
 
 def test_permissions_say_what_they_allow() -> None:

@@ -118,6 +118,7 @@ class Machine:
     def replaced(self) -> tuple[tuple[str, str], ...]:
         """What stands in the pages, and what it is here."""
         return (
+            ("@alice:example.org", "@alice:home.localhost"),
             ("<this repository>", str(self.root / "repository")),
             ("-o matrix-synapse", ""),
             ("/opt/dm_bridge/src", str(self.checkout)),

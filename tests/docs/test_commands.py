@@ -266,6 +266,14 @@ def test_connector_guide(machine: Machine) -> None:
     assert "mqtt" in run(machine, "connector-guide.md", "--no-deps ./mqtt")
 
 
+def test_a_user_is_erased(machine: Machine) -> None:
+    machine.page(machine.checkout)
+    machine.run(of("admin.md", "dm-bridge() {").text)
+    run(machine, "admin.md", "dm-bridge user erase", answers="y\ny\n")
+    assert "docs-romeo" in (machine.root / "var-lib/alice.json").read_text()
+    assert "docs-romeo" not in machine.run("dm-bridge user export @alice:example.org")
+
+
 def test_the_end_of_install(machine: Machine) -> None:
     machine.run("systemctl stop dm_bridge")
     run(machine, "install.md", "synctl stop")

@@ -352,6 +352,7 @@ async def test_all_is_well_with_a_bridge_that_runs(stack: Stack, doctor: Doctor)
         "ping: The homeserver reaches the bridge",
         "typing and receipts: The homeserver pushes",
         "files: Files come and go; up to",
+        "page: The page is at http://",
         "XMPP: localhost answers at",
     ):
         assert said in report["ok"]

@@ -118,8 +118,9 @@ async def test_a_link_says_whose_it_is_and_opens_one_session(site: Site) -> None
 async def test_the_cookie_is_for_the_page_alone(site: Site) -> None:
     entered = await site.post("api/enter", {"token": await site.link()})
     said = entered.headers["Set-Cookie"]
-    assert said.startswith("__Secure-dm_bridge=")
-    assert {"HttpOnly", "Path=/page/", "SameSite=Strict", "Secure", "Max-Age=3600"} <= set(
+    assert said.startswith("__Host-dm_bridge_")
+    assert "Domain" not in said
+    assert {"HttpOnly", "Path=/", "SameSite=Strict", "Secure", "Max-Age=3600"} <= set(
         said.split("; ")
     )
 

@@ -7,6 +7,7 @@ from contextlib import suppress
 
 import pytest
 
+from dm_bridge.bridge import allowance
 from dm_bridge.errors import HomeserverError, StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning import answering, limits
@@ -127,11 +128,11 @@ async def test_requests_are_counted_by_how_they_end(api: Api) -> None:
 
 
 def test_what_is_remembered_of_strangers_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_KNOWN", 2)
+    monkeypatch.setattr(allowance, "MAX_KNOWN", 2)
     limit = Limit(1, 60.0, lambda: 0.0)
     for key in ("a", "b", "c", "a"):  # a is forgotten when c comes
         limit.take(key, "Too often.")
     with pytest.raises(Refusal) as caught:
         limit.take("c", "Too often.")
     assert caught.value.retry_after == 60.0
-    assert len(limit._known) == 2
+    assert len(limit._allowances._known) == 2

@@ -194,3 +194,25 @@ async def test_a_database_that_is_away_is_said_to_be() -> None:
 
     first.relay._leave = away
     assert (await first.relay.answer(ODD)).status == 503
+
+
+async def test_calls_that_wait_for_a_change_take_nothing_from_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    first, second = await two()
+    second.gate.clear()
+    waiting = Call("watch", JULIET, {}, {})
+    asked = [asyncio.create_task(first.relay.answer(waiting)) for _ in range(2)]
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        await second.errands()
+    assert (await first.relay.answer(waiting)).status == 503
+    other = asyncio.create_task(first.relay.answer(ODD))
+    await asyncio.sleep(0.05)
+    assert not other.done()
+    await first.relay.stop()
+    async with asyncio.timeout(10):
+        assert {(await each).status for each in (*asked, other)} == {503}
+    second.gate.set()
+    await second.relay.stop()

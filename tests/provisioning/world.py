@@ -13,6 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dm_bridge.bridge.direct_view import View
+from dm_bridge.bridge.guard import Guard, GuardSettings
 from dm_bridge.bridge.observation import ObservationMode
 from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.errors import HomeserverError
@@ -177,9 +178,9 @@ async def provisioned(
             lambda user: not user.startswith("@tybalt"),
             secret,
             matrix_auth,
-            attempts,
             lambda user: user == NURSE,
         )
+        process.logins.guard = Guard(GuardSettings(attempts=attempts), clock=clock)
         database = process.database
         view = View(
             process.keeper,
@@ -190,7 +191,7 @@ async def provisioned(
             lambda account: "I look now and then.",
             time.time,
         )
-        processes = LoginProcesses(process.logins, attempts, clock)
+        processes = LoginProcesses(process.logins, clock)
         stored = Stored(process.logins)
         services = services_of(
             settings,

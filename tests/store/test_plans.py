@@ -15,6 +15,7 @@ from asyncpg.connection import LoggedQuery
 from dm_bridge.direct.ledger import DMState
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.network.events import RemoteMessage, Text
+from dm_bridge.store.audit_log import AuditStore
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.features import FeatureStore
@@ -22,11 +23,15 @@ from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.outbox import OutboxStore
+from dm_bridge.store.overview import OverviewStore
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.queue import Direction, QueueStore
 from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.safeguards import SafeguardStore
+from dm_bridge.store.stamps import StampStore
+from dm_bridge.store.undelivered import UndeliveredStore
 from tests.conftest import a_copy
 
 from .stored import XMPP, a_login
@@ -79,6 +84,16 @@ FILL = (
     """
     INSERT INTO management_room (room_id, user_id)
     SELECT '!room' || n, '@user' || n || ':s' || left($1, 0) FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO audit_log (at, actor, act, subject, door)
+    SELECT now() - make_interval(mins => n), '@user' || n % 500, 'login' || left($1, 0), '@user' || n % 500, 'bot'
+    FROM generate_series(1, 20000) AS n
+    """,
+    """
+    INSERT INTO login_failure (account, by, at)
+    SELECT convert_to('a' || n % 5000 || left($1, 0), 'UTF8'), 'b', now() - make_interval(mins => n)
+    FROM generate_series(1, 20000) AS n
     """,
 )
 
@@ -341,7 +356,7 @@ async def test_counting_the_queues_reads_no_history(full: Database) -> None:
     found = await plan(full, lambda database: QueueStore(database).depths())
     assert indexes(found) <= {
         *("inbox_waiting", "inbox_aside", "outbox_waiting", "outbox_aside"),
-        *("inbox_requeued", "outbox_requeued"),
+        *("inbox_requeued", "outbox_requeued", "inbox_undelivered"),
     }
 
 
@@ -366,10 +381,25 @@ async def test_what_is_parked_is_listed_and_changed_through_its_index(full: Data
     ):
         seqs = [row.seq for row in await QueueStore(full).rows(direction, "parked", 2)]
         found = await plan(full, lambda d, q=direction: QueueStore(d).rows(q, "parked", 20))  # type: ignore[misc]
-        assert index in {part.get("Index Name") for part in nodes(found)}
+        assert {index, "inbox_undelivered"} & {part.get("Index Name") for part in nodes(found)}
         found, *more = await plans(full, lambda d, q=direction, s=seqs: QueueStore(d).requeue(q, s))  # type: ignore[misc]
-        assert indexes(found) <= {index, "outbox_undelivered"}
+        assert indexes(found) <= {index, "inbox_undelivered", "outbox_undelivered"}
         assert [indexes(each) for each in more] == [{"inbox_pkey"}] * (index == "outbox_aside")
+
+
+async def test_what_a_page_looks_at_again_and_again_is_found_through_indexes(
+    full: Database,
+) -> None:
+    user = UserId("@owner:s")
+    for statements in (
+        await plans(full, lambda d: StampStore(d).of(user)),
+        await plans(full, lambda d: UndeliveredStore(d).not_shown(user, 200)),
+        await plans(full, lambda d: UndeliveredStore(d).waiting(user, 60.0, 200)),
+    ):
+        for found in statements:
+            parts = [part for part in nodes(found) if part["Node Type"] == "Seq Scan"]
+            read = {part["Relation Name"] for part in parts}
+            assert not read & {"inbox", "outbox", "direct_dm", "direct_version"}, found
 
 
 async def test_why_something_waits_is_noted_through_the_index_of_what_waits(
@@ -403,3 +433,69 @@ async def test_an_import_is_broken_off_without_reading_history(full: Database) -
         part for part in nodes(given_up) if part.get("Alias") == "i" and "Index Name" in part
     )
     assert looked["Index Name"] in ("inbox_waiting", "inbox_pkey")
+
+
+async def test_what_has_not_arrived_is_found_without_reading_history(full: Database) -> None:
+    user = UserId("@u:s")
+    async with full.connection() as connection:
+        await connection.execute("UPDATE login SET owner = $1", user)
+        await connection.execute(
+            """
+            INSERT INTO login (login_id, owner, network, remote, name, state)
+            SELECT 'l' || n, '@owner' || n || ':s', 'xmpp', 'r' || n, 'n', 'active'
+            FROM generate_series(1, 5000) AS n
+            """
+        )
+        await connection.execute("ANALYZE login")
+    (stamp,) = await plans(full, lambda database: StampStore(database).of(user))
+    indexes(stamp)
+    (parked,) = await plans(full, lambda database: UndeliveredStore(database).not_shown(user, 200))
+    assert "inbox_undelivered" in indexes(parked)
+    for found in await plans(full, lambda d: UndeliveredStore(d).waiting(user, 60.0, 200)):
+        used = {part.get("Index Name") for part in nodes(found)}
+        assert used & {"outbox_waiting", "inbox_waiting"}
+        scanned = {p["Relation Name"] for p in nodes(found) if p["Node Type"] == "Seq Scan"}
+        assert scanned <= {"portal"}  # all of them are this user's here
+
+
+async def test_a_page_for_admins_costs_what_is_on_it(full: Database) -> None:
+    async with full.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO login (login_id, owner, network, remote, name, state)
+            SELECT 'l' || n, '@owner' || n || ':s', 'xmpp', 'r' || n, 'n', 'active'
+            FROM generate_series(1, 10000) AS n
+            """
+        )
+        await connection.execute(
+            "INSERT INTO share (user_id) SELECT '@owner' || n || ':s' FROM generate_series(1, 10000) AS n"
+        )
+        await connection.execute("ANALYZE")
+    store = OverviewStore
+    _, page = await plans(full, lambda database: store(database).logins(51, "l5000"))
+    assert "login_owner_network_remote_key" in indexes(page)
+    assert not sorts(page)
+    page = await plan(full, lambda database: store(database).accounts(51, "@owner5:s"))
+    assert "share_pkey" in indexes(page)
+    assert not sorts(page)
+    assert len(await store(full).logins(51, "l5000")) == 51
+    assert len(await store(full).accounts(51)) == 51
+
+
+async def test_the_audit_log_is_read_and_pruned_through_indexes(full: Database) -> None:
+    found = await plan(
+        full, lambda database: AuditStore(database).latest(25, users=["@user7", "erased 1"])
+    )
+    assert indexes(found) <= {"audit_log_subject", "audit_log_actor", "audit_log_pkey"}
+    found = await plan(full, lambda database: AuditStore(database).latest(25))
+    assert indexes(found) == {"audit_log_pkey"}
+    found = await plan(full, lambda database: AuditStore(database).prune(90))
+    assert indexes(found) == {"audit_log_at", "audit_log_pkey"}
+
+
+async def test_tries_at_an_account_are_counted_through_an_index(full: Database) -> None:
+    lock, counted, added = await plans(
+        full, lambda database: SafeguardStore(database).try_account(b"a7", b"b", 5)
+    )
+    assert indexes(counted) == {"login_failure_account"}
+    assert not indexes(lock) | indexes(added)

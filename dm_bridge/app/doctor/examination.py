@@ -21,6 +21,7 @@ from dm_bridge.app.doctor import (
     homeserver,
     media,
     networks,
+    page,
     pushing,
     registrations,
 )
@@ -106,6 +107,8 @@ class _Examination:
         self._ping = begin(pushing.PING, self._check_ping())
         begin(pushing.EPHEMERAL, self._ephemeral())
         begin(media.ABOUT, self._media())
+        if config.page.public_url is not None:
+            begin(page.ABOUT, self._page(config.page.public_url))
         for section in config.enabled_networks:
             begin(section.connector.title, self._network(section))
 
@@ -256,6 +259,12 @@ class _Examination:
             return Answer((_not_before(media.ABOUT, "the bridge may act as its ghosts"),))
         work = media.check(MediaRepository(self._homeserver), ghost, self._config.media.largest)
         return await _listed(media.ABOUT, work)
+
+    async def _page(self, url: str) -> Answer[None]:
+        door = await self._value(self._door)
+        if not isinstance(door, doorway.Running):
+            return Answer((note(page.ABOUT, "Not looked at: the bridge does not run."),))
+        return Answer((await page.check(self._session, url),))
 
     async def _network(self, section: NetworkSection) -> Answer[None]:
         done, _ = await asyncio.wait({self._database}, timeout=ACCOUNTS_SECONDS)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import difflib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from dm_bridge import __version__
 from dm_bridge.bridge.access import MatrixTokens
+from dm_bridge.bridge.commands.admin import AdminCommands
 from dm_bridge.bridge.commands.chats import ChatCommands
+from dm_bridge.bridge.commands.data import DataCommands
 from dm_bridge.bridge.commands.direct import DirectCommands, DirectView
 from dm_bridge.bridge.commands.history import HistoryCommand
 from dm_bridge.bridge.commands.login import LoginDialogues
@@ -49,8 +52,19 @@ class _Command:
     run: Callable[[UserId, RoomId, str, Answer], Awaitable[None]]
 
 
+_ADMIN = "for admins: see and stop others (`admin help`)"
+
+
+class Dialogues(Protocol):
+    """Questions that wait for the next message of a user in a room."""
+
+    def is_open(self, room: RoomId, user: UserId) -> bool: ...
+    async def submit(self, user: UserId, room: RoomId, text: str, answer: Answer) -> None: ...
+    async def cancel(self, room: RoomId, user: UserId) -> bool: ...
+
+
 class Commands:
-    """Runs commands. Those about ``tokens``, ``direct``, ``retry``, ``older``, ``page`` are there if these are."""
+    """Runs commands. Those about what is None are missing."""
 
     def __init__(
         self,
@@ -64,11 +78,14 @@ class Commands:
         retry: RetryCommand | None = None,
         older: Older | None = None,
         page: PageCommand | None = None,
+        data: DataCommands | None = None,
+        admin: AdminCommands | None = None,
     ) -> None:
         self._logins = logins
         self._portals = portals
         self._dialogues = LoginDialogues(logins)
-        self._all_dialogues: list[LoginDialogues | MatrixLogin] = [self._dialogues]
+        self._all_dialogues: list[Dialogues] = [self._dialogues]
+        self._admin = admin
         self._commands = {
             "help": _Command("help", "what I can do", self._help),
             "login": _Command("login NETWORK", "log in to a network", self._login),
@@ -98,6 +115,8 @@ class Commands:
             self._commands["page"] = _Command(
                 "page", "a link to a page with all of this (`page close`: sign out there)", page.run
             )
+        if data is not None:
+            self._add_data(data)
         self._commands |= {
             "ping": _Command("ping", "whether I am there", self._ping),
             "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
@@ -131,6 +150,13 @@ class Commands:
             ),
             "unblock": _Command("unblock [ID] WHO", "take that back", people.unblock),
         }
+
+    def first_step(self, user: UserId) -> str:
+        """What somebody who has just come can do next."""
+        if self._logins.of(user) or not self._logins.networks:
+            return "Write `help` to see what I can do."
+        choice = " or ".join(f"`login {n.name}` ({n.title})" for n in self._logins.networks)
+        return f"To begin, write {choice}; `help` shows what else I can do."
 
     async def stop(self) -> None:
         """Give up what goes on in the background."""
@@ -169,7 +195,18 @@ class Commands:
             ),
         }
 
-    def _dialogue(self, user: UserId, room: RoomId) -> LoginDialogues | MatrixLogin | None:
+    def _add_data(self, data: DataCommands) -> None:
+        self._all_dialogues.append(data)
+        self._commands |= {
+            "export-my-data": _Command(
+                "export-my-data", "a file with all that I store about you", data.export
+            ),
+            "delete-my-data": _Command(
+                "delete-my-data", "log out, and delete all that I store about you", data.delete
+            ),
+        }
+
+    def _dialogue(self, user: UserId, room: RoomId) -> Dialogues | None:
         """What waits for the next message of ``user`` in ``room``."""
         return next((d for d in self._all_dialogues if d.is_open(room, user)), None)
 
@@ -189,7 +226,7 @@ class Commands:
             text = uncopied(text)
         words = text.split()
         name = words[0].lower().strip("!/:.") if words else ""
-        command = self._commands.get(name)
+        command = self._commands.get(name) or await self._for_admins(user, name)
         try:
             if dialogue is not None and text.strip().lower() not in ("cancel", "help"):
                 await dialogue.submit(user, room, text, answer)
@@ -209,6 +246,14 @@ class Commands:
             else:
                 await answer(Reply(f"⚠ {error}"))
 
+    async def _for_admins(self, user: UserId, name: str) -> _Command | None:
+        if name != "admin" or self._admin is None:
+            return None
+        if self._admin.may_administer(user):
+            return _Command("admin", _ADMIN, self._admin.run)
+        await self._admin.refused(user)
+        return None
+
     def _may_hold_password(self, words: list[str]) -> bool:
         """Whether somebody may have tried to log in: an address, and more."""
         return len(words) > 1 and any(
@@ -223,12 +268,17 @@ class Commands:
 
     async def _help(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         name = rest.split()[0].lower().strip("!/:.`") if rest else ""
+        if name == "admin" and self._admin is not None and self._admin.may_administer(user):
+            await self._admin.run(user, room, "help", answer)
+            return
         if name in self._commands:
             await self._help_with(user, room, name, answer)
             return
         if difflib.get_close_matches(name, self._commands):
             raise UserError(self._unknown(name))
         lines = [f"- `{c.usage}`: {c.help}" for c in self._commands.values()]
+        if self._admin is not None and self._admin.may_administer(user):
+            lines.append(f"- `admin`: {_ADMIN}")
         networks = ", ".join(f"{n.title} (`{n.name}`)" for n in self._logins.networks) or "none"
         more = f"`help COMMAND` tells about one. Networks: {networks}."
         await answer(Reply("\n".join(["You can write:", "", *lines, "", more])))

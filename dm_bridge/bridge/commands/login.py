@@ -57,7 +57,7 @@ class LoginDialogues:
         The last field takes all that is left, so that a password may contain spaces.
         """
         await self.cancel(room, user)
-        dialogue = _Dialogue(LoginAttempt(self._logins, user, network))
+        dialogue = _Dialogue(await LoginAttempt.begin(self._logins, user, network))
         self._open[(room, user)] = dialogue
         self._wait(room, user, dialogue)
         fields = dialogue.questions

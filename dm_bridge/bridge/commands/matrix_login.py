@@ -6,12 +6,10 @@ the token; and no answer repeats it.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import re
-from dataclasses import dataclass
 
 from dm_bridge.bridge.access import MatrixTokens
+from dm_bridge.bridge.commands.questions import Questions
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import BridgeError
@@ -19,7 +17,6 @@ from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.matrix.formatting import code, plain
 
-PATIENCE = 600.0  # seconds after which an unanswered question is no longer waiting
 TOO_LONG = "That took too long, so I have stopped. Write `login-matrix` to begin again."
 NOT_NEEDED = (
     "I can already act for your account, so I need no token; you may give me one all the same."
@@ -51,23 +48,17 @@ _SHORT_LIVED = "mat_"  # what access tokens of the Matrix Authentication Service
 _TOKEN_LIKE = re.compile(r"(?:syt|mat|mct)_\w{8,}|MDAx[\w-]{40,}")
 
 
-@dataclass
-class _Question:
-    answer: Answer
-    expiry: asyncio.Task[None] | None = None
-
-
 class MatrixLogin:
     """The two commands, and the questions that are open. These do not survive a restart, by design."""
 
     def __init__(self, tokens: MatrixTokens, logins: Logins) -> None:
         self._tokens = tokens
         self._logins = logins
-        self._open: dict[tuple[RoomId, UserId], _Question] = {}
+        self._questions = Questions(TOO_LONG, logins.end)
 
     def is_open(self, room: RoomId, user: UserId) -> bool:
         """Whether the next message of ``user`` in ``room`` is a token."""
-        return (room, user) in self._open
+        return self._questions.is_open(room, user)
 
     async def login(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """`login-matrix [TOKEN]`."""
@@ -99,13 +90,7 @@ class MatrixLogin:
 
     async def cancel(self, room: RoomId, user: UserId) -> bool:
         """Stop asking; whether there was something to stop."""
-        question = self._open.pop((room, user), None)
-        if question is None:
-            return False
-        if question.expiry is not None:
-            question.expiry.cancel()
-        self._logins.end(user)
-        return True
+        return self._questions.close(room, user)
 
     async def logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """`logout-matrix`."""
@@ -120,19 +105,9 @@ class MatrixLogin:
         await answer(Reply(FORGOTTEN + rest_of_access))
 
     def _begin(self, user: UserId, room: RoomId, answer: Answer) -> None:
-        """Wait for a token, and no longer than `PATIENCE`."""
-        question = self._open[(room, user)] = _Question(answer)
+        """Wait for a token."""
+        self._questions.open(room, user, answer)
         self._logins.begin(user)
-
-        async def expire() -> None:
-            await asyncio.sleep(PATIENCE)
-            question.expiry = None
-            if self._open.get((room, user)) is question:
-                await self.cancel(room, user)
-                with contextlib.suppress(BridgeError):
-                    await question.answer(Reply(TOO_LONG))
-
-        question.expiry = asyncio.create_task(expire(), name="matrix login dialogue")
 
 
 def holds_token(text: str) -> bool:

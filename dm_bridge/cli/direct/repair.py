@@ -18,6 +18,7 @@ import click
 
 from dm_bridge.cli.direct.managed import managed_options, run_offline
 from dm_bridge.cli.direct.shown import progress, say, show_changes
+from dm_bridge.cli.recording import record
 from dm_bridge.direct.change import difference
 from dm_bridge.direct.conflicts import at_peace
 from dm_bridge.direct.document import DirectDocument
@@ -27,6 +28,7 @@ from dm_bridge.direct.reasons import Reason, ReasonKind
 from dm_bridge.direct.reconcile import Keep, Put, Refuse, reconcile
 from dm_bridge.errors import BridgeError, StorageError, UserError, may_pass
 from dm_bridge.ids import UserId
+from dm_bridge.store.audit_log import Act
 
 if TYPE_CHECKING:
     from dm_bridge.app.offline import Offline
@@ -96,6 +98,7 @@ async def _plan(parts: Offline, account: UserId) -> _Done:
 
 
 async def _repair(parts: Offline, account: UserId) -> _Done:
+    await record(parts.database, Act.DIRECT, account, {"command": "repair"})
     await _check_access(parts, account)
     documents = parts.documents
     if documents.has_journal(account):

@@ -22,7 +22,9 @@ from dm_bridge.cli.queue.rows import (
     queue_options,
     run_with_database,
 )
+from dm_bridge.cli.recording import record
 from dm_bridge.errors import UserError
+from dm_bridge.store.audit_log import Act
 from dm_bridge.store.queue import ASIDE, BEGINNING, Direction, QueueStore
 
 if TYPE_CHECKING:
@@ -77,6 +79,7 @@ def retry(
 
     async def work(database: Database) -> _Outcome:
         store = QueueStore(database)
+        await record(database, Act.QUEUE, None, _recorded("retry", row_ids))
         if everything:
             return await _everything(store, direction, store.requeue)
         return await _each(store, row_ids)
@@ -133,6 +136,7 @@ def drop(
 
     async def work(database: Database) -> _Outcome:
         store = QueueStore(database)
+        await record(database, Act.QUEUE, None, _recorded("drop", row_ids))
         if everything:
             return await _everything(
                 store, direction, lambda queue, seqs: store.drop(queue, seqs, reason, waiting=False)
@@ -145,6 +149,11 @@ def drop(
     else:
         _say_changed("dropped", outcome)
     ctx.exit(1 if outcome.left else 0)
+
+
+def _recorded(what: str, row_ids: tuple[RowId, ...]) -> dict[str, str | int | bool]:
+    rows = " ".join(map(str, row_ids[:NAMED])) if row_ids else "all that is parked"
+    return {"command": what, "rows": rows, "n": len(row_ids)}
 
 
 def _check_usage(row_ids: tuple[RowId, ...], everything: bool, direction: str | None) -> None:

@@ -136,6 +136,7 @@ class Tables:
     errands: dict[int, Errand] = field(default_factory=dict)
     logins: dict[LoginId, LoginRow] = field(default_factory=dict)
     positions: dict[LoginId, str | None] = field(default_factory=dict)
+    activated: set[LoginId] = field(default_factory=set)
     ghosts: dict[tuple[NetworkName, ContactId], GhostRow] = field(default_factory=dict)
     sources: dict[UserId, LoginId] = field(default_factory=dict)
     requests: dict[tuple[LoginId, ContactId], RequestRow] = field(default_factory=dict)

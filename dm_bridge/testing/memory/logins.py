@@ -9,7 +9,15 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from dm_bridge.ids import ContactId, LoginId, NetworkName, RoomId, UserId, digest_id
-from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
+from dm_bridge.store.logins import (
+    NO_LIMITS,
+    Full,
+    LoginCounts,
+    LoginLimits,
+    LoginRow,
+    LoginState,
+    LoginStore,
+)
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.testing.memory.database import MemoryDatabase
 
@@ -38,19 +46,39 @@ class MemoryLoginStore(LoginStore):
         return await self._memory.run(work)
 
     async def activate(
-        self, login: LoginId, sealed: bytes, position: str | None = None, *, imports: bool = False
-    ) -> None:
-        def work() -> None:
+        self,
+        login: LoginId,
+        sealed: bytes,
+        position: str | None = None,
+        *,
+        imports: bool = False,
+        limits: LoginLimits = NO_LIMITS,
+    ) -> Full | None:
+        def work() -> Full | None:
             tables = self._memory.tables
             row = tables.logins.get(login)
-            if row is not None:
-                tables.logins[login] = replace(
-                    row, sealed=sealed, state=LoginState.ACTIVE, reason=""
-                )
-                if tables.positions[login] is None:
-                    tables.positions[login] = position
+            if row is None:
+                return None if limits == NO_LIMITS else Full.USER
+            full = self._counts(row.owner).full(limits)
+            if full is not None and row.state is LoginState.LOGGED_OUT:
+                if login not in tables.activated:
+                    del tables.logins[login], tables.positions[login]
+                return full
+            tables.activated.add(login)
+            tables.logins[login] = replace(row, sealed=sealed, state=LoginState.ACTIVE, reason="")
+            if tables.positions[login] is None:
+                tables.positions[login] = position
+            return None
 
-        await self._memory.run(work)
+        return await self._memory.run(work)
+
+    def _counts(self, owner: UserId) -> LoginCounts:
+        rows = self._memory.tables.logins.values()
+        owners = [row.owner for row in rows if row.state is not LoginState.LOGGED_OUT]
+        return LoginCounts(owners.count(owner), len(owners))
+
+    async def counts(self, owner: UserId) -> LoginCounts:
+        return await self._memory.run(lambda: self._counts(owner))
 
     async def position(self, login: LoginId) -> str | None:
         return await self._memory.run(lambda: self._memory.tables.positions.get(login))

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from dm_bridge.app.doctor import database, doorway, files, homeserver, media, networks, pushing
+from dm_bridge.app.doctor import (
+    database,
+    doorway,
+    files,
+    homeserver,
+    media,
+    networks,
+    page,
+    pushing,
+)
 from dm_bridge.app.doctor import registrations as reg
 from dm_bridge.app.doctor.findings import Finding, Verdict, mend, note, ok, overall, unknown
 from dm_bridge.errors import HomeserverError, RegistrationError, StorageError
@@ -30,6 +39,17 @@ def says(finding: Finding, verdict: str, *words: str) -> None:
     for each in words:
         assert each in finding.sentence
     assert verdict == "ok" or finding.sentence.count(". ") + finding.sentence.count(": ") >= 1
+
+
+def test_where_the_page_is_not_is_told() -> None:
+    url, policy = (
+        "https://b.example.org/page/",
+        "default-src 'none'; script-src 'self'; style-src 'self'",
+    )
+    says(page.judge(url, 200, policy), "ok", url)
+    says(page.judge(url, 200, ""), "mend", "Something else", "/page/")
+    says(page.judge(url, 502, ""), "mend", "(502)")
+    says(page.judge(url, 301, ""), "mend", "page.public_url")
 
 
 def test_what_is_to_be_mended_counts_more_than_what_is_unknown() -> None:

@@ -1,0 +1,210 @@
+// Getting in, the parts of the page, and what keeps them live.
+
+import { get, part, post } from "./api.js";
+import { Admin } from "./admin.js";
+import { changes } from "./changes.js";
+import { Chats } from "./chats.js";
+import { button, el, news, said, show } from "./dom.js";
+import { History } from "./history.js";
+import { Logins } from "./logins.js";
+import { Problems } from "./problems.js";
+
+const main = document.getElementById("main");
+const nav = document.getElementById("nav");
+const who = document.getElementById("who");
+const connection = document.getElementById("connection");
+
+class Page {
+  constructor(session) {
+    this.session = session;
+    this.parts = new Map();
+    this.add("logins", "Logins", Logins);
+    this.add("chats", "Chats", Chats);
+    this.add("delivery", "Delivery", Problems);
+    this.add("history", "History", History);
+    if (session.admin) this.add("bridge", "The bridge", Admin);
+    this.watching = null;
+    this.ended = false;
+  }
+
+  add(name, title, Kind) {
+    const place = el("section", { id: name, hidden: true });
+    this.parts.set(name, { title, place, part: new Kind(place, this) });
+  }
+
+  start() {
+    show(main, ...[...this.parts.values()].map((each) => each.place));
+    show(who, el("span", {}, said(this.session.user_id)), button("Sign out", () => this.leave()));
+    nav.hidden = false;
+    window.addEventListener("hashchange", () => this.turn(true));
+    document.addEventListener("visibilitychange", () => this.refresh());
+    this.turn(false);
+    this.watch();
+  }
+
+  /** Show the part that the address names. */
+  turn(focus) {
+    const wanted = location.hash.slice(1);
+    if (wanted === "main") return;
+    const name = this.parts.has(wanted) ? wanted : "logins";
+    for (const [each, { place }] of this.parts) place.hidden = each !== name;
+    this.current = name;
+    this.draw();
+    const { title, place, part: shown } = this.parts.get(name);
+    document.title = `${title} – dm_bridge`;
+    shown.shown?.();
+    if (focus) place.querySelector("h2")?.focus();
+  }
+
+  draw() {
+    this.drawNav();
+    if (this.snapshot) this.parts.get(this.current).part.draw?.(this.snapshot);
+  }
+
+  drawNav() {
+    const problems = this.snapshot?.deliveries.problems.filter((each) => each.state !== "waiting").length ?? 0;
+    const conflicts = this.snapshot?.direct.chats.filter((each) => each.state === "conflict").length ?? 0;
+    const counts = { delivery: [problems, "not delivered"], chats: [conflicts, "in conflict"] };
+    show(
+      nav,
+      [...this.parts].map(([name, { title }]) => {
+        const [count, what] = counts[name] ?? [0, ""];
+        const badge = count ? el("span", { class: "count", "aria-label": `${count} ${what}` }, `${count}`) : null;
+        return el("a", { href: `#${name}`, "data-key": name, "aria-current": name === this.current ? "page" : null }, title, badge);
+      }),
+    );
+  }
+
+  /** Look at once, whatever is being waited for. */
+  refresh() {
+    this.watching?.abort();
+  }
+
+  async watch() {
+    let seen = "";
+    let pause = 1000;
+    while (!this.ended) {
+      this.watching = new AbortController();
+      try {
+        if (document.hidden) await untilShown();
+        const snapshot = await get(`v3/watch?seen=${part(seen)}`, this.watching.signal);
+        pause = 1000;
+        connection.hidden = true;
+        if (snapshot.digest === seen) continue;
+        seen = snapshot.digest;
+        const said = changes(this.snapshot, snapshot);
+        if (said.length) document.getElementById("changes").textContent = said.join(" ");
+        this.snapshot = snapshot;
+        this.draw();
+      } catch (error) {
+        if (this.watching.signal.aborted) continue;
+        if (error.status === 401) return this.out("You are not signed in any more.");
+        connection.textContent = error.message;
+        connection.hidden = false;
+        await slept(Math.max(pause, error.after));
+        pause = Math.min(pause * 2, 30_000);
+      }
+    }
+  }
+
+  async leave() {
+    await post("leave", {});
+    this.out("You are signed out.");
+  }
+
+  out(why) {
+    this.ended = true;
+    this.refresh();
+    nav.hidden = true;
+    connection.hidden = true;
+    show(who);
+    outside(why);
+  }
+}
+
+const slept = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+function untilShown() {
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
+
+/** Nobody is signed in: how to get in. */
+async function outside(why) {
+  let bot = "the bot";
+  try {
+    ({ bot } = await get("about"));
+  } catch {
+    // the sentence does without
+  }
+  show(
+    main,
+    el(
+      "section",
+      { class: "card" },
+      el("h2", { tabindex: "-1" }, "This page opens with a link"),
+      why ? el("p", { class: "note", role: "status" }, why) : null,
+      el("p", {}, "Write ", el("code", {}, "page"), " to ", said(bot), " in Matrix, in a room with nobody else. It answers with a link that works once."),
+    ),
+  );
+  main.querySelector("h2").focus();
+}
+
+/** A link was opened: whose is it, and is that the person here? */
+async function entering(token) {
+  let user;
+  try {
+    ({ user_id: user } = await post("enter/who", { token }));
+  } catch (error) {
+    const session = await current();
+    return session ? inside(session, "") : outside(error.message);
+  }
+  const there = await current();
+  const go = async () => {
+    try {
+      inside(await post("enter", { token }), "");
+    } catch (error) {
+      outside(error.message);
+    }
+  };
+  show(
+    main,
+    el(
+      "section",
+      { class: "card" },
+      el("h2", { tabindex: "-1" }, "Is this you?"),
+      el("p", {}, "This link opens the chats of ", el("strong", {}, said(user)), "."),
+      el("p", { class: "quiet" }, "Go on only if that is you. A link that somebody else sent you would have you log in to their account."),
+      there && there.user_id !== user ? el("p", { class: "note" }, "You are signed in as ", said(there.user_id), " now.") : null,
+      el("div", { class: "buttons" }, button("Yes, go on", go, { kind: "main" }), button("No", async () => outside("Nothing was opened."))),
+    ),
+  );
+  main.querySelector("h2").focus();
+}
+
+async function current() {
+  try {
+    return await get("session");
+  } catch {
+    return null;
+  }
+}
+
+function inside(session, hello) {
+  if (hello) news(hello);
+  new Page(session).start();
+}
+
+async function begin() {
+  const token = /^#enter=([\w-]+)$/.exec(location.hash)?.[1];
+  if (token) {
+    history.replaceState(null, "", location.pathname + location.search);
+    return entering(token);
+  }
+  const session = await current();
+  return session ? inside(session, "") : outside("");
+}
+
+begin();
+window.addEventListener("hashchange", () => {
+  if (location.hash.startsWith("#enter=")) location.reload();
+});
