@@ -71,3 +71,9 @@ def test_the_problems_that_are_shown_are_those_of_such_a_configuration(tmp_path:
         load_config(path, {"DM_BRIDGE__DIRECT__AUTO_JOIN": "maybe"})
     told = f"dm-bridge: {caught.value}".replace(str(path), "config.yaml")
     assert told in (ROOT / "docs/configuration.md").read_text()
+
+
+def test_the_index_lists_every_page() -> None:
+    index = (ROOT / "docs/README.md").read_text()
+    names = {page.name for page in (ROOT / "docs").glob("*.md")} - {"README.md"}
+    assert names <= set(re.findall(r"\]\(([\w-]+\.md)", index))

