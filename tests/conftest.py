@@ -21,7 +21,7 @@ from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
 
-_BUSY = ("e2e", "faults", "cli", "simulator", "testing")
+_BUSY = ("docs", "e2e", "faults", "cli", "simulator", "testing")
 """Directories whose tests keep the processors busy; the others wait as well, for servers or in vain."""
 
 
