@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable
+from urllib.parse import unquote
 
 import structlog
 from aiohttp import web
@@ -26,7 +27,10 @@ from dm_bridge.store.page import PageSession, PageStore
 log = structlog.get_logger(__name__)
 
 HEADER = "X-DM-Bridge"
-"""Every request of the page has it; other sites could send it only if the bridge allowed that, and it does not."""
+"""Every request of the page has it; other sites could send it only if the bridge allowed that, and it does not.
+
+Once somebody is signed in, it names them, percent-encoded: a tab gets nothing of who signs in in another one.
+"""
 TOKEN_BYTES = 32
 TRIES_A_MINUTE = 30
 """Links and cookies that are not known, from one address."""
@@ -92,6 +96,13 @@ class Sessions:
             if cookie:
                 self._unknown.take(address_of(request), "Too many attempts; wait a little.")
             raise Refusal(401, "M_UNKNOWN_TOKEN", "You are not signed in, or no longer.")
+        asked = unquote(request.headers[HEADER])
+        if asked.startswith("@") and asked != session.user:
+            raise Refusal(
+                401,
+                "M_UNKNOWN_TOKEN",
+                "Somebody else has signed in in this browser. Reload the page to go on as they.",
+            )
         self._permitted(session.user)
         return session
 

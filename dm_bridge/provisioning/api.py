@@ -29,6 +29,8 @@ log = structlog.get_logger(__name__)
 
 DEADLINE = 60.0
 """Seconds that a call may take."""
+LOOK_EVERY = 0.5
+"""Seconds between looks whether somebody who waits is still there."""
 MAX_PARAMETER = 4096
 CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Origin": "*",
@@ -36,6 +38,8 @@ CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
     "Access-Control-Max-Age": "86400",
 }
+
+_GONE = Answer.refusing(Refusal(499, "M_UNKNOWN", "You have gone away."))
 
 
 class Provisioning:
@@ -98,7 +102,11 @@ class Provisioning:
                 _clean(query),
                 await body_of(request) if operation.body is not None else b"",
             )
-            return response(await self._run(call))
+            if not operation.waits:
+                return response(await self._run(call))
+            answer = await _while_there(request, self._run(call))
+            await self._user_of(request)  # who has been signed out meanwhile is told nothing more
+            return response(answer)
 
         return handle
 
@@ -130,6 +138,17 @@ def runner(services: Services, steward: Steward | None = None) -> Run:
             return Answer.refusing(Refusal(500, "M_UNKNOWN", "Something went wrong here."))
 
     return run
+
+
+async def _while_there(request: web.Request, work: Awaitable[Answer]) -> Answer:
+    """What comes of ``work``, which is given up when whoever asked has gone: they wait for nothing any more."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done() and request.transport is not None:
+            await asyncio.wait({task}, timeout=LOOK_EVERY)
+        return await task if task.done() else _GONE
+    finally:
+        task.cancel()
 
 
 @functools.cache

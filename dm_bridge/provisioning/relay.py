@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import secrets
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
@@ -109,8 +110,17 @@ class Relay:
                 return answer.result()
         except TimeoutError:
             return Answer.refusing(_SILENT)
+        except asyncio.CancelledError:
+            if waits:
+                await self._give_up(call.user, id)
+            raise
         finally:
             del self._waiting[id]
+
+    async def _give_up(self, user: UserId, id: str) -> None:
+        """Whoever waits for a call has gone: then its place is free."""
+        with contextlib.suppress(BridgeError):
+            await self._leave([Errand(user, CALL, self._seal(user, {"id": id, "over": True}))])
 
     # -- for other processes
 
@@ -118,6 +128,9 @@ class Relay:
         """Another process has left a call for us, because we had its user."""
         try:
             fields = self._open(errand)
+            if "over" in fields:
+                self._end(fields["id"])
+                return
             id, asker, call = fields["id"], fields["asker"], fields["call"]
             call = Call(**{**call, "body": base64.b64decode(call["body"])})
         except _UNREADABLE:
@@ -128,9 +141,14 @@ class Relay:
                 "a request of another process was passed over: there are too many, or we end"
             )
             return
-        task = asyncio.create_task(self._carry_out(id, asker, call), name="relayed call")
+        task = asyncio.create_task(self._carry_out(id, asker, call), name=_name(id))
         self._tasks[task] = _waits(call)
         task.add_done_callback(self._tasks.pop)
+
+    def _end(self, id: str) -> None:
+        for task in self._tasks:
+            if task.get_name() == _name(id):
+                task.cancel()
 
     async def _carry_out(self, id: str, asker: str, call: Call) -> None:
         if not self._holds(call.user):
@@ -172,6 +190,10 @@ class Relay:
         said = self._key.unseal(f"provisioning/{errand.for_whom}", sealed)
         fields: dict[str, Any] = orjson.loads(said[""])
         return fields
+
+
+def _name(id: str) -> str:
+    return f"relayed call {id}"
 
 
 def _waits(call: Call) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +37,7 @@ class Site:
     banned: set[UserId]
     calls: list[Call] = field(default_factory=list)
     entered: list[UserId] = field(default_factory=list)
+    meanwhile: list[Callable[[], Awaitable[object]]] = field(default_factory=list)
 
     async def link(self, user: UserId = JULIET) -> str:
         """The token of a new link."""
@@ -76,9 +77,12 @@ async def site(database: Database) -> AsyncIterator[Site]:
     banned: set[UserId] = set()
     calls: list[Call] = []
     entered: list[UserId] = []
+    meanwhile: list[Callable[[], Awaitable[object]]] = []
 
     async def run(call: Call) -> Answer:
         calls.append(call)
+        for each in meanwhile:
+            await each()
         return Answer(200, "{}")
 
     settings = PageSettings(
@@ -96,7 +100,9 @@ async def site(database: Database) -> AsyncIterator[Site]:
         TestServer(app) as server,
         aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):
-        yield Site(sessions, str(server.make_url("/page/")), http, banned, calls, entered)
+        yield Site(
+            sessions, str(server.make_url("/page/")), http, banned, calls, entered, meanwhile
+        )
 
 
 async def test_a_link_says_whose_it_is_and_opens_one_session(site: Site) -> None:
@@ -206,6 +212,13 @@ async def test_the_newest_links_and_sessions_work(site: Site) -> None:
     cookies = [await site.enter() for _ in range(SESSIONS + 1)]
     statuses = [(await site.get("api/session", cookie)).status for cookie in cookies]
     assert statuses == [401] + [200] * SESSIONS
+
+
+async def test_who_is_signed_out_while_waiting_is_told_nothing_more(site: Site) -> None:
+    cookie = await site.enter()
+    site.meanwhile.append(lambda: site.sessions.end_all(JULIET))
+    assert (await site.get("api/v3/watch", cookie)).status == 401
+    assert [call.user for call in site.calls] == [JULIET]
 
 
 async def test_links_and_sessions_end(site: Site, database: Database) -> None:

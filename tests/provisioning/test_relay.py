@@ -216,3 +216,18 @@ async def test_calls_that_wait_for_a_change_take_nothing_from_others(
         assert {(await each).status for each in (*asked, other)} == {503}
     second.gate.set()
     await second.relay.stop()
+
+
+async def test_a_call_that_nobody_waits_for_any_more_ends_where_the_user_is() -> None:
+    first, second = await two()
+    second.gate.clear()
+    asking = asyncio.create_task(first.relay.answer(Call("watch", JULIET, {}, {})))
+    while not first.left:  # noqa: ASYNC110 - it is left by another task
+        await asyncio.sleep(0)
+    await second.errands()
+    asking.cancel()
+    await asyncio.wait({asking})
+    await second.errands()
+    second.gate.set()
+    await asyncio.sleep(0.01)
+    assert (second.ran, second.left) == ([], [])

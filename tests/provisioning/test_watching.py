@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dm_bridge.provisioning import api as module
 from dm_bridge.provisioning import watching
 
 from .world import JULIET, Api, Got
@@ -76,6 +77,18 @@ async def test_how_many_may_wait_is_bounded_and_others_are_not_kept(api: Api) ->
     api.services.watching.stop()
     async with asyncio.timeout(20):
         assert {(await each).status for each in (asked, *more)} == {503}
+
+
+async def test_who_goes_away_frees_the_place(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    seen = (await api.get("watch")).json["digest"]
+    for _ in range(watching.OF_ONE_USER):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await api.get("watch", seen=seen)
+    async with asyncio.timeout(watching.LONGEST / 2):
+        while (await api.get("watch")).status == 429:  # noqa: ASYNC110 - it happens in the server
+            await asyncio.sleep(0.05)
 
 
 async def test_who_watches_a_user_that_another_process_gets_is_told_to_ask_again(api: Api) -> None:

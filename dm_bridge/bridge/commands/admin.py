@@ -133,7 +133,7 @@ class AdminCommands:
     # -- looking
 
     async def _users(self, page: str) -> str:
-        if not page.isdecimal() or not 1 <= int(page) <= 100_000:
+        if not (page.isdecimal() and len(page) < 7 and 1 <= int(page) <= 100_000):
             raise UserError("A page is a number: `admin users 2`.")
         users, logins, lines = await self._overview.users(PAGE, (int(page) - 1) * PAGE)
         stopped = await self._safeguards.stopped()

@@ -11,11 +11,17 @@ export class ApiError extends Error {
 
 const AWAY = "The bridge cannot be reached. Look at your connection, and try again.";
 const LONGEST = 70_000;
+let whose = "page";
+
+/** Ask for a user alone: when somebody else signs in in another tab, this one gets nothing of theirs. */
+export const askFor = (user) => {
+  whose = encodeURIComponent(user);
+};
 
 /** Ask for something; the answer as JSON. Throws ApiError, whose message is for people. */
 export async function ask(method, path, body, signal) {
   const deadline = AbortSignal.timeout(LONGEST);
-  const headers = { "X-DM-Bridge": "page" };
+  const headers = { "X-DM-Bridge": whose };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   let response;
   let answer;

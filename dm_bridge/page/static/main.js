@@ -1,6 +1,6 @@
 // Getting in, the parts of the page, and what keeps them live.
 
-import { get, part, post } from "./api.js";
+import { askFor, get, part, post } from "./api.js";
 import { Admin } from "./admin.js";
 import { changes } from "./changes.js";
 import { Chats } from "./chats.js";
@@ -45,7 +45,7 @@ class Page {
   /** Show the part that the address names. */
   turn(focus) {
     const wanted = location.hash.slice(1);
-    if (wanted === "main") return;
+    if (this.ended || (wanted === "main" && this.current)) return;
     const name = this.parts.has(wanted) ? wanted : "logins";
     for (const [each, { place }] of this.parts) place.hidden = each !== name;
     this.current = name;
@@ -98,9 +98,10 @@ class Page {
         this.draw();
       } catch (error) {
         if (this.watching.signal.aborted) continue;
-        if (error.status === 401) return this.out("You are not signed in any more.");
+        if (error.status === 401) return this.out(error.message);
         connection.textContent = error.message;
         connection.hidden = false;
+        seen = ""; // the next answer comes at once, and says that all is well again
         await slept(Math.max(pause, error.after));
         pause = Math.min(pause * 2, 30_000);
       }
@@ -115,6 +116,8 @@ class Page {
   out(why) {
     this.ended = true;
     this.refresh();
+    for (const { place } of this.parts.values()) place.hidden = true;
+    for (const box of document.querySelectorAll("dialog[open]")) box.close();
     nav.hidden = true;
     connection.hidden = true;
     show(who);
@@ -163,7 +166,9 @@ async function entering(token) {
     try {
       inside(await post("enter", { token }), "");
     } catch (error) {
-      outside(error.message);
+      const session = await current();
+      if (session?.user_id === user) inside(session, "");
+      else outside(error.message);
     }
   };
   show(
@@ -191,6 +196,7 @@ async function current() {
 
 function inside(session, hello) {
   if (hello) news(hello);
+  askFor(session.user_id);
   new Page(session).start();
 }
 
