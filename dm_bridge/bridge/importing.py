@@ -41,7 +41,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-AT_ONCE = 8
+AT_ONCE = 16
 """Chats that are under way at once, of all logins: enough to keep a homeserver busy."""
 MOST_ENTRIES = 50_000
 """Entries of a network's record in which conversations are looked for."""
