@@ -510,8 +510,8 @@ class App:
         ]
         if self._provisioned.endpoint is not None:
             endpoints.append(self._provisioned.endpoint.add_routes)
-        relay = self._provisioned.relay
-        endpoints += self._page.endpoints(relay.answer, self._logins.networks, self.metrics)
+        calls = self._provisioned
+        endpoints += self._page.endpoints(calls.relay.answer, self._logins.networks, calls.counted)
         self._stack.push_async_callback(self._provisioned.stop)
         await listen(self._config.appservice.listen, endpoints, self._stack)
         self._in_background(self._queues.count_waiting())

@@ -15,7 +15,6 @@ from dm_bridge.bridge.commands.page import PageCommand, signed_in
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
 from dm_bridge.network.api import Network
-from dm_bridge.ops.metrics import Metrics
 from dm_bridge.page import Page, PageSettings, Sessions
 from dm_bridge.provisioning.calls import Run
 from dm_bridge.store.audit_log import Act
@@ -51,13 +50,15 @@ class Paged:
             self.command = PageCommand(self._sessions)
 
     def endpoints(
-        self, run: Run, networks: Sequence[Network], metrics: Metrics
+        self, run: Run, networks: Sequence[Network], counted: Callable[[str], None]
     ) -> list[Callable[[web.Application], None]]:
-        """What is served: nothing, or the page. ``run``: answers a call, wherever its user is."""
+        """What is served: nothing, or the page.
+
+        ``run``: answers a call, wherever its user is. ``counted``: is told how each request ended.
+        """
         if self._sessions is None:
             return []
         named = [(network.name, network.title) for network in networks]
-        counted = lambda outcome: metrics.provisioning.labels(outcome).inc()  # noqa: E731
         return [Page(self._settings, self._sessions, run, named, counted).add_routes]
 
     async def stop(self) -> None:

@@ -40,7 +40,7 @@ class Provisioned:
     """The API of one process. ``adopt``: takes users with whom the bridge never had to do.
 
     ``endpoint``: None where the admin has switched it off. ``relay`` does what other processes ask for. `stop` it.
-    ``steward``: does what admins have done to users.
+    ``counted``: is told how each request ended. ``steward``: does what admins have done to users.
     """
 
     def __init__(
@@ -94,13 +94,16 @@ class Provisioned:
             runner(services, steward),
             shares.refusal,
         )
+        self.counted: Callable[[str], None] = lambda outcome: metrics.provisioning.labels(
+            outcome
+        ).inc()
         self.endpoint: Provisioning | None = None
         if config.provisioning.enabled:
             identities = Identities(config.homeserver.url, settings.domain, session, budget)
             self.endpoint = Provisioning(
                 Authentication(settings, identities, audit=logins.guard.audit).user_of,
                 self.relay.answer,
-                lambda outcome: metrics.provisioning.labels(outcome).inc(),
+                self.counted,
             )
 
     async def stop(self) -> None:

@@ -17,6 +17,7 @@ from dm_bridge.provisioning import Provisioning
 from dm_bridge.provisioning.answering import Handler, answered, body_of, response
 from dm_bridge.provisioning.calls import Answer, Run
 from dm_bridge.provisioning.refusals import bad_json
+from dm_bridge.provisioning.wire import Nothing
 from dm_bridge.store.page import PageSession
 
 PREFIX = "/page"
@@ -45,10 +46,6 @@ class Signed(BaseModel):
     expires_at: int
     bot: str
     networks: dict[str, str]
-
-
-class Nothing(BaseModel):
-    pass
 
 
 class Page:

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from tests.wire import Wire
 
 Workplace = Callable[[str], Path]
 SHARED_SECRET = "a-secret-that-a-service-has"
@@ -39,6 +41,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         versions = ["12", "11"] if both else ["12"]
         ids = [f"v{version}" for version in versions]
         metafunc.parametrize("stack", versions, indirect=True, ids=ids, scope="session")
+
+
+@pytest_asyncio.fixture(scope="module")
+async def wire(prosody: Prosody) -> AsyncIterator[Wire]:
+    """Between a bridge and Prosody, for a module that starts a stack of its own."""
+    async with Wire(prosody.host, prosody.port, free_port()) as wire:
+        yield wire
 
 
 @pytest_asyncio.fixture(scope="session")

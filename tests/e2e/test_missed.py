@@ -7,19 +7,11 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import Pair, pair
 from tests.wire import Wire
-
-
-@pytest_asyncio.fixture(scope="module")
-async def wire(prosody: Prosody) -> AsyncIterator[Wire]:
-    """Between the bridge and Prosody."""
-    async with Wire(prosody.host, prosody.port, free_port()) as wire:
-        yield wire
 
 
 @pytest_asyncio.fixture(scope="module")

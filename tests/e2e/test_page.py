@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, ViewportSize, async_playwright, expect
 
-from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 from tests.e2e.conftest import Workplace
@@ -38,13 +37,6 @@ pytestmark = pytest.mark.timeout(420)
 
 
 @pytest_asyncio.fixture(scope="module")
-async def wire(prosody: Prosody) -> AsyncIterator[Wire]:
-    """Between the bridge and Prosody."""
-    async with Wire(prosody.host, prosody.port, free_port()) as wire:
-        yield wire
-
-
-@pytest_asyncio.fixture(scope="module")
 async def stack(prosody: Prosody, wire: Wire, workplace: Workplace) -> AsyncIterator[Stack]:
     """A bridge that soon gives up, with a page."""
     xmpp = {
@@ -63,10 +55,7 @@ async def stack(prosody: Prosody, wire: Wire, workplace: Workplace) -> AsyncIter
             "delivery": {"expire_hours": 0.01},
             "permissions": {"@alice:page.localhost": "admin"},
         },
-        run=False,
     )
-    stack.bridge.configure({"page": {"public_url": f"{stack.bridge.url}/page/"}})
-    await stack.bridge.run()
     yield stack
     await stack.stop()
 

@@ -12,7 +12,6 @@ import pytest_asyncio
 
 from dm_bridge.bridge.delivery import DELIVERED, GIVEN_UP
 from dm_bridge.testing.matrix_client import Seen
-from dm_bridge.testing.processes import free_port
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
 from tests.bridge.collector import Collector
@@ -20,13 +19,6 @@ from tests.bridge.fakes import until
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import Pair, pair
 from tests.wire import Wire
-
-
-@pytest_asyncio.fixture(scope="module")
-async def wire(prosody: Prosody) -> AsyncIterator[Wire]:
-    """Between the bridge and Prosody."""
-    async with Wire(prosody.host, prosody.port, free_port()) as wire:
-        yield wire
 
 
 @pytest_asyncio.fixture(scope="module")

@@ -4,7 +4,7 @@ import { askFor, get, part, post } from "./api.js";
 import { Admin } from "./admin.js";
 import { changes } from "./changes.js";
 import { Chats } from "./chats.js";
-import { button, el, news, said, show } from "./dom.js";
+import { button, el, said, show } from "./dom.js";
 import { History } from "./history.js";
 import { Logins } from "./logins.js";
 import { Problems } from "./problems.js";
@@ -159,15 +159,15 @@ async function entering(token) {
     ({ user_id: user } = await post("enter/who", { token }));
   } catch (error) {
     const session = await current();
-    return session ? inside(session, "") : outside(error.message);
+    return session ? inside(session) : outside(error.message);
   }
   const there = await current();
   const go = async () => {
     try {
-      inside(await post("enter", { token }), "");
+      inside(await post("enter", { token }));
     } catch (error) {
       const session = await current();
-      if (session?.user_id === user) inside(session, "");
+      if (session?.user_id === user) inside(session);
       else outside(error.message);
     }
   };
@@ -194,8 +194,7 @@ async function current() {
   }
 }
 
-function inside(session, hello) {
-  if (hello) news(hello);
+function inside(session) {
   askFor(session.user_id);
   new Page(session).start();
 }
@@ -207,7 +206,7 @@ async function begin() {
     return entering(token);
   }
   const session = await current();
-  return session ? inside(session, "") : outside("");
+  return session ? inside(session) : outside("");
 }
 
 begin();
