@@ -1,8 +1,8 @@
 """Where the import of one login stands, and what that means for its chats. Pure: no I/O, no clock.
 
-A chat is *found*; its messages are *taken* into the inbox; its room is *made*; its messages are *shown*. All
-rooms come first, so that they are marked as direct chats in one write; but a chat in which something new waits
-goes before the others, and does not wait for them.
+A chat is *found*; its messages are *taken* into the inbox; its room is *made*; it is *ready* with the others of
+its batch, which are marked as direct chats in one write; its messages are *shown*. But a chat in which something
+new waits goes before the others, and does not wait for them.
 
 The rule that must never break: nothing new of a chat is shown before what is older of it, unless the older is
 given up.
@@ -70,6 +70,7 @@ class Stage(enum.Enum):
     TAKING = "taking"
     TAKEN = "taken"
     MADE = "made"
+    READY = "ready"
     SHOWING = "showing"
 
 
@@ -78,18 +79,21 @@ _DOORS = {
     Stage.TAKING: Door.SHUT,
     Stage.TAKEN: Door.AJAR,
     Stage.MADE: Door.SHUT,
+    Stage.READY: Door.SHUT,
     Stage.SHOWING: Door.OPEN,
 }
 
 
 class ImportState:
-    """``searching``: not all conversations are known. ``messages``: how many are wanted of each chat.
+    """``searching``: not all conversations are known. ``making``: more rooms may be made. ``messages``: how many
+    are wanted of each chat.
 
     ``total``: chats of the import, also those that are done.
     """
 
     def __init__(self, messages: int, *, searching: bool) -> None:
         self.searching = searching
+        self.making = True
         self.total = 0
         self._messages = messages
         self._stages: dict[ChatId, Stage] = {}
@@ -218,7 +222,13 @@ class ImportState:
             case _:
                 return False
 
+    def release(self) -> None:
+        """The rooms that are made are enough for one batch."""
+        for chat, stage in self._stages.items():
+            if stage is Stage.MADE:
+                self._stages[chat] = Stage.READY
+
     def to_show(self) -> list[ChatId]:
-        """The chats with a room, those in which something new waits first."""
-        found = [chat for chat, stage in self._stages.items() if stage is Stage.MADE]
+        """The chats whose batch is complete, those in which something new waits first."""
+        found = [chat for chat, stage in self._stages.items() if stage is Stage.READY]
         return sorted(found, key=lambda chat: chat not in self._urgent)

@@ -25,6 +25,7 @@ def a_state(*chats: ChatId, searching: bool = False) -> ImportState:
         (Stage.TAKING, Door.SHUT),
         (Stage.TAKEN, Door.AJAR),
         (Stage.MADE, Door.SHUT),
+        (Stage.READY, Door.SHUT),
         (Stage.SHOWING, Door.OPEN),
     ],
 )
@@ -58,6 +59,9 @@ def test_a_chat_in_which_something_new_waits_comes_first() -> None:
     for chat in (A, B, C):
         state.move(chat, Stage.MADE)
     assert state.to_make() == [C]
+    assert state.to_show() == []
+    state.release()
+    assert state.to_make() == []
     assert state.to_show() == [C, A, B]
 
 

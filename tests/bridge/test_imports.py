@@ -281,6 +281,22 @@ async def test_all_rooms_come_before_the_first_message(make: Make) -> None:
     assert set(rooms) == {4}
 
 
+async def test_the_next_rooms_are_made_while_messages_are_shown(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "TOGETHER", 2)
+    world = make("a", "b", "c", "d")
+    at_first: list[list[str]] = []
+    world.step = lambda: at_first.append(sorted(world.rooms)) if world.shown else None
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert at_first[0][:2] == ["a", "b"]
+    assert len(at_first[0]) < 4
+    assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
+    assert [world.of(chat) for chat in "abcd"] == [["2", "3", "4"]] * 4
+
+
 @pytest.mark.parametrize("chat", ["c", "stranger"])
 async def test_what_is_new_comes_after_what_is_older_of_its_chat(make: Make, chat: str) -> None:
     world = make("a", "b", "c", "d")
