@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
 
 import pytest
 import pytest_asyncio
@@ -102,7 +102,7 @@ class Silent:
 class World:
     """A bridge whose lanes show what waits at once, into ``shown``; ``rooms``: chats in the order of their rooms.
 
-    ``step``: called whenever something happens; it may raise.
+    ``step``: called whenever something happens; it may raise. ``may_make``: awaited before a room is made.
     """
 
     def __init__(self, database: Database, session: FakeSession) -> None:
@@ -116,6 +116,7 @@ class World:
         self.rooms: list[str] = []
         self.log: list[str] = []
         self.step: Callable[[], None] = lambda: None
+        self.may_make: Callable[[str], Awaitable[None]] = lambda chat: asyncio.sleep(0)
         self.lanes: set[asyncio.Task[None]] = set()
         self.turns: dict[PortalKey, asyncio.Lock] = {}
         self.settings = ImportSettings(4, EACH)
@@ -213,6 +214,7 @@ class World:
                 self.imports.left(key)
                 return
             case Door.AJAR:
+                await self.may_make(key.chat)
                 self.rooms.append(key.chat)
                 self.imports.made(key)
                 return
@@ -286,13 +288,15 @@ async def test_the_next_rooms_are_made_while_messages_are_shown(
 ) -> None:
     monkeypatch.setattr(importing, "TOGETHER", 2)
     world = make("a", "b", "c", "d")
-    at_first: list[list[str]] = []
-    world.step = lambda: at_first.append(sorted(world.rooms)) if world.shown else None
+
+    async def may_make(chat: str) -> None:
+        if chat in "cd":
+            await until(lambda: bool(world.shown))
+
+    world.may_make = may_make
     await world.begin()
     connect(world)
     await world.ended()
-    assert at_first[0][:2] == ["a", "b"]
-    assert len(at_first[0]) < 4
     assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
     assert [world.of(chat) for chat in "abcd"] == [["2", "3", "4"]] * 4
 
