@@ -44,7 +44,7 @@ T = TypeVar("T")
 
 AT_ONCE = 16
 """Chats that are under way at once, of all logins: enough to keep a homeserver busy."""
-TOGETHER = 100
+TOGETHER = 50
 """Chats that are marked as direct chats in one write. Their messages are shown while the next rooms are made:
 homeservers do both at once faster than one after the other."""
 MOST_ENTRIES = 50_000
