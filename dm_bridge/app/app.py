@@ -28,6 +28,7 @@ from dm_bridge.app.tenancy import Tenancy
 from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.commands import Commands
 from dm_bridge.bridge.commands.retry import RetryCommand
+from dm_bridge.bridge.commands.space import SpaceCommand
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.faces import Faces
 from dm_bridge.bridge.features import RoomFeatures
@@ -48,6 +49,7 @@ from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.bridge.shares import Shares
 from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.silence import Silence
+from dm_bridge.bridge.spaces import Spaces, SpaceSettings
 from dm_bridge.bridge.steward import Steward
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.to_remote import ToRemote
@@ -87,6 +89,7 @@ from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.safeguards import SafeguardStore
 from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.store.spaces import SpaceStore
 from dm_bridge.store.undelivered import UndeliveredStore
 
 log = structlog.get_logger(__name__)
@@ -205,6 +208,7 @@ class App:
             PortalSettings(self._bot, config.direct.auto_join, config.direct.mark_ghosts),
             lambda rows: self._tenancy.accept(rows),
             met=self._met,
+            changed=lambda login: self._spaces.note(login),
         )
         networks: dict[NetworkName, Network] = {
             NetworkName(section.name): section.build() for section in config.enabled_networks
@@ -213,6 +217,18 @@ class App:
             await network.start()
             self._stack.push_async_callback(network.stop)
         self._ghosts = ghosts
+        self._spaces = Spaces(
+            self._homeserver,
+            accounts,
+            SpaceStore(database),
+            lambda: self._logins,
+            SpaceSettings(
+                self._bot,
+                config.homeserver.domain,
+                config.direct.auto_join,
+                config.spaces.new_logins,
+            ),
+        )
         history = ImportSettings(config.history.conversations, config.history.messages)
         history_store, silence = HistoryStore(database), Silence(accounts, self._namespace)
         importer = Importer(
@@ -242,7 +258,7 @@ class App:
             lambda chats: self._tenancy.wake_chats(chats),
             self._login_changed,
             self.metrics,
-            AllHooks(LoginMarks(keeping.keeper, portals), self._imports),
+            AllHooks(LoginMarks(keeping.keeper, portals), self._imports, self._spaces),
             reporting.states,
             self._signalled,
             received=config.delivery.status_events,
@@ -291,6 +307,7 @@ class App:
             self._logins,
             portals,
             silence,
+            self._spaces,
             ask=lambda user, deed, fields: self._deeds.ask(user, deed, fields),
             leave=lambda errands: self._shares.leave_errands(errands),
             forget=lambda user, work: self._tenancy.forget(user, work),
@@ -317,6 +334,7 @@ class App:
                 ),
                 retry=RetryCommand(tries),
                 page=page.command,
+                space=SpaceCommand(self._spaces, self._logins),
                 data=safety.data,
                 admin=safety.admin,
             ),
@@ -374,6 +392,7 @@ class App:
             deliveries,
             files.outward,
             lambda room: self._to_remote.ends(room),
+            spaces=self._spaces,
         )
         self._queues = queues = QueueWatch(
             QueueStore(database),
@@ -446,6 +465,8 @@ class App:
             provisioned.relay,
             pruner(config, database),
             safety.leaving,
+            self._spaces,
+            self._bot,
         )
         self._meeting = Meeting(
             config, self._homeserver, keeping.as_users, self._pings, health, self._unreachable
@@ -475,6 +496,7 @@ class App:
         self._signals.attention.connected(login)
         self._features.note(login)
         self._imports.connected(login)
+        self._spaces.note(login)
 
     def _met(self, login: LoginRow, contact: ContactId) -> None:
         self._faces.met(login, contact)
@@ -519,6 +541,7 @@ class App:
         self._in_background(self._faces.run())
         self._in_background(self._features.run())
         self._in_background(self._requests.run())
+        self._in_background(self._spaces.turns.run())
 
     async def _accept(self, events: Sequence[PushedEvent]) -> None:
         """Commit pushed events, but for those of our own ghosts and bot; then wake their rooms."""
@@ -539,7 +562,7 @@ class App:
 
     def _is_ours(self, event: PushedEvent) -> bool:
         return self._namespace.owns(event.sender) or (
-            event.sender == self._bot and (event.type != "m.room.member" or _leaves(event))
+            event.sender == self._bot and not _comes(event)
         )
 
     # -- beginning
@@ -580,11 +603,12 @@ class App:
         self._stack.push_async_callback(_ended, asyncio.create_task(work))
 
 
-def _leaves(event: PushedEvent) -> bool:
-    """Whether somebody leaves by themselves; of our bot, that is recorded when it does."""
+def _comes(event: PushedEvent) -> bool:
+    """Whether somebody moves by themselves, and does not leave; of our bot, all else is known when it does it."""
+    if event.type != "m.room.member" or event.raw.get("state_key") != event.sender:
+        return False
     content = event.raw.get("content")
-    left = isinstance(content, dict) and content.get("membership") == "leave"
-    return left and event.raw.get("state_key") == event.sender
+    return not (isinstance(content, dict) and content.get("membership") == "leave")
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

@@ -33,6 +33,7 @@ from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.queue import QueueStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.store.spaces import SpaceStore
 from dm_bridge.store.stamps import StampStore
 
 
@@ -84,6 +85,7 @@ class Provisioned:
             OverviewStore(database),
             QueueStore(database),
             vitals,
+            SpaceStore(database).rooms_of,
         )
         self.relay = Relay(
             database.instance,

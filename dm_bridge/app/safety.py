@@ -18,6 +18,7 @@ from dm_bridge.bridge.leaving import Leaving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.silence import Silence
+from dm_bridge.bridge.spaces import Spaces
 from dm_bridge.config import Config
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.homeserver import Homeserver
@@ -52,6 +53,7 @@ class Safety:
         logins: Logins,
         portals: Portals,
         silence: Silence,
+        spaces: Spaces,
         *,
         ask: Ask,
         leave: Callable[[Collection[Errand]], Awaitable[None]],
@@ -72,6 +74,7 @@ class Safety:
             bot,
             key,
             forget,
+            spaces,
         )
         media = MediaRepository(homeserver)
         export = DataExport(ExportStore(database), homeserver, media, bot, audit)

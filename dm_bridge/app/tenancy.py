@@ -18,6 +18,7 @@ from dm_bridge.bridge.lanes import Lanes
 from dm_bridge.bridge.leaving import Leaving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.shares import Shares
+from dm_bridge.bridge.spaces import Spaces
 from dm_bridge.bridge.to_matrix import ToMatrix
 from dm_bridge.bridge.whose import Whose
 from dm_bridge.direct import Source
@@ -47,7 +48,7 @@ class Tenancy:
     """The `Tenants` of one bridge, and its doors for what concerns users that another process may have.
 
     ``taken``: is told of every new event of the homeserver that was committed. ``prune``: removes what is too old;
-    the eldest process does.
+    the eldest process does. ``bot``: what it does in rooms of which nothing is known is passed over.
     """
 
     def __init__(
@@ -68,7 +69,11 @@ class Tenancy:
         relay: Relay | None = None,
         prune: Callable[[], Awaitable[None]] | None = None,
         leaving: Leaving | None = None,
+        spaces: Spaces | None = None,
+        bot: UserId | None = None,
     ) -> None:
+        self._spaces = spaces
+        self._bot = bot
         self._leaving = leaving
         self._prune = prune
         self._relay = relay
@@ -99,14 +104,16 @@ class Tenancy:
             return
         senders: dict[RoomId, UserId] = {}
         for row in rows:
-            senders.setdefault(row.room, row.sender)
-        whose = await self._whose.of(senders.keys(), senders)
+            if row.sender != self._bot:
+                senders.setdefault(row.room, row.sender)
+        whose = await self._whose.of(dict.fromkeys(row.room for row in rows), senders)
+        rows = [row for row in rows if row.room in whose]
         await self.adopt(set(whose.values()))
         ours = {room for room, user in whose.items() if self._shares.holds(user)}
-        errands = [Errand(whose[room], ROOM, room) for room in senders if room not in ours]
+        errands = [Errand(user, ROOM, room) for room, user in whose.items() if room not in ours]
         for row in await self._outbox.add(rows, errands):
             self._taken(row)
-        for room in senders:
+        for room in whose:
             if room in ours and self._shares.holds(whose[room]):
                 self._to_remote.wake(room)
         lost = [Errand(whose[r], ROOM, r) for r in ours if not self._shares.holds(whose[r])]
@@ -243,6 +250,8 @@ class Tenancy:
         wanted = set(users)
         if self._imports is not None:
             await self._imports.give(users)
+        if self._spaces is not None:
+            await self._spaces.give(users)
         chats = []
         for chat in self._to_matrix.keys:
             login = await self._logins.row(chat.login)

@@ -91,7 +91,7 @@ class ContactMoves:
                 self._life.marks.touch(await self._direct.rename_ghost(row.room, row.ghost, ghost))
             else:
                 await self._life.abandon(row)
-        with self._life.changing():
+        with self._life.changing(login.id):
             if not await self._store.move(key, new, contact, ghost):
                 return Moved.TAKEN
         moved = await self._store.get(new)

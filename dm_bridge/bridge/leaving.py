@@ -20,6 +20,7 @@ from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.silence import Silence
+from dm_bridge.bridge.spaces import Spaces
 from dm_bridge.errors import BridgeError, HomeserverError, NotYet, may_pass
 from dm_bridge.ids import UserId, digest_id
 from dm_bridge.matrix.accounts import Access
@@ -67,7 +68,9 @@ class Leaving:
         bot: UserId,
         key: SealingKey,
         let_go: Callable[[UserId, Callable[[], Awaitable[object]]], Awaitable[None]],
+        spaces: Spaces,
     ) -> None:
+        self._spaces = spaces
         self._store = store
         self._logins = logins
         self._portals = portals
@@ -132,6 +135,7 @@ class Leaving:
         await self._store.collect(user)
         for row in self._logins.of(user):
             await self._logins.logout(row.id, erasure.by, erasure.door)
+        await self._spaces.end(user)
         await self._end_chats(user)
         await self._silence.end(user)
         await self._write_direct(user, last=last)

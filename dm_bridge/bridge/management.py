@@ -1,7 +1,7 @@
 """The bot's rooms: who may talk to it, where, and how it reaches people.
 
 The rule that must never break: the bot answers a person only in a room of two with them, and does
-only what that person may do. A stranger is refused once, politely, and never again.
+only what that person may do; a space is no room to talk in. A stranger is refused once, politely, and never again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import notice
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.spaces import SPACE
 from dm_bridge.store.audit_log import Act
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.rooms import RoomStore
@@ -32,6 +33,7 @@ GREETING_ENCRYPTED = (
     "Please open a room with me without encryption, and write `help` there."
 )
 NOT_ALONE = "I talk to one person at a time. Please open a room with just the two of us."
+NO_SPACE = "I talk in rooms, and not in spaces."
 TOO_LATE = (
     "The login is no longer waiting: it took too long, or I was restarted. I have removed your message, in "
     "case it was your password or token. Please begin again."
@@ -85,6 +87,10 @@ class Management:
         if self._namespace.owns(user):
             return []
         await self._homeserver.join(room, user=self._bot)
+        create = await rooms.state_of(self._homeserver, room, rooms.CREATE, user=self._bot)
+        if create.get("type") == SPACE:
+            await self._homeserver.leave(room, user=self._bot, reason=NO_SPACE)
+            return []
         if not await self._is_alone_with(room, user):
             await self._say(room, NOT_ALONE, "not alone", room)
             await self._homeserver.leave(room, user=self._bot)

@@ -30,7 +30,7 @@ from dm_bridge.bridge.portal_life import PortalLife, marker
 from dm_bridge.bridge.portal_steps import Step, next_step
 from dm_bridge.bridge.upgrades import MissedMessages, Upgrades, nothing_missed
 from dm_bridge.errors import BridgeError, HomeserverError, NotYet
-from dm_bridge.ids import ChatId, ContactId, PortalKey, RoomId, UserId
+from dm_bridge.ids import ChatId, ContactId, LoginId, PortalKey, RoomId, UserId
 from dm_bridge.matrix import ghosts, rooms
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver, Json
@@ -75,6 +75,7 @@ class Portals:
     """Opens portals, moves and ends them.
 
     ``missed``: takes what a user wrote in a new room too early. ``met``: told of whom there is a room with now.
+    ``changed``: as for `PortalLife`.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Portals:
         missed: MissedMessages = nothing_missed,
         clock: Callable[[], float] = time.time,
         met: Callable[[LoginRow, ContactId], None] = lambda login, contact: None,
+        changed: Callable[[LoginId], None] = lambda login: None,
     ) -> None:
         self._homeserver = homeserver
         self._accounts = accounts
@@ -100,7 +102,9 @@ class Portals:
         self._clock = clock
         self._met = met
         marks = Marks(keeper, direct, ghosts_too=settings.mark_ghosts)
-        self.life = PortalLife(homeserver, accounts, marks, store, ghosts.namespace, settings.bot)
+        self.life = PortalLife(
+            homeserver, accounts, marks, store, ghosts.namespace, settings.bot, changed
+        )
         self._upgrades = Upgrades(
             homeserver, accounts, store, direct, self.life, settings.bot, missed
         )
@@ -237,6 +241,7 @@ class Portals:
 
     async def _record_room(self, row: PortalRow, login: LoginRow, room: RoomId) -> None:
         await self.store.set_open(row.key, room, Membership.INVITE)
+        self.life.changed(login.id)
         await self.life.marks.mark(replace(row, room=room, membership=Membership.INVITE), login)
 
     async def recognise(self, key: PortalKey, login: LoginRow, room: RoomId) -> bool:
@@ -270,7 +275,7 @@ class Portals:
             if not await self.life.look_again(row, login):
                 await self.life.abandon(row)  # the user is banned, or the ghost may invite nobody
         else:
-            await self.store.set_membership(row.key, Membership.INVITE)
+            await self.life.user_invited(row)
 
     async def _follow_or_give_up(self, row: PortalRow, login: LoginRow, network: Network) -> None:
         if await self._upgrades.follow(row, login, network):
@@ -294,7 +299,7 @@ class Portals:
                 row = replace(row, room=other)
             if row.room is not None and row.room != room:
                 await self.life.abandon(row)
-            with self.life.changing():
+            with self.life.changing(login.id):
                 await self.store.forget_former(room)
                 await self.store.set_open(row.key, room, Membership.JOIN)
             adopted = replace(row, room=room, membership=Membership.JOIN, crowded=False)
@@ -417,7 +422,7 @@ class Portals:
                 own_ghost = current.own_ghost if room == current.room else None
                 bot = self._settings.bot
                 await self.life.leave(room, [bot, own_ghost, current.ghost], reason)
-            with self.life.changing():
+            with self.life.changing(login.id):
                 await self.store.delete(row.key)
             log.info("a chat was deleted", login=login.id, room=current.room)
 

@@ -6,7 +6,7 @@ the marks follow what is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from dm_bridge.bridge.allowance import Allowance
 from dm_bridge.bridge.marks import Marks
 from dm_bridge.bridge.succession import replacement_in
 from dm_bridge.errors import BridgeError, HomeserverError, may_pass
-from dm_bridge.ids import GhostNamespace, PortalKey, RoomId, UserId, digest_id
+from dm_bridge.ids import GhostNamespace, LoginId, PortalKey, RoomId, UserId, digest_id
 from dm_bridge.matrix import power, rooms
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.formatting import code, notice
@@ -45,7 +45,10 @@ def is_crowded(
 
 
 class PortalLife:
-    """Records what happens to the rooms of portals, and keeps marks and room state in step."""
+    """Records what happens to the rooms of portals, and keeps marks and room state in step.
+
+    ``changed``: told of which login a chat has another room, or none, or one that its user has left or is back in.
+    """
 
     def __init__(
         self,
@@ -55,9 +58,11 @@ class PortalLife:
         store: PortalStore,
         namespace: GhostNamespace,
         bot: UserId,
+        changed: Callable[[LoginId], None] = lambda login: None,
     ) -> None:
         self._homeserver = homeserver
         self._accounts = accounts
+        self.changed = changed
         self.marks = marks
         self._store = store
         self._namespace = namespace
@@ -67,12 +72,13 @@ class PortalLife:
         """Grows whenever a chat has got another room, or none: who remembers a room must look again."""
 
     @contextmanager
-    def changing(self) -> Iterator[None]:
+    def changing(self, login: LoginId) -> Iterator[None]:
         """Around recording that a chat gets another room, or none; whether that succeeds or not."""
         try:
             yield
         finally:
             self.changes += 1
+            self.changed(login)
 
     # -- the user and the ghost
 
@@ -80,18 +86,25 @@ class PortalLife:
         """The user is in the portal's room now: their DM is active."""
         assert row.room is not None
         await self.marks.user_joined(row, login)
-        await self._store.set_membership(
-            row.key, Membership.JOIN
-        )  # last: then it is not done again
+        await self._set_membership(row, Membership.JOIN)  # last: then it is not done again
 
     async def user_left(self, row: PortalRow) -> None:
         """The user is not in the room any more; the next message invites them again."""
-        await self._store.set_membership(row.key, Membership.LEAVE)
+        await self._set_membership(row, Membership.LEAVE)
+
+    async def user_invited(self, row: PortalRow) -> None:
+        """The user is invited, because they had left."""
+        await self._set_membership(row, Membership.INVITE)
+
+    async def _set_membership(self, row: PortalRow, membership: Membership) -> None:
+        await self._store.set_membership(row.key, membership)
+        if Membership.LEAVE in (row.membership, membership):
+            self.changed(row.key.login)
 
     async def ghost_removed(self, row: PortalRow) -> None:
         """The ghost cannot write into the room any more; the next message gets another room."""
         assert row.room is not None
-        with self.changing():
+        with self.changing(row.key.login):
             await self._store.set_lost(row.key)
         await self.marks.retire(row.room)
 
@@ -101,7 +114,7 @@ class PortalLife:
         What the user still writes there is carried as long as the ghost is there to see it.
         """
         assert row.room is not None
-        with self.changing():
+        with self.changing(row.key.login):
             await self._store.replace_room(row.key, row.room, None)
         await self.marks.retire(row.room)
         log.info("a room was given up", login=row.key.login, room=row.room)
@@ -123,7 +136,7 @@ class PortalLife:
         if news and found is Membership.JOIN:
             await self.user_joined(row, login)
         elif news:
-            await self._store.set_membership(row.key, found)
+            await self._set_membership(row, found)
         if row.own_ghost is not None and members.get(row.own_ghost) != "join":
             await self._store.set_own_ghost(row.key, None)
             news = True

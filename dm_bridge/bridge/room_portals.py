@@ -1,4 +1,4 @@
-"""What a room is to the bridge: a chat's, one that a chat had before, or the bot's.
+"""What a room is to the bridge: a chat's, one that a chat had before, the bot's, or a space.
 
 The rule that must never break: a room that belongs to a chat is found to, whichever is ahead of the other, the
 homeserver or the database.
@@ -11,25 +11,36 @@ from dataclasses import dataclass
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
+from dm_bridge.bridge.spaces import Spaces
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.store.portals import PortalRow, PortalStore
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """``former``: the portal had this room before. ``manager``: whose room with the bot it is."""
+    """``former``: the portal had this room before. ``manager``: whose room with the bot it is.
+
+    ``space``: whose space it is.
+    """
 
     portal: PortalRow | None = None
     former: bool = False
     manager: UserId | None = None
+    space: UserId | None = None
 
 
 class RoomPortals:
-    """Looks rooms up. Raises `HomeserverError`, `StorageError`."""
+    """Looks rooms up. Raises `HomeserverError`, `StorageError`. ``spaces``: None where there are none."""
 
     def __init__(
-        self, store: PortalStore, portals: Portals, logins: Logins, management: Management
+        self,
+        store: PortalStore,
+        portals: Portals,
+        logins: Logins,
+        management: Management,
+        spaces: Spaces | None = None,
     ) -> None:
+        self._spaces = spaces
         self._store = store
         self._portals = portals
         self._logins = logins
@@ -46,6 +57,9 @@ class RoomPortals:
         manager = await self._management.user_of(room)
         if manager is not None:
             return Found(manager=manager)
+        space = None if self._spaces is None else await self._spaces.owner(room)
+        if space is not None:
+            return Found(space=space)
         return Found(await self._being_made(room, sender))
 
     async def _succeeding(self, room: RoomId) -> PortalRow | None:

@@ -22,10 +22,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class RoomFacts:
-    """What we know of the room: whose portal it is and with which ghost, or whose management room.
+    """What we know of the room: whose portal it is and with which ghost, or whose management room, or whose space.
 
     ``own_ghost``: the user's own ghost, when it is in the portal. ``crowded``: others are, too.
-    ``former``: the portal has another room by now.
+    ``former``: the portal has another room by now. ``space``: whose space it is.
     """
 
     owner: UserId | None = None
@@ -34,6 +34,7 @@ class RoomFacts:
     own_ghost: UserId | None = None
     crowded: bool = False
     former: bool = False
+    space: UserId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,11 @@ class ManagerLeft:
     """The user of a management room left it."""
 
 
+@dataclass(frozen=True, slots=True)
+class SpaceChanged:
+    """The user of a space, or the bot, is not in it any more, or another room is to take its place."""
+
+
 Route = (
     Ignore
     | Message
@@ -195,6 +201,7 @@ Route = (
     | Replaced
     | ServiceMembers
     | ManagerLeft
+    | SpaceChanged
 )
 
 ENCRYPTED = (
@@ -226,6 +233,8 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
     if not isinstance(content, dict):
         return Ignore("it has no content")
     sender = UserId(event["sender"])
+    if facts.space is not None:
+        return _in_space(event, content, facts.space, bot)
     match event["type"]:
         case "m.room.member":
             return _member(event, content, sender, facts, bot, namespace)
@@ -260,6 +269,14 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
             return ServiceMembers(content)
         case other:
             return _other(str(other), event, content, sender, facts)
+
+
+def _in_space(event: Json, content: Json, owner: UserId, bot: UserId) -> Route:
+    kind, key = event["type"], event.get("state_key")
+    gone = kind == "m.room.member" and content.get("membership") in ("leave", "ban")
+    if (gone and key in (owner, bot)) or (kind == "m.room.tombstone" and key == ""):
+        return SpaceChanged()
+    return Ignore("nobody talks in a space")
 
 
 def _other(kind: str, event: Json, content: Json, sender: UserId, facts: RoomFacts) -> Route:

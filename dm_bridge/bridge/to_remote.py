@@ -23,8 +23,9 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.management import Management
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.revising import Nothing, Revising, Revision
-from dm_bridge.bridge.room_portals import RoomPortals
+from dm_bridge.bridge.room_portals import Found, RoomPortals
 from dm_bridge.bridge.sending import Sending
+from dm_bridge.bridge.spaces import Spaces
 from dm_bridge.errors import BridgeError, HomeserverError, NotYet, StorageError, may_pass
 from dm_bridge.ids import GhostNamespace, LoginId, RemoteId, RoomId, UserId
 from dm_bridge.matrix import rooms
@@ -81,7 +82,9 @@ class ToRemote:
         files: FilesOut,
         ends: Callable[[RoomId], bool] = lambda room: False,
         clock: Callable[[], float] = time.time,
+        spaces: Spaces | None = None,
     ) -> None:
+        self._spaces = spaces
         self._ends = ends
         self._homeserver = homeserver
         self._portals = portals
@@ -91,7 +94,7 @@ class ToRemote:
         self._inbox = inbox
         self._outbox = outbox
         self._portal_store = portal_store
-        self._rooms = RoomPortals(portal_store, portals, logins, management)
+        self._rooms = RoomPortals(portal_store, portals, logins, management, spaces)
         self._bot = bot
         self._namespace = namespace
         self._deliveries = deliveries
@@ -178,35 +181,28 @@ class ToRemote:
         if portal is not None and lane.changes == changes and row.event.get("type") == MESSAGE:
             login = await self._logins.row(portal.key.login)
             if login is not None and row.sender == login.owner:
-                manager = None
-                return await self._decide(row, lane, portal, login, manager, former=False)
+                return await self._decide(row, lane, Found(portal), login)
         await self._settle(lane)
         found = await self._rooms.find(row.room, row.sender)
         portal, lane.changes = found.portal, changes
         lane.portal = None if found.former else portal
         login = None if portal is None else await self._logins.row(portal.key.login)
-        return await self._decide(row, lane, portal, login, found.manager, former=found.former)
+        return await self._decide(row, lane, found, login)
 
     async def _decide(
-        self,
-        row: OutboxRow,
-        lane: _Lane,
-        portal: PortalRow | None,
-        login: LoginRow | None,
-        manager: UserId | None,
-        *,
-        former: bool,
+        self, row: OutboxRow, lane: _Lane, found: Found, login: LoginRow | None
     ) -> bool:
+        portal = found.portal
         if portal is not None and login is not None:
             facts = routing.RoomFacts(
                 owner=login.owner,
                 ghost=portal.ghost,
                 own_ghost=portal.own_ghost,
                 crowded=portal.crowded,
-                former=former,
+                former=found.former,
             )
         else:
-            facts = routing.RoomFacts(manager=manager)
+            facts = routing.RoomFacts(manager=found.manager, space=found.space)
         decision = routing.route(row.event, facts, bot=self._bot, namespace=self._namespace)
         if portal is not None and login is not None:
             return await self._in_portal(row, lane, decision, portal, login)
@@ -289,6 +285,8 @@ class ToRemote:
                         )
             case routing.Ignore() | routing.Command() | routing.ManagerLeft():
                 pass
+            case routing.SpaceChanged():
+                pass
             case _:
                 assert_never(decision)
         await self._finish(row, decision)
@@ -318,6 +316,8 @@ class ToRemote:
                 self._deliveries.answered(row, readable=text is not None)
             case routing.ManagerLeft():
                 await self._management.left(row.room)
+            case routing.SpaceChanged() if self._spaces is not None:
+                await self._spaces.changed(row.room)
             case routing.BotMoved(joined):
                 if not joined:
                     await self._management.left(row.room)

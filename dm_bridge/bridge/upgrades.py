@@ -174,7 +174,7 @@ class Upgrades:
         moved = replace(moved, crowded=self._life.is_crowded(moved, login, members))
         await self._life.marks.decided(login.owner)
         touched = await self._direct.replace_room(old, new)
-        with self._life.changing():
+        with self._life.changing(login.id):
             await self._store.replace_room(row.key, old, moved)
         self._life.marks.touch(touched)
         await self._life.marks.mark(moved, login)

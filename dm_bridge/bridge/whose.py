@@ -1,7 +1,8 @@
 """Whose share a room belongs to.
 
-A chat's room belongs to the owner of its login, and the bot's to the user who talks there. Any other room belongs
-to who wrote first of what still waits there: whoever invites the bot or a ghost is the one whom it will belong to.
+A chat's room belongs to the owner of its login, as does a login's space, and the bot's to the user who talks
+there. Any other room belongs to who wrote first of what still waits there: whoever invites the bot or a ghost is
+the one whom it will belong to.
 
 The rule that must never break: once it is recorded whose a room is, every process says the same.
 """

@@ -130,6 +130,10 @@ history:
   conversations: 50
   messages: 20
 
+spaces:
+  # Give each new login a space that its chats are in. Users decide for themselves with the bot's command `space`.
+  new_logins: false
+
 provisioning:
   # Serve the API by which Matrix clients log users in, and more: docs/provisioning.md. It is below
   # /_matrix/provision/ at the address in appservice.listen; clients elsewhere need a proxy to there.

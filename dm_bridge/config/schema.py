@@ -227,6 +227,14 @@ class HistoryConfig(_Section):
     )
 
 
+class SpacesConfig(_Section):
+    """Spaces for the chats of a login."""
+
+    new_logins: bool = Field(
+        default=False, description="give each new login a space for its chats by itself"
+    )
+
+
 class ProvisioningConfig(_Section):
     """The API by which clients log users in."""
 
@@ -351,6 +359,7 @@ class Config(_Section):
     presence: PresenceConfig = PresenceConfig()
     media: MediaConfig = MediaConfig()
     history: HistoryConfig = HistoryConfig()
+    spaces: SpacesConfig = SpacesConfig()
     provisioning: ProvisioningConfig = ProvisioningConfig()
     page: PageConfig = PageConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
+
 from dm_bridge.bridge.audit_log import API
 from dm_bridge.bridge.logins import Logins
+from dm_bridge.ids import LoginId, RoomId, UserId
 from dm_bridge.network.api import capabilities_of
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.people import readable
@@ -27,6 +30,7 @@ from dm_bridge.provisioning.wire import (
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.rooms import RoomStore
 
+SpacesOf = Callable[[UserId], Awaitable[Mapping[LoginId, RoomId]]]
 _TROUBLE = (
     SessionStatus.TRANSIENT_DISCONNECT,
     SessionStatus.BAD_CREDENTIALS,
@@ -36,11 +40,17 @@ _TROUBLE = (
 
 
 class AccountCalls:
-    """Answers calls about it."""
+    """Answers calls about it. ``spaces``: the spaces of a user, by login."""
 
     def __init__(
-        self, settings: ProvisioningSettings, logins: Logins, choosing: Choosing, rooms: RoomStore
+        self,
+        settings: ProvisioningSettings,
+        logins: Logins,
+        choosing: Choosing,
+        rooms: RoomStore,
+        spaces: SpacesOf,
     ) -> None:
+        self._spaces = spaces
         self._settings = settings
         self._logins = logins
         self._choosing = choosing
@@ -48,13 +58,14 @@ class AccountCalls:
 
     async def whoami(self, call: Call) -> Whoami:
         rooms = await self._rooms.management_rooms(call.user)
+        spaces = await self._spaces(call.user)
         return Whoami(
             network=self._name(),
             login_flows=self._flows(),
             homeserver=self._settings.domain,
             bridge_bot=self._settings.bot,
             management_room=next(iter(rooms), None),
-            logins=[self._login(row) for row in self._logins.of(call.user)],
+            logins=[self._login(row, spaces.get(row.id)) for row in self._logins.of(call.user)],
             networks=[NetworkInfo(id=each.name, name=each.title) for each in self._logins.networks],
         )
 
@@ -99,7 +110,7 @@ class AccountCalls:
         title = ", ".join(each.title for each in networks) or "dm_bridge"
         return BridgeName(displayname=title, network_id="dm_bridge")
 
-    def _login(self, row: LoginRow) -> WhoamiLogin:
+    def _login(self, row: LoginRow, space: RoomId | None) -> WhoamiLogin:
         state, since = self._logins.state(row.id), int(self._logins.since(row.id))
         network = self._logins.network_of(row)
         event = state.status.value
@@ -119,5 +130,6 @@ class AccountCalls:
                 username=readable(network, row.remote) if network is not None else row.remote,
                 name=row.name,
             ),
+            space_room=space,
             network=row.network,
         )

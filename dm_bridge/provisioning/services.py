@@ -10,7 +10,7 @@ from dm_bridge.bridge.commands.resolving import Resolving
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.portal import Portals
 from dm_bridge.bridge.second_tries import SecondTries
-from dm_bridge.provisioning.account import AccountCalls
+from dm_bridge.provisioning.account import AccountCalls, SpacesOf
 from dm_bridge.provisioning.admin import AdminCalls, Queues, Vitals
 from dm_bridge.provisioning.choosing import Choosing
 from dm_bridge.provisioning.deliveries import DeliveryCalls
@@ -51,11 +51,13 @@ def services_of(
     overview: OverviewStore,
     queues: Queues,
     vitals: Vitals,
+    spaces: SpacesOf,
 ) -> Services:
     """Made of the parts that the bot's commands use."""
     choosing = Choosing(logins)
     resolving = Resolving(logins, portals.store, settings.ghosts)
-    account, direct = AccountCalls(settings, logins, choosing, rooms), DirectCalls(view)
+    account = AccountCalls(settings, logins, choosing, rooms, spaces)
+    direct = DirectCalls(view)
     deliveries = DeliveryCalls(tries)
     return Services(
         account,

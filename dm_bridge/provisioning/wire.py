@@ -92,6 +92,9 @@ class WhoamiLogin(Wire):
     id: str
     name: str
     profile: Profile
+    space_room: str | None = Field(
+        default=None, description="the space that its chats are in, if its user has one"
+    )
     network: str = Field(alias="org.dm_bridge.network", examples=["xmpp"])
 
 

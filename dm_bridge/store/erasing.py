@@ -27,6 +27,7 @@ PLAN: dict[str, str] = {
     "direct_dm": "(account = $1 OR ghost = $1 OR room_id = ANY($2::text[]))",
     "direct_version": "account = $1",
     "direct_account": "account = $1",
+    "space": _THEIRS,
     "former_room": _THEIRS,
     "portal": _THEIRS,
     # A contact's name and picture stay while anybody else has a chat with them, or is them.
@@ -141,6 +142,7 @@ class ErasureStore:
                         UNION SELECT room_id FROM portal WHERE room_id IS NOT NULL AND {_THEIRS}
                         UNION SELECT successor FROM portal WHERE successor IS NOT NULL AND {_THEIRS}
                         UNION SELECT room_id FROM former_room WHERE {_THEIRS}
+                        UNION SELECT room_id FROM space WHERE room_id IS NOT NULL AND {_THEIRS}
                         UNION SELECT room_id FROM management_room WHERE user_id = $1
                         UNION SELECT room_id FROM direct_dm WHERE account = $1
                     ),

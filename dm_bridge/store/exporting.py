@@ -25,6 +25,7 @@ SECTIONS: dict[str, str] = {
     "portal": "SELECT login_id, chat_id, contact, ghost, room_id, state, membership, own_ghost, bot_joined, "
     f"crowded, private_name, successor, shows_reads, created_at FROM portal WHERE {_THEIRS} ORDER BY created_at",
     "former_room": f"SELECT room_id, login_id, chat_id FROM former_room WHERE {_THEIRS} ORDER BY room_id",
+    "space": f"SELECT login_id, mode, room_id, invited FROM space WHERE {_THEIRS} ORDER BY login_id",
     "contact_request": "SELECT login_id, contact, name, told, at FROM contact_request "
     f"WHERE {_THEIRS} ORDER BY at",
     "ghost": "SELECT network, contact, user_id, name, avatar_url FROM ghost WHERE user_id IN "

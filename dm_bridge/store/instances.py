@@ -255,14 +255,15 @@ class InstanceStore:
     async def users_of(
         self, rooms: Collection[RoomId]
     ) -> tuple[dict[RoomId, UserId], dict[RoomId, UserId]]:
-        """Whose share a room belongs to: of rooms of chats, and of rooms of the bot, which may change hands."""
+        """Whose share a room belongs to: of chats and spaces, and of rooms of the bot, which may change hands."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(
                 """
                 SELECT r, coalesce(
                     (SELECT login_id FROM portal WHERE room_id = r),
                     (SELECT login_id FROM former_room WHERE room_id = r),
-                    (SELECT login_id FROM portal WHERE successor = r LIMIT 1)
+                    (SELECT login_id FROM portal WHERE successor = r LIMIT 1),
+                    (SELECT login_id FROM space WHERE room_id = r)
                 ) AS login, (SELECT user_id FROM management_room WHERE room_id = r) AS manager
                 FROM unnest($1::text[]) AS r
                 """,

@@ -28,6 +28,8 @@ class World:
         self.errands: list[Errand] = []
         self.with_rows: list[Errand] = []
         self.doubted: list[PortalKey] = []
+        self.added: list[OutboxRow] = []
+        self.strange: set[RoomId] = set()
         world = cast(Any, self)
         self.tenancy = Tenancy(*[world] * 11)
 
@@ -45,7 +47,8 @@ class World:
     async def of(
         self, rooms: Collection[RoomId], senders: Mapping[RoomId, UserId] | None = None
     ) -> dict[RoomId, UserId]:
-        return dict.fromkeys(rooms, JULIET)
+        known = [room for room in rooms if room not in self.strange or room in (senders or {})]
+        return dict.fromkeys(known, JULIET)
 
     # logins
     def owner(self, login: LoginId) -> UserId | None:
@@ -54,6 +57,7 @@ class World:
     # outbox
     async def add(self, rows: list[OutboxRow], errands: Sequence[Errand]) -> list[OutboxRow]:
         self.with_rows += errands
+        self.added += rows
         if self.given_meanwhile:
             self.held = False
         return rows
@@ -91,6 +95,19 @@ async def test_a_user_who_was_given_away_meanwhile_is_not_served_here() -> None:
     await world.tenancy.accept([row()])
     assert world.woken == []
     assert world.errands == [Errand(JULIET, "room", ROOM)]
+
+
+async def test_what_our_bot_does_in_a_room_that_nobody_knows_concerns_nobody() -> None:
+    world = World()
+    bot, space = UserId("@bot:example.org"), RoomId("!new:example.org")
+    world.tenancy = cast(Any, Tenancy)(*[world] * 11, bot=bot)
+    world.strange = {space}
+    joins = OutboxRow(EventId("$join"), space, bot, {})
+    await world.tenancy.accept([joins])
+    assert (world.added, world.woken) == ([], [])
+    await world.tenancy.accept([joins, row(), OutboxRow(EventId("$2"), ROOM, bot, {})])
+    assert [each.id for each in world.added] == ["$event", "$2"]
+    assert world.woken == [ROOM]
 
 
 async def test_what_a_session_brings_as_it_is_closed_wakes_nobody_here() -> None:

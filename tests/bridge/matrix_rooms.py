@@ -126,6 +126,11 @@ class MatrixRooms:
         self._in(room, user)
         return _answer(EventId(self.put(room, event_type, key, content, user)["event_id"]), lost)
 
+    async def room_state(self, room: RoomId, *, user: UserId) -> list[Json]:
+        lost = self._begin()
+        self._in(room, user)
+        return _answer(list(self.state[room].values()), lost)
+
     async def join(self, room: RoomId, *, user: UserId) -> None:
         lost = self._begin()
         if room not in self.state or self.membership(room, user) not in ("invite", "join"):
@@ -135,7 +140,7 @@ class MatrixRooms:
 
     async def leave(self, room: RoomId, *, user: UserId, reason: str = "") -> None:
         lost = self._begin()
-        if self.membership(room, user) not in ("invite", "join"):
+        if room not in self.state or self.membership(room, user) not in ("invite", "join"):
             raise HomeserverError("not in the room", status=403, errcode="M_FORBIDDEN")
         self.put(room, "m.room.member", user, {"membership": "leave"}, user)
         _answer(None, lost)
@@ -163,7 +168,7 @@ class MatrixRooms:
         query: Mapping[str, str] | None = None,
         **_: object,
     ) -> Json:
-        """createRoom, or ``GET`` of a state event with an empty key, of a message, or of a room's messages.
+        """createRoom, or ``GET`` of a user's rooms, a state event with an empty key, a message, or a room's.
 
         Every user is registered already, and may have any name.
         """
@@ -176,10 +181,13 @@ class MatrixRooms:
             return _answer({}, lost)
         if parts[-1] == "createRoom":
             room = RoomId(f"!created-{next(self._numbers)}")
-            self.create(room, user)
+            self.create(room, user, **(body or {}).get("creation_content", {}))
             for invited in (body or {}).get("invite", []):
                 self.put(room, "m.room.member", invited, {"membership": "invite"}, user)
             return _answer({"room_id": room}, lost)
+        if parts[-1] == "joined_rooms":
+            joined = [room for room in self.state if self.membership(room, user) == "join"]
+            return _answer({"joined_rooms": joined}, lost)
         room = RoomId(parts[parts.index("rooms") + 1])
         self._in(room, user)
         if parts[-1] == "messages":

@@ -93,6 +93,15 @@ async def test_an_invite_by_a_user_is_accepted_greeted_and_kept_in_mind(world: W
     assert await world.management.user_of(ROOM) == USER
 
 
+async def test_a_space_of_a_user_is_no_room_with_the_bot(world: World) -> None:
+    world.room_of(USER)
+    world.homeserver.state["m.room.create"] = {"type": "m.space"}
+    assert await world.management.invited(ROOM, USER) == []
+    assert world.said == []
+    assert BOT not in world.homeserver.rooms[ROOM]
+    assert await world.management.user_of(ROOM) is None
+
+
 async def test_in_an_encrypted_room_the_greeting_says_that_it_cannot_be_read(world: World) -> None:
     world.room_of(USER)
     world.homeserver.state["m.room.encryption"] = {"algorithm": "m.megolm.v1.aes-sha2"}

@@ -25,6 +25,7 @@ STRANGER = UserId("@tybalt:other.example")
 PORTAL = RoomFacts(owner=OWNER, ghost=GHOST)
 MANAGEMENT = RoomFacts(manager=OWNER)
 UNKNOWN = RoomFacts()
+SPACE = RoomFacts(space=OWNER)
 
 
 def event(kind: str, sender: str = OWNER, content: object = None, **more: object) -> dict[str, Any]:
@@ -221,6 +222,35 @@ def test_outside_portals_nobody_follows_a_room_nor_counts_its_members(
     assert isinstance(decide(raw, facts), routing.Ignore)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        member(OWNER, "leave"),
+        member(OWNER, "ban", sender=STRANGER),
+        member(BOT, "leave", sender=STRANGER),
+        tombstone("!another"),
+    ],
+)
+def test_what_becomes_of_a_space_is_noticed(raw: dict[str, Any]) -> None:
+    assert decide(raw, SPACE) == routing.SpaceChanged()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        text("help"),
+        event("m.room.encrypted", content={"ciphertext": "x"}),
+        member(BOT, "invite"),
+        member(OWNER, "join"),
+        member(STRANGER, "leave", sender=STRANGER),
+        member(GHOST, "invite"),
+        event("m.space.child", content={"via": ["example.org"]}, state_key="!chat"),
+    ],
+)
+def test_a_space_is_no_room_to_talk_to_the_bot_in(raw: dict[str, Any]) -> None:
+    assert isinstance(decide(raw, SPACE), routing.Ignore)
+
+
 def test_the_user_of_a_management_room_who_leaves_it_is_noticed() -> None:
     assert decide(member(OWNER, "leave"), MANAGEMENT) == routing.ManagerLeft()
     assert isinstance(decide(member(OWNER, "leave"), UNKNOWN), routing.Ignore)
@@ -291,7 +321,9 @@ fields = st.fixed_dictionaries(
         },
         optional={"content": fields | json_values, "state_key": st.just("") | json_values},
     ),
-    st.sampled_from([PORTAL, replace(PORTAL, former=True, crowded=True), MANAGEMENT, UNKNOWN]),
+    st.sampled_from(
+        [PORTAL, replace(PORTAL, former=True, crowded=True), MANAGEMENT, SPACE, UNKNOWN]
+    ),
 )
 def test_every_event_has_a_decision(raw: dict[str, Any], facts: RoomFacts) -> None:
     decision = decide(raw, facts)

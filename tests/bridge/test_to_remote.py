@@ -439,7 +439,7 @@ async def test_a_chat_that_got_another_key_meanwhile_is_looked_at_again(carrier:
         key = carrier.world.key
         if len(carrier.session.seen) == 0:
             new = PortalKey(key.login, ChatId("elsewhere"))
-            with carrier.world.portals.life.changing():
+            with carrier.world.portals.life.changing(key.login):
                 await carrier.world.store.move(key, new, ContactId("elsewhere"), GHOST)
         return await send(message)
 
@@ -481,7 +481,7 @@ async def test_a_contact_who_moves_before_the_message_is_sent_is_looked_up_again
 
     async def looks(store: InboxStore, login: LoginId) -> list[ContactMoved]:
         new = PortalKey(key.login, ChatId("elsewhere"))
-        with carrier.world.portals.life.changing():
+        with carrier.world.portals.life.changing(key.login):
             await carrier.world.store.move(key, new, ContactId("elsewhere"), GHOST)
         return await look(store, login)
 

@@ -18,8 +18,9 @@ from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Bridge, Stack
 from tests.e2e.conftest import SHARED_SECRET, Workplace
-from tests.e2e.pairs import PASSWORD, Pair, ask, ghost_direct, pair, unique, within
+from tests.e2e.pairs import PASSWORD, Pair, as_appservice, ask, ghost_direct, pair, unique, within
 from tests.e2e.provisioning_client import Api, step_path
+from tests.e2e.test_spaces import space_on
 
 LEASE = 4.0
 ADMIN = "overseer"
@@ -227,6 +228,7 @@ async def test_who_leaves_for_good_was_never_there(
     one, witness = two if by == "oneself" else (two[1], two[0])
     user, stack = one.alice.user_id, world.stack
     room = await one.first_chat()
+    space = await space_on(one)
     # a contact of both stays as it is for the other one
     mark = witness.alice.mark()
     one.juliet.send(witness.romeo, "hello nurse")
@@ -256,6 +258,8 @@ async def test_who_leaves_for_good_was_never_there(
     assert await world.mentions(user, one.romeo, room, one.management) == []
     await within(60, lambda: _direct(one.alice, ghost, room, there=False))
     assert room not in ((await ghost_direct(stack, ghost)).get(user) or [])
+    assert space not in (await as_appservice(stack, stack.bot, "v3/joined_rooms"))["joined_rooms"]
+    assert space not in await one.alice.joined_rooms()
     for left in (room, one.management):
         members = {
             e["state_key"]: e["content"]["membership"]

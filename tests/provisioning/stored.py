@@ -28,6 +28,7 @@ class Stored:
     gone: set[UserId] = field(default_factory=set)
     stamps: int = 0
     homeserver_problem: str | None = None
+    spaces: dict[LoginId, RoomId] = field(default_factory=dict)
 
     async def of(self, user: UserId, seconds: float, limit: int) -> list[Undelivered]:
         return self.written.get(user, [])
@@ -50,6 +51,9 @@ class Stored:
 
     async def wake(self, rooms: set[RoomId]) -> None:
         self.woken.append(rooms)
+
+    async def spaces_of(self, user: UserId) -> dict[LoginId, RoomId]:
+        return self.spaces
 
     async def stamp(self, user: UserId) -> str:
         return str(self.stamps)

@@ -97,6 +97,7 @@ async def test_whoami_shows_the_room_with_the_bot_and_a_login_that_was_refused(a
     api.network.sessions[-1].report(SessionStatus.BAD_CREDENTIALS, "The password is wrong.")
     who = (await api.get("whoami")).json
     assert who["management_room"] == room
+    assert "space_room" not in who["logins"][0]
     state = who["logins"][0]["state"]
     assert state["state_event"] == "BAD_CREDENTIALS"
     assert (state["error"], state["message"]) == ("fake-bad-credentials", "The password is wrong.")

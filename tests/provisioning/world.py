@@ -222,6 +222,7 @@ async def provisioned(
                 lambda: None,
                 lambda: 0,
             ),
+            stored.spaces_of,
         )
         counted: list[str] = []
         authentication = Authentication(settings, tokens, clock)

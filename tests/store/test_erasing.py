@@ -31,6 +31,7 @@ FILL: Sequence[str] = (
     "INSERT INTO portal (login_id, chat_id, contact, ghost, room_id, state, membership) "
     "VALUES ('{n}', 'both', 'both', '@_dm_both:s', '!both-{n}', 'open', 'join')",
     "INSERT INTO former_room VALUES ('!former-{n}', '{n}', 'only')",
+    "INSERT INTO space (login_id, mode, room_id) VALUES ('{n}', 'on', '!space-{n}')",
     "INSERT INTO inbox (login_id, chat_id, remote_id, event) VALUES ('{n}', 'only', 'r', 'WRITTEN-{n}')",
     "INSERT INTO outbox (event_id, room_id, sender, event) "
     "VALUES ('$1-{n}', '!only-{n}', '{user}', 'WRITTEN-{n}')",

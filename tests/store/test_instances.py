@@ -18,6 +18,7 @@ from dm_bridge.store.logins import LoginState, LoginStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import Membership, PortalStore
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.store.spaces import SpaceStore
 
 from .stored import XMPP, message
 
@@ -196,9 +197,12 @@ async def test_whose_a_room_is(join: Join) -> None:
     await portals.set_open(key, new, Membership.JOIN)
     await portals.set_successor(key, next_one)
     await RoomStore(database).add_management(ROOM, ROMEO)
+    space = RoomId("!space:example.org")
+    await SpaceStore(database).want(key.login)
+    await SpaceStore(database).set_room(key.login, space)
     unknown = RoomId("!unknown:example.org")
-    assert await process.store.users_of([old, new, next_one, ROOM, unknown]) == (
-        {old: JULIET, new: JULIET, next_one: JULIET},
+    assert await process.store.users_of([old, new, next_one, space, ROOM, unknown]) == (
+        {old: JULIET, new: JULIET, next_one: JULIET, space: JULIET},
         {ROOM: ROMEO},
     )
     await process.outbox.add(

@@ -30,6 +30,7 @@ from dm_bridge.store.queue import Direction, QueueStore
 from dm_bridge.store.references import Reaction, ReferenceStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.safeguards import SafeguardStore
+from dm_bridge.store.spaces import SpaceStore
 from dm_bridge.store.stamps import StampStore
 from dm_bridge.store.undelivered import UndeliveredStore
 from tests.conftest import a_copy
@@ -50,6 +51,15 @@ FILL = (
            CASE WHEN n % 400 = 0 THEN 'waiting' WHEN n % 401 = 0 THEN 'parked'
                 WHEN n % 13 = 0 THEN 'failed' ELSE 'delivered' END, $1, 'chat' || n % 50, 'remote' || n
     FROM generate_series(1, 20000) AS n
+    """,
+    """
+    INSERT INTO login (login_id, owner, network, remote, name, state)
+    SELECT 'login' || n || left($1, 0), '@account' || n || ':s', 'xmpp', 'a', 'a', 'active'
+    FROM generate_series(1, 5000) AS n
+    """,
+    """
+    INSERT INTO space (login_id, mode, room_id)
+    SELECT 'login' || n || left($1, 0), 'on', '!space' || n FROM generate_series(1, 5000) AS n
     """,
     """
     INSERT INTO portal (login_id, chat_id, contact, ghost, room_id, state)
@@ -196,7 +206,7 @@ async def test_what_waits_in_a_room_is_found_in_order_through_the_partial_index(
 
 async def test_copies_under_another_id_are_looked_for_through_indexes(full: Database) -> None:
     async with full.connection() as connection:
-        login = LoginId(await connection.fetchval("SELECT login_id FROM login"))
+        login = LoginId(await connection.fetchval("SELECT login_id FROM inbox LIMIT 1"))
     event = RemoteMessage(
         ChatId("chat1"),
         RemoteId("new"),
@@ -339,7 +349,7 @@ async def test_the_management_rooms_of_a_user_are_found_through_an_index(full: D
 
 async def test_people_are_found_through_indexes(full: Database) -> None:
     async with full.connection() as connection:
-        login = LoginId(await connection.fetchval("SELECT login_id FROM login"))
+        login = LoginId(await connection.fetchval("SELECT login_id FROM inbox LIMIT 1"))
     contacts = [ContactId(f"contact{n}") for n in (7, 8)]
     for run, names in (
         (lambda d: PeopleStore(d).ghosts(XMPP, contacts), {"ghost_pkey"}),
@@ -347,6 +357,22 @@ async def test_people_are_found_through_indexes(full: Database) -> None:
         (lambda d: PeopleStore(d).answered(login, contacts), {"contact_request_pkey"}),
         (lambda d: FeatureStore(d).untold(LoginId("other"), "new", 5), {"portal_pkey"}),
         (lambda d: FeatureStore(d).told(KEY, ROOM, "new"), {"portal_pkey"}),
+        (lambda d: SpaceStore(d).chats(LoginId("other")), {"portal_pkey"}),
+    ):
+        found = await plan(full, run)
+        assert indexes(found) == names
+
+
+async def test_a_space_is_found_through_indexes(full: Database) -> None:
+    rooms = [ROOM, OTHER]
+    for run, names in (
+        (lambda d: SpaceStore(d).get(LoginId("login7")), {"space_pkey"}),
+        (lambda d: SpaceStore(d).by_room(ROOM), {"space_room_id_key"}),
+        (lambda d: SpaceStore(d).of([ACCOUNT]), {"space_pkey", "login_owner_network_remote_key"}),
+        (
+            lambda d: SpaceStore(d).unknown(rooms),
+            {"management_room_pkey", "portal_room_id_key", "former_room_pkey", "space_room_id_key"},
+        ),
     ):
         found = await plan(full, run)
         assert indexes(found) == names

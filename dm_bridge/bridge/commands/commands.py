@@ -27,8 +27,10 @@ from dm_bridge.bridge.commands.people import PeopleCommands
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.bridge.commands.resolving import Resolving
 from dm_bridge.bridge.commands.retry import RetryCommand
+from dm_bridge.bridge.commands.space import SpaceCommand
 from dm_bridge.bridge.commands.standing import login_again, words_for
 from dm_bridge.bridge.commands.typed import uncopied
+from dm_bridge.bridge.commands.which import which_login
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.older import Older
 from dm_bridge.bridge.portal import Portals
@@ -78,6 +80,7 @@ class Commands:
         retry: RetryCommand | None = None,
         older: Older | None = None,
         page: PageCommand | None = None,
+        space: SpaceCommand | None = None,
         data: DataCommands | None = None,
         admin: AdminCommands | None = None,
     ) -> None:
@@ -114,6 +117,12 @@ class Commands:
         if page is not None:
             self._commands["page"] = _Command(
                 "page", "a link to a page with all of this (`page close`: sign out there)", page.run
+            )
+        if space is not None:
+            self._commands["space"] = _Command(
+                "space [on|off] [ID]",
+                "a space with the chats of a login, if you want one (`space on`, `space off`)",
+                space.run,
             )
         if data is not None:
             self._add_data(data)
@@ -344,7 +353,7 @@ class Commands:
         words = rest.split()
         if len(words) > 1:
             raise UserError("One at a time, please: `logout`, or `logout` and the id of one login.")
-        row = self._choose(user, words, "logout")
+        row = which_login(self._logins.of(user), words, "logout")
         await self._logins.logout(row.id)
         await answer(
             Reply(
@@ -352,20 +361,6 @@ class Commands:
                 "Your chats stay where they are."
             )
         )
-
-    def _choose(self, user: UserId, words: list[str], command: str) -> LoginRow:
-        rows = self._logins.of(user)
-        if not rows:
-            raise UserError("You have no logins.")
-        if words:
-            for row in rows:
-                if words[0].lower() in (row.id, row.name.lower(), row.remote.lower()):
-                    return row
-            raise UserError("You have no such login. Write `logins` to see those you have.")
-        if len(rows) > 1:
-            choice = ", ".join(f"`{command} {row.id}` ({code(row.name)})" for row in rows)
-            raise UserError(f"You have several logins. Which one? {choice}")
-        return rows[0]
 
     async def _ping(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         rows = self._logins.of(user)

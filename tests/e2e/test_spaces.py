@@ -1,0 +1,127 @@
+"""A space for the chats of a login, on real servers: what its user sees, and that chats stay direct."""
+
+from __future__ import annotations
+
+import pytest
+
+from dm_bridge.errors import HomeserverError
+from dm_bridge.testing.matrix_client import MatrixUser
+from dm_bridge.testing.stack import Stack
+from tests.e2e.pairs import Pair, ghost_of, invite_of, pair, unique, within
+from tests.e2e.provisioning_client import Api
+from tests.e2e.test_room_life import members, upgrade
+
+
+async def children(user: MatrixUser, space: str) -> set[str]:
+    """The rooms in a space, each with a way to it."""
+    events = [event for event in await user.state(space) if event["type"] == "m.space.child"]
+    kept = [event for event in events if event["content"]]
+    assert all(event["content"]["via"] for event in kept)
+    return {event["state_key"] for event in kept}
+
+
+async def until_children(user: MatrixUser, space: str, *rooms: str) -> None:
+    """Wait until exactly these rooms are in it."""
+
+    async def there() -> bool:
+        return await children(user, space) == set(rooms)
+
+    try:
+        await within(45, there)
+    except TimeoutError:
+        raise AssertionError(f"{await children(user, space)} should be {set(rooms)}") from None
+
+
+async def spaces_of(user: MatrixUser) -> list[str]:
+    """The spaces that the user is in."""
+    found = []
+    for room in await user.joined_rooms():
+        create = await user.state_content(room, "m.room.create") or {}
+        if create.get("type") == "m.space":
+            found.append(room)
+    return found
+
+
+async def direct_rooms(p: Pair) -> set[str]:
+    """The rooms in alice's m.direct, but for the bot's."""
+    document = await p.alice.m_direct() or {}
+    return {room for key, rooms in document.items() if key != p.stack.bot for room in rooms}
+
+
+async def until_direct(p: Pair, *rooms: str) -> None:
+    async def there() -> bool:
+        return await direct_rooms(p) == set(rooms)
+
+    await within(45, there)
+
+
+async def space_on(p: Pair) -> str:
+    """Alice wants a space; which one she has then."""
+    await p.ask("space on", "has its chats")
+    (space,) = await spaces_of(p.alice)
+    return space
+
+
+@pytest.mark.both_room_versions
+async def test_a_space_holds_exactly_the_chats_and_they_stay_direct(stack: Stack) -> None:
+    async with pair(stack) as p, stack.xmpp_user(f"nurse-{unique(stack)}") as nurse:
+        first = await p.first_chat()
+        await until_direct(p, first)
+        await p.ask("space", "no space")
+        await p.ask("help space", "a space with the chats of a login")
+        await p.ask("spaec", "Did you mean")
+        await p.ask("space offf", "Did you mean")
+        space = await space_on(p)
+        await until_children(p.alice, space, first)
+        assert await spaces_of(p.alice) == [space]
+        assert (await members(p.alice, space)) == {p.alice.user_id: "join", stack.bot: "join"}
+        assert invite_of(p.alice, space).content.get("is_direct") is None
+        name = await p.alice.state_content(space, "m.room.name")
+        assert name == {"name": f"XMPP ({p.romeo})"}
+        with pytest.raises(HomeserverError, match="403"):
+            await p.alice.send_text(space, "help")
+        with pytest.raises(HomeserverError, match="403"):
+            await p.alice.send_state(space, "m.space.child", {"via": ["x"]}, p.management)
+        who = await Api(stack.bridge, p.alice.token).get("whoami")
+        assert [login["space_room"] for login in who["logins"]] == [space]
+        # a new chat, and a room that takes another's place
+        mark = p.alice.mark()
+        nurse.send(p.romeo, "my lady")
+        second = (await p.alice.wait_for_text("my lady", after=mark)).room_id
+        await until_children(p.alice, space, first, second)
+        third = await upgrade(p.alice, first)
+        await until_children(p.alice, space, second, third)
+        await until_direct(p, second, third)
+        # another process finds it
+        await stack.bridge.stop()
+        await stack.bridge.run()
+        mark = p.alice.mark()
+        nurse.send(p.romeo, "after the restart")
+        assert (await p.alice.wait_for_text("after the restart", after=mark)).room_id == second
+        await p.ask(f"delete-chat {second}", "no longer bridged")
+        await until_children(p.alice, space, third)
+        assert await spaces_of(p.alice) == [space]
+        await until_direct(p, third)
+        # and it goes, and the chats do not
+        await p.ask("space off", "no space")
+        assert await spaces_of(p.alice) == []
+        await until_direct(p, third)
+        assert (await members(p.alice, third))[ghost_of(stack, p.juliet.bare_jid)] == "join"
+        await p.ask("ping", "Pong")
+
+
+async def test_who_leaves_their_space_is_invited_again_when_they_ask_for_it(stack: Stack) -> None:
+    async with pair(stack) as p:
+        space = await space_on(p)
+        await p.alice.leave(space)
+
+        async def noticed() -> bool:
+            return "you have left its space" in await p.ask("space", "The chats of a login")
+
+        await within(45, noticed)
+        room = await p.first_chat()
+        await until_direct(p, room)
+        assert await spaces_of(p.alice) == []
+        assert await space_on(p) == space
+        assert await spaces_of(p.alice) == [space]
+        await until_children(p.alice, space, room)
