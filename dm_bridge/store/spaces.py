@@ -56,14 +56,16 @@ class SpaceStore:
     async def of(self, owners: Collection[UserId] | None = None) -> list[SpaceRow]:
         """The same for all logins of these users, or of all."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                f"""
-                SELECT {_COLUMNS} FROM space WHERE $1::text[] IS NULL OR login_id IN (
-                    SELECT login_id FROM login WHERE owner = ANY($1)
+            if owners is None:
+                rows = await connection.fetch(f"SELECT {_COLUMNS} FROM space")
+            else:
+                rows = await connection.fetch(
+                    f"""
+                    SELECT {_COLUMNS} FROM space
+                    WHERE login_id IN (SELECT login_id FROM login WHERE owner = ANY($1::text[]))
+                    """,
+                    list(owners),
                 )
-                """,
-                None if owners is None else list(owners),
-            )
         return [_space(*row) for row in rows]
 
     async def by_room(self, room: RoomId) -> SpaceRow | None:
