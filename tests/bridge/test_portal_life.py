@@ -14,7 +14,7 @@ from dm_bridge.ids import RoomId, UserId
 from dm_bridge.store.database import Database
 from dm_bridge.store.logins import LoginState
 from dm_bridge.store.portals import Membership, PortalState
-from tests.store.stored import OWNER
+from tests.store.stored import OWNER, ROMEO
 
 from .matrix_rooms import Json
 from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
@@ -120,6 +120,22 @@ async def test_a_user_who_leaves_keeps_the_mark(world: World) -> None:
     await world.portals.life.user_left(await world.row())
     assert (await world.row()).membership is Membership.LEAVE
     assert await world.marks() == {ROOM: (GHOST, DMState.ACTIVE)}
+
+
+async def test_it_is_told_when_a_chat_has_another_room_or_a_user_left_it_or_is_back(
+    world: World,
+) -> None:
+    life, told = world.portals.life, list[str]()
+    life.changed = told.append
+    await life.user_joined(await world.row(), world.login)  # they are there already
+    assert told == []
+    await life.user_left(await world.row())
+    await life.user_invited(await world.row())
+    await life.abandon(await world.row())
+    await world.portals.open(world.key, world.login, world.network, ROMEO)
+    await world.portals.delete(await world.row(), world.login)
+    assert len(told) == 5
+    assert set(told) == {world.login.id}
 
 
 async def test_a_ghost_that_is_removed_takes_the_marks_along(world: World) -> None:

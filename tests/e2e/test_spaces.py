@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.testing.matrix_client import MatrixUser
+from dm_bridge.testing.prosody import Archived, Prosody
 from dm_bridge.testing.stack import Stack
-from tests.e2e.pairs import Pair, ghost_of, invite_of, pair, unique, within
+from tests.e2e.pairs import PASSWORD, Pair, ghost_of, invite_of, pair, unique, within
 from tests.e2e.provisioning_client import Api
 from tests.e2e.test_room_life import members, upgrade
 
@@ -125,3 +128,39 @@ async def test_who_leaves_their_space_is_invited_again_when_they_ask_for_it(stac
         assert await space_on(p) == space
         assert await spaces_of(p.alice) == [space]
         await until_children(p.alice, space, room)
+
+
+async def test_a_new_login_has_a_space_unasked_where_the_admin_says_so(stack: Stack) -> None:
+    number, chats = unique(stack), 20
+    romeo = await stack.prosody.add_user(f"romeo-{number}", PASSWORD)
+    assert isinstance(stack.prosody, Prosody)
+    begin = int(time.time()) - 100_000
+    stack.prosody.write_archive(
+        romeo, [Archived(f"c{n}@localhost", "hello", False, begin + n) for n in range(chats)]
+    )
+    await configured(stack, new_logins=True)
+    try:
+        async with stack.matrix_user(f"alice-{number}") as alice:
+            management = await stack.open_bot_chat(alice)
+            await stack.log_in(alice, management, romeo, PASSWORD)
+            await alice.wait_for(lambda s: (s.body or "").startswith("I have brought over"))
+            document = await alice.m_direct() or {}
+            rooms = [room for key in document if key != stack.bot for room in document[key]]
+            assert len(rooms) == chats
+
+            async def there() -> bool:
+                return bool(await spaces_of(alice))
+
+            await within(45, there)
+            (space,) = await spaces_of(alice)
+            await until_children(alice, space, *rooms)
+            assert await alice.m_direct() == document
+    finally:
+        await configured(stack, new_logins=False)
+
+
+async def configured(stack: Stack, *, new_logins: bool) -> None:
+    """Start the bridge anew, with this in its configuration."""
+    await stack.bridge.stop()
+    stack.bridge.configure({"spaces": {"new_logins": new_logins}})
+    await stack.bridge.run()

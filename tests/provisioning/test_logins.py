@@ -10,7 +10,7 @@ import pytest
 
 from dm_bridge.bridge import login_attempts
 from dm_bridge.errors import CredentialsError, NetworkError
-from dm_bridge.ids import NetworkName
+from dm_bridge.ids import LoginId, NetworkName, RoomId
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.login import AskStep, Display, LoginField, WaitStep
 from dm_bridge.provisioning import logins
@@ -104,6 +104,13 @@ async def test_whoami_shows_the_room_with_the_bot_and_a_login_that_was_refused(a
     got = await api.get("contacts")
     assert (got.status, got.errcode) == (400, "FI.MAU.NOT_LOGGED_IN")
     assert "Log in again" in got.json["error"]
+
+
+async def test_whoami_names_the_space_that_the_chats_of_a_login_are_in(api: Api) -> None:
+    login = await api.log_in()
+    api.stored.spaces[LoginId(login)] = RoomId("!space:example.org")
+    (told,) = (await api.get("whoami")).json["logins"]
+    assert told["space_room"] == "!space:example.org"
 
 
 async def test_what_is_done_elsewhere_is_shown_and_waited_for(api: Api) -> None:
