@@ -131,7 +131,7 @@ async def test_who_leaves_their_space_is_invited_again_when_they_ask_for_it(stac
 
 
 async def test_a_new_login_has_a_space_unasked_where_the_admin_says_so(stack: Stack) -> None:
-    number, chats = unique(stack), 20
+    number, chats = unique(stack), 8
     romeo = await stack.prosody.add_user(f"romeo-{number}", PASSWORD)
     assert isinstance(stack.prosody, Prosody)
     begin = int(time.time()) - 100_000
