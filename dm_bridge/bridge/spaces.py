@@ -121,7 +121,8 @@ class Spaces:
     async def owner(self, room: RoomId) -> UserId | None:
         """Whose space ``room`` is, or None. Raises `StorageError`."""
         row = await self._store.by_room(room)
-        return None if row is None else self._logins().owner(row.login)
+        login = None if row is None else await self._logins().row(row.login)
+        return None if login is None else login.owner
 
     async def changed(self, room: RoomId) -> None:
         """Somebody has left the space ``room``, or another room is to take its place. Raises `StorageError`."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge import spaces as module
+from dm_bridge.bridge.room_portals import Found, RoomPortals
 from dm_bridge.bridge.spaces import Spaces, SpaceSettings
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import LoginId, RoomId, UserId
@@ -288,6 +290,30 @@ async def test_what_the_homeserver_refuses_is_told_and_the_next_look_tries_again
     await world.look()
     assert world.spaces.trouble(world.login) is None
     assert len(world.made) == 1
+
+
+async def test_a_space_is_known_for_one_and_so_no_room_with_the_bot(world: World) -> None:
+    class NoRooms:
+        async def user_of(self, room: RoomId) -> None: ...
+
+    await world.spaces.want(world.login)
+    (space,) = world.made
+    rooms = RoomPortals(world.portals, Any, Any, NoRooms(), world.spaces)  # type: ignore[arg-type]
+    assert await rooms.find(space, OWNER) == Found(space=OWNER)
+    assert await rooms.find(RoomId("!another"), OWNER) == Found()
+
+
+async def test_whoever_is_given_to_another_process_is_left_alone(world: World) -> None:
+    await world.spaces.want(world.login)
+    await world.spaces.give([OWNER])
+    await world.chat("one")
+    before = world.rooms.calls
+    world.spaces.note(world.login)
+    await asyncio.sleep(0.05)
+    assert world.rooms.calls == before
+    await world.start()  # the other process
+    await world.look()
+    assert world.children(world.made[0]) == ["!one"]
 
 
 async def test_who_leaves_for_good_leaves_no_space(world: World) -> None:

@@ -22,7 +22,7 @@ ASK = """\
 This would delete all that I store about you:
 
 - {logins}
-- {chats}: the bridge leaves their rooms and takes them out of your direct chats
+- {chats}: the bridge leaves their rooms and takes them out of your direct chats; spaces that it made for them go
 - what I remember of your list of direct chats, and what you decided about it
 - your Matrix token, if you gave me one, and the push rules that I may have set
 - what I recorded of what you did, and this room
