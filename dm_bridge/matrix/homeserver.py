@@ -268,16 +268,16 @@ class Homeserver:
 
     async def room_state(self, room: RoomId, *, user: UserId) -> list[Json]:
         """All state events of a room (``GET /rooms/{roomId}/state``, whose answer is an array). Asked once."""
-        async with (
-            asyncio.timeout(ATTEMPT_DEADLINE),
-            self.stream("GET", Path.v3.rooms[room].state, user=user) as response,
-        ):
-            events = _parse(await response.read())
-            if not isinstance(events, list):
-                raise HomeserverError(
-                    f"The homeserver at {self.url} answered with no state.", retry_after=1.0
-                )
-            return events
+        path = Path.v3.rooms[room].state
+        with self._explained():
+            async with asyncio.timeout(ATTEMPT_DEADLINE):
+                async with self.stream("GET", path, user=user) as response:
+                    events = _parse(await response.read())
+        if not isinstance(events, list):
+            raise HomeserverError(
+                f"The homeserver at {self.url} answered with no state.", retry_after=1.0
+            )
+        return events
 
     async def redact(
         self,

@@ -372,3 +372,42 @@ async def test_what_is_used_often_asks_as_the_specification_says(script: Script)
         ("POST", f"{room}/leave", b"{}"),
     ]
     assert {seen.query["user_id"] for seen in script.seen} == {GHOST}
+
+
+async def test_the_state_of_a_room_is_an_array(script: Script) -> None:
+    script.answers = [(200, [{"type": "m.room.create"}])]
+    assert await script.homeserver.room_state(ROOM, user=GHOST) == [{"type": "m.room.create"}]
+    assert script.seen[0].query == {"user_id": GHOST}
+
+
+async def test_a_state_that_does_not_come_in_time_may_come_later(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(30)
+        raise AssertionError
+
+    monkeypatch.setattr(module, "ATTEMPT_DEADLINE", 0.05)
+    script.answers = [never]
+    with pytest.raises(HomeserverError) as caught:
+        await script.homeserver.room_state(ROOM, user=GHOST)
+    assert caught.value.retry_after is not None
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "passes"),
+    [
+        ((403, {"errcode": "M_FORBIDDEN", "error": "not in the room"}), 403, False),
+        ((200, {}), 0, True),
+        (BUSY, 502, True),
+    ],
+    ids=["refused", "no array", "busy"],
+)
+async def test_a_state_that_cannot_be_had_says_whether_that_may_pass(
+    script: Script, answer: tuple[int, object], status: int, passes: bool
+) -> None:
+    script.answers = [answer]
+    with pytest.raises(HomeserverError) as caught:
+        await script.homeserver.room_state(ROOM, user=GHOST)
+    assert caught.value.status == status
+    assert (caught.value.retry_after is not None) is passes
