@@ -37,6 +37,7 @@ from dm_bridge.network.api import capabilities_of
 from dm_bridge.network.events import RemoteEvent, SessionStatus
 from dm_bridge.network.history import HISTORY_SECONDS, History, RecordPart
 from dm_bridge.store.history import FOUND, SEARCHING, HistoryStore, Imported, ImportRow
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +136,7 @@ class Importer:
         session = self._session(one)
         if session is None:
             if one.state.total:
-                raise NetworkError("Nothing is brought over any more.")
+                raise NetworkError(phrase("import-not-wanted"))
             await self._store.end(one.row.login)
             return
         async with self.alone_with(one.owner):
@@ -169,7 +170,7 @@ class Importer:
         logins = self._logins()
         session = logins.session(one.row.login)
         if session is None or logins.state(one.row.login).status is not SessionStatus.CONNECTED:
-            raise NetworkError("The login is not connected.", retry_after=1.0)
+            raise NetworkError(phrase("import-not-connected"), retry_after=1.0)
         if not self.settings.enabled or not capabilities_of(session).history:
             return None
         return session if isinstance(session, History) else None
@@ -177,12 +178,12 @@ class Importer:
     async def _ask(self, one: Import, ask: Callable[[History], Awaitable[T]]) -> T:
         session = self._session(one)
         if session is None:
-            raise NetworkError("The network has no record of earlier messages any more.")
+            raise NetworkError(phrase("import-no-record"))
         try:
             async with asyncio.timeout(HISTORY_SECONDS):
                 return await ask(session)
         except TimeoutError as error:
-            raise NetworkError("The network does not answer.", retry_after=5.0) from error
+            raise NetworkError(phrase("import-no-answer"), retry_after=5.0) from error
 
     async def _search(self, one: Import) -> None:
         try:
@@ -222,7 +223,7 @@ class Importer:
             and await self._store.of(row.login)
             != replace(row, further=part.further, entries=entries, state=state)
         ):
-            raise NotYet("The search is elsewhere.", 1.0)
+            raise NotYet(phrase("import-elsewhere"), 1.0)
         one.row = replace(row, further=part.further, entries=entries, state=state)
         for each in picks:
             if each.chat in added:
@@ -343,8 +344,12 @@ class Importer:
         most = self.settings
         await self._tell(
             one.owner,
-            f"I bring over your last chats of {code(one.name)}: up to {most.conversations:,}, with up to "
-            f"{most.messages} messages each. You are not notified of what is old, and what is new comes first.",
+            phrase(
+                "import-begins",
+                name=code(one.name),
+                chats=most.conversations,
+                messages=most.messages,
+            ),
             f"{one.row.login} begin",
         )
 
@@ -355,7 +360,7 @@ class Importer:
             done = one.state.total - one.state.left
             await self._tell(
                 one.owner,
-                f"So far I have brought over {done:,} of {_chats(one.state.total)} of {code(one.name)}.",
+                phrase("import-so-far", done=done, total=one.state.total, name=code(one.name)),
                 f"{one.row.login} {done}",
             )
 
@@ -377,13 +382,8 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
 
 def summary(outcome: Imported, name: str) -> str:
     """What the user reads at the end."""
-    messages = "one message" if outcome.messages == 1 else f"{outcome.messages:,} messages"
-    said = f"I have brought over {_chats(outcome.chats)} of {code(name)}, with {messages}."
+    said = [phrase("import-ended", chats=outcome.chats, name=code(name), messages=outcome.messages)]
     if outcome.failed:
         why = " ".join(plain(reason) for reason in outcome.reasons[:3])
-        said += f" ⚠ {_chats(outcome.failed).capitalize()} could not be read. {why}"
-    return f"{said} For older messages of somebody, write `history` and their address."
-
-
-def _chats(number: int) -> str:
-    return "one chat" if number == 1 else f"{number:,} chats"
+        said.append(phrase("import-some-failed", chats=outcome.failed, why=why))
+    return " ".join([*said, phrase("import-older")])

@@ -25,6 +25,7 @@ from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.store.history import SEARCHING, HistoryStore, ImportChat, ImportRow
 from dm_bridge.store.logins import LoginRow
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -239,7 +240,7 @@ class Imports:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             except Exception:
                 log.exception("an import failed for a reason of our own", login=one.row.login)
-                await self._fail(one, "Something went wrong in the bridge; tell its admin.")
+                await self._fail(one, phrase("import-our-mistake"))
                 break
         await self._end(one)
         self._wake_all(one)
@@ -249,7 +250,6 @@ class Imports:
             await self._break_off(one)
             await self._tell(
                 one.owner,
-                f"⚠ I could not bring over your earlier chats of {code(one.name)}: {plain(reason)} What is "
-                "written from now on arrives; for older messages of somebody, write `history` and their address.",
+                phrase("import-failed", name=code(one.name), why=plain(reason)),
                 f"{one.row.login} failed",
             )
