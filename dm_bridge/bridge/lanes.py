@@ -190,7 +190,7 @@ class Lanes(Generic[K]):
                 pause = await self._failed(key, error.retry_after, str(error))
             except Exception:
                 log.exception("a lane met an error of our own", lane=self._name)
-                pause = await self._failed(key, None, "an error of our own")
+                pause = await self._failed(key, None, "our mistake")
             else:
                 self._failures.pop(key, None)
                 self._over()

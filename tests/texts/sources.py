@@ -20,6 +20,20 @@ _FOR_DEVELOPERS = {
     "LookupError",
     "KeyError",
 }
+_FOR_ADMINS = {"AdminError", "ConfigError", "RegistrationError"}
+"""What keeps the bridge from starting: on the command line, and in the log."""
+_FOR_HOMESERVERS = {"matrix_error", "BadPush", "BadTransaction"}
+"""Answers to requests that only a homeserver makes."""
+_FOR_THE_QUEUE = {"Ignore", "Nothing"}
+"""Why an event was dropped, as only `dm-bridge queue` shows it; so is any call that is told "dropped"."""
+_COMMAND_LINE = {
+    "matrix/account_client.py",
+    "matrix/client_url.py",
+    "matrix/greeting.py",
+    "matrix/handshake.py",
+}
+"""What only `dm-bridge direct`, `dm-bridge doctor` and a start use: they speak to admins, in English."""
+_NOT_FOR_USERS = _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_HOMESERVERS | _FOR_THE_QUEUE
 _LOGS = {"debug", "info", "warning", "error", "exception", "bind", "critical"}
 
 
@@ -78,6 +92,8 @@ def sentences(*parts: str) -> list[str]:
     """Sentences that are written out, with where they are; docstrings, logs and queries are none."""
     found = []
     for path, module in modules(*parts):
+        if str(path.relative_to(PACKAGE)) in _COMMAND_LINE:
+            continue
         for node, text in _strings(module):
             if _SENTENCE.search(text) and not _SQL.search(text):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text[:60]!r}")
@@ -96,7 +112,11 @@ def _strings(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             attr in _LOGS
         ):
             return
-        case ast.Call(func=ast.Name(id=name)) if name in _FOR_DEVELOPERS:
+        case ast.Call(func=ast.Name(id=name)) if name in _NOT_FOR_USERS:
+            return
+        case ast.Call(args=args) if any(
+            isinstance(each, ast.Constant) and each.value == "dropped" for each in args
+        ):
             return
         case ast.JoinedStr(values=values):
             yield (

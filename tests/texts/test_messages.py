@@ -15,10 +15,19 @@ from fluent.syntax.ast import (
 
 from dm_bridge.texts import ENGLISH, FOLDER, languages, read
 
-from .sources import calls, constants, sentences
+from .sources import PACKAGE, calls, constants, sentences
 
-SAID_ONLY_THERE = ("bridge/importing.py", "bridge/imports.py")
-"""Folders and modules all of whose sentences are among the messages."""
+SAID_ONLY_THERE = (
+    *(f"bridge/{path.name}" for path in sorted((PACKAGE / "bridge").glob("*.py"))),
+    "bridge/reports",
+    "matrix",
+    "network",
+    "page",
+)
+"""Folders and modules all of whose sentences are among the messages.
+
+`dm_bridge.direct` is none: it is a library, and speaks English (tests/bridge/test_direct_words.py).
+"""
 
 
 class Uses(visitor.Visitor):
