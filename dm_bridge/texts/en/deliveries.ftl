@@ -38,6 +38,9 @@ delivery-no-calls = The bridge carries no calls. Write to your contact, or agree
 delivery-no-votes = Your contact sees a poll as text, and not how anybody votes. Write your answer as a message.
 delivery-no-live-places = The bridge carries no live locations. Send the place where you are as an ordinary location.
 
+# Why something waits.
+delivery-our-error = an error of our own
+
 ## What was not delivered, in a list
 
 delivery-of-edit = (edited) { $text }
