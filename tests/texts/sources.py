@@ -26,14 +26,13 @@ _FOR_HOMESERVERS = {"matrix_error", "BadPush", "BadTransaction"}
 """Answers to requests that only a homeserver makes."""
 _FOR_THE_QUEUE = {"Ignore", "Nothing"}
 """Why an event was dropped, as only `dm-bridge queue` shows it; so is any call that is told "dropped"."""
-_COMMAND_LINE = {
-    "matrix/account_client.py",
-    "matrix/client_url.py",
-    "matrix/greeting.py",
-    "matrix/handshake.py",
+_TOLD_NO_USER = {
+    "matrix/account_client.py": "what `dm-bridge direct` does, on the command line",
+    "matrix/client_url.py": "the same",
+    "matrix/greeting.py": "what `doctor` says of the homeserver, on the command line",
+    "matrix/handshake.py": "what `doctor` and a start say of it: on the command line, and in the log",
 }
-"""What only `dm-bridge direct`, `dm-bridge doctor` and a start use: they speak to admins, in English."""
-_NOT_FOR_USERS = _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_HOMESERVERS | _FOR_THE_QUEUE
+"""Modules, and for whom it is what they say."""
 _LOGS = {"debug", "info", "warning", "error", "exception", "bind", "critical"}
 
 
@@ -92,7 +91,7 @@ def sentences(*parts: str) -> list[str]:
     """Sentences that are written out, with where they are; docstrings, logs and queries are none."""
     found = []
     for path, module in modules(*parts):
-        if str(path.relative_to(PACKAGE)) in _COMMAND_LINE:
+        if str(path.relative_to(PACKAGE)) in _TOLD_NO_USER:
             continue
         for node, text in _strings(module):
             if _SENTENCE.search(text) and not _SQL.search(text):
@@ -112,7 +111,9 @@ def _strings(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             attr in _LOGS
         ):
             return
-        case ast.Call(func=ast.Name(id=name)) if name in _NOT_FOR_USERS:
+        case ast.Call(func=ast.Name(id=name)) if (
+            name in _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_HOMESERVERS | _FOR_THE_QUEUE
+        ):
             return
         case ast.Call(args=args) if any(
             isinstance(each, ast.Constant) and each.value == "dropped" for each in args

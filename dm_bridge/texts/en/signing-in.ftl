@@ -1,4 +1,4 @@
-# What the page says when it cannot do what it was asked for.
+# What is said to those who are not, or no longer, signed in on the page.
 
 page-no-token = The body must be a JSON object with a token.
 page-too-many-attempts = Too many attempts; wait a little.
