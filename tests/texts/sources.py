@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dm_bridge"
 _SENTENCE = re.compile(r"[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}")
-_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|VALUES|LISTEN|NOTIFY)\b")
+_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|VALUES|LISTEN|NOTIFY|SHARE)\b")
 _FOR_DEVELOPERS = {
     "AssertionError",
     "TypeError",

@@ -23,6 +23,8 @@ SAID_ONLY_THERE = (
     "matrix",
     "network",
     "page",
+    "store/database.py",
+    "store/journals.py",
 )
 """Folders and modules all of whose sentences are among the messages.
 
