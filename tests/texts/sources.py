@@ -30,7 +30,6 @@ _TOLD_NO_USER = {
     "matrix/account_client.py": "what `dm-bridge direct` does, on the command line",
     "matrix/client_url.py": "the same",
     "matrix/greeting.py": "what `doctor` says of the homeserver, on the command line",
-    "matrix/handshake.py": "what `doctor` and a start say of it: on the command line, and in the log",
 }
 """Modules, and for whom it is what they say."""
 _LOGS = {"debug", "info", "warning", "error", "exception", "bind", "critical"}

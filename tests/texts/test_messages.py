@@ -22,6 +22,7 @@ SAID_ONLY_THERE = (
     "bridge/reports",
     "matrix",
     "network",
+    "ops/health.py",
     "page",
     "store/database.py",
     "store/journals.py",
