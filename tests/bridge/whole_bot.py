@@ -208,8 +208,8 @@ class Bot:
     def __init__(self, here: World) -> None:
         self.world = here
         self.portals = Portals(here.portals)
-        self.rest: Any = Rest(here)
-        self.answers: list[str] = []
+        self.rest = Rest(here)
+        rest: Any = self.rest
         here.network.open_session = self._open_session  # type: ignore[method-assign]
         here.network.people.can = dataclasses.replace(EVERYTHING, history=True)
         self.commands = Commands(
@@ -217,23 +217,23 @@ class Bot:
             self.portals,  # type: ignore[arg-type]
             NAMESPACE,
             here.people,
-            tokens=self.rest,
-            direct=self.rest,
-            retry=RetryCommand(self.rest, lambda: NOW),
-            older=self.rest,
-            page=PageCommand(self.rest),
-            data=DataCommands(self.rest, self.rest.erase, here.logins, here.portals),
+            tokens=rest,
+            direct=rest,
+            retry=RetryCommand(rest, lambda: NOW),
+            older=rest,
+            page=PageCommand(rest),
+            data=DataCommands(rest, rest.erase, here.logins, here.portals),
             admin=AdminCommands(
                 lambda user: user == USER,
-                self.rest.ask,
-                self.rest.erase,
+                rest.ask,
+                rest.erase,
                 lambda user: [user],
-                self.rest,
-                self.rest,
-                self.rest,
-                self.rest,
-                self.rest,
-                AuditLog(self.rest),
+                rest,
+                rest,
+                rest,
+                rest,
+                rest,
+                AuditLog(rest),
             ),
         )
 
