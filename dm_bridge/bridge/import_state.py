@@ -1,9 +1,9 @@
 """Where the import of one login stands, and what that means for its chats. Pure: no I/O, no clock.
 
-A chat is *found*; its messages are *taken* into the inbox; its room is *made*; it is *ready* with the others of its
-batch, which are marked as direct chats in one write; its messages are *shown*. While the search may still bring some
-of them, there is time for its room: it is *housed*, which is found, with a room. But a chat in which something new
-waits goes before the others, and does not wait for them.
+A chat is *found*; its messages are *taken* into the inbox; its room is *made*; it is *ready* with the others of
+its batch, which are marked as direct chats in one write; its messages are *shown*. While the search may still
+bring some of them, there is time for its room: it is *housed*, which is found, with a room. But a chat in which
+something new waits goes before the others, and does not wait for them.
 
 The rule that must never break: nothing new of a chat is shown before what is older of it, unless the older is
 given up.
