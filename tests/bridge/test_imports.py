@@ -303,7 +303,9 @@ async def test_the_next_rooms_are_made_while_messages_are_shown(
     assert [world.of(chat) for chat in "abcd"] == [["2", "3", "4"]] * 4
 
 
-async def test_rooms_are_made_while_the_search_goes_on(make: Make) -> None:
+async def test_rooms_are_made_while_the_search_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = make("a", "b", "c", "d")
     searched: list[int] = []
 
@@ -320,7 +322,7 @@ async def test_rooms_are_made_while_the_search_goes_on(make: Make) -> None:
             await until(lambda: len(world.rooms) == known)
         return await asked(until_, further)
 
-    world.fake.record = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(world.fake, "record", slowly)
     await world.begin()
     connect(world)
     await world.ended()
