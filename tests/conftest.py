@@ -20,6 +20,7 @@ from dm_bridge.store.migrate import migrate
 from dm_bridge.testing.pgbouncer import PgBouncer
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.synapse import Synapse
+from dm_bridge.texts import be_strict
 
 _BUSY = ("docs", "e2e", "faults", "cli", "simulator", "testing")
 """Directories whose tests keep the processors busy; the others wait as well, for servers or in vain."""
@@ -37,6 +38,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 settings.register_profile("suite", derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=1000, deadline=None)
 settings.load_profile("suite")
+
+be_strict()  # a message that is missing or wrong fails the test that meets it
 
 
 @pytest_asyncio.fixture(scope="session")

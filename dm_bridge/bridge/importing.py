@@ -26,7 +26,7 @@ from typing import TypeVar
 import structlog
 
 from dm_bridge.bridge.import_plan import pick, read_mark
-from dm_bridge.bridge.import_state import Door, ImportState, Stage
+from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
@@ -37,6 +37,7 @@ from dm_bridge.network.api import capabilities_of
 from dm_bridge.network.events import RemoteEvent, SessionStatus
 from dm_bridge.network.history import HISTORY_SECONDS, History, RecordPart
 from dm_bridge.store.history import FOUND, SEARCHING, HistoryStore, Imported, ImportRow
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -135,7 +136,7 @@ class Importer:
         session = self._session(one)
         if session is None:
             if one.state.total:
-                raise NetworkError("Nothing is brought over any more.")
+                raise NetworkError(phrase("import-not-wanted"))
             await self._store.end(one.row.login)
             return
         async with self.alone_with(one.owner):
@@ -169,7 +170,7 @@ class Importer:
         logins = self._logins()
         session = logins.session(one.row.login)
         if session is None or logins.state(one.row.login).status is not SessionStatus.CONNECTED:
-            raise NetworkError("The login is not connected.", retry_after=1.0)
+            raise NetworkError(phrase("import-not-connected"), retry_after=1.0)
         if not self.settings.enabled or not capabilities_of(session).history:
             return None
         return session if isinstance(session, History) else None
@@ -177,12 +178,12 @@ class Importer:
     async def _ask(self, one: Import, ask: Callable[[History], Awaitable[T]]) -> T:
         session = self._session(one)
         if session is None:
-            raise NetworkError("The network has no record of earlier messages any more.")
+            raise NetworkError(phrase("import-no-record"))
         try:
             async with asyncio.timeout(HISTORY_SECONDS):
                 return await ask(session)
         except TimeoutError as error:
-            raise NetworkError("The network does not answer.", retry_after=5.0) from error
+            raise NetworkError(phrase("import-no-answer"), retry_after=5.0) from error
 
     async def _search(self, one: Import) -> None:
         try:
@@ -222,7 +223,7 @@ class Importer:
             and await self._store.of(row.login)
             != replace(row, further=part.further, entries=entries, state=state)
         ):
-            raise NotYet("The search is elsewhere.", 1.0)
+            raise NotYet(phrase("import-elsewhere"), 1.0)
         one.row = replace(row, further=part.further, entries=entries, state=state)
         for each in picks:
             if each.chat in added:
@@ -291,16 +292,25 @@ class Importer:
         if one.state.stage(chat) is Stage.MADE:
             await self._show(one, chat)
             return
-        if one.state.stage(chat) is Stage.FOUND and not await self._take(one, key):
+        if not one.state.is_complete(chat):
+            one.state.move(chat, Stage.HOUSING)
+            await self._make(key)
+            one.state.move(chat, Stage.HOUSED)
+            self._wake([key])  # something new may have come meanwhile: it is in a hurry
+            return
+        if one.state.stage(chat) in UNTAKEN and not await self._take(one, key):
             one.state.leave_out(chat)
             self._wake([key])
             return
-        with self.watching(key) as made:
-            self._wake([key])
-            await made.wait()
+        await self._make(key)
         one.state.move(chat, Stage.MADE)
         if one.state.is_urgent(chat):
             await self._show(one, chat)
+
+    async def _make(self, key: PortalKey) -> None:
+        with self.watching(key) as made:
+            self._wake([key])
+            await made.wait()
 
     async def _take(self, one: Import, key: PortalKey) -> bool:
         """Whether all that is wanted of a chat is in the inbox; else it is recorded what became of it."""
@@ -315,7 +325,7 @@ class Importer:
                 await self._store.give_up(key, str(error))
                 return False
             events, place = page.events, page.older
-        if one.state.stage(key.chat) is not Stage.FOUND:  # given up meanwhile
+        if one.state.stage(key.chat) not in UNTAKEN:  # given up meanwhile
             return False
         one.state.move(key.chat, Stage.TAKING)
         if not await self._store.take(key, events, place, read_mark):
@@ -343,8 +353,12 @@ class Importer:
         most = self.settings
         await self._tell(
             one.owner,
-            f"I bring over your last chats of {code(one.name)}: up to {most.conversations:,}, with up to "
-            f"{most.messages} messages each. You are not notified of what is old, and what is new comes first.",
+            phrase(
+                "import-begins",
+                name=code(one.name),
+                chats=most.conversations,
+                messages=most.messages,
+            ),
             f"{one.row.login} begin",
         )
 
@@ -355,7 +369,7 @@ class Importer:
             done = one.state.total - one.state.left
             await self._tell(
                 one.owner,
-                f"So far I have brought over {done:,} of {_chats(one.state.total)} of {code(one.name)}.",
+                phrase("import-so-far", done=done, total=one.state.total, name=code(one.name)),
                 f"{one.row.login} {done}",
             )
 
@@ -377,13 +391,8 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
 
 def summary(outcome: Imported, name: str) -> str:
     """What the user reads at the end."""
-    messages = "one message" if outcome.messages == 1 else f"{outcome.messages:,} messages"
-    said = f"I have brought over {_chats(outcome.chats)} of {code(name)}, with {messages}."
+    said = [phrase("import-ended", chats=outcome.chats, name=code(name), messages=outcome.messages)]
     if outcome.failed:
         why = " ".join(plain(reason) for reason in outcome.reasons[:3])
-        said += f" ⚠ {_chats(outcome.failed).capitalize()} could not be read. {why}"
-    return f"{said} For older messages of somebody, write `history` and their address."
-
-
-def _chats(number: int) -> str:
-    return "one chat" if number == 1 else f"{number:,} chats"
+        said.append(phrase("import-some-failed", chats=outcome.failed, why=why))
+    return " ".join([*said, phrase("import-older")])

@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from dm_bridge.bridge.import_state import Door, ImportState, Stage
+from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
 from dm_bridge.bridge.importing import Import, Importer, Tell
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
@@ -25,6 +25,7 @@ from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.store.history import SEARCHING, HistoryStore, ImportChat, ImportRow
 from dm_bridge.store.logins import LoginRow
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -183,7 +184,7 @@ class Imports:
             return
         one.state.hurry(key.chat)
         one.changed.set()
-        if one.state.stage(key.chat) in (None, Stage.FOUND) and key.chat not in one.timers:
+        if one.state.stage(key.chat) in (None, *UNTAKEN) and key.chat not in one.timers:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(PATIENCE, self._lose_patience, one, key.chat)
             one.timers[key.chat] = timer
@@ -203,7 +204,7 @@ class Imports:
 
     def _lose_patience(self, one: Import, chat: ChatId) -> None:
         one.timers.pop(chat, None)
-        if one.state.stage(chat) in (None, Stage.FOUND) and one.state.door(chat) is Door.SHUT:
+        if one.state.stage(chat) in (None, *UNTAKEN) and one.state.door(chat) is not Door.OPEN:
             one.state.leave_out(chat)
             task = asyncio.create_task(self._give_up(one, chat))
             self._background.add(task)
@@ -239,7 +240,7 @@ class Imports:
                 await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
             except Exception:
                 log.exception("an import failed for a reason of our own", login=one.row.login)
-                await self._fail(one, "Something went wrong in the bridge; tell its admin.")
+                await self._fail(one, phrase("import-our-mistake"))
                 break
         await self._end(one)
         self._wake_all(one)
@@ -249,7 +250,6 @@ class Imports:
             await self._break_off(one)
             await self._tell(
                 one.owner,
-                f"⚠ I could not bring over your earlier chats of {code(one.name)}: {plain(reason)} What is "
-                "written from now on arrives; for older messages of somebody, write `history` and their address.",
+                phrase("import-failed", name=code(one.name), why=plain(reason)),
                 f"{one.row.login} failed",
             )

@@ -30,6 +30,7 @@ from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.logins import LoginRow, LoginState
 from dm_bridge.store.spaces import SpaceRow, SpaceStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +38,6 @@ PAGE = 50
 """Rooms that are put into one space, or taken out, before another login has its turn."""
 ANSWER_WITHIN = 20.0
 """Seconds for which who asks for a space waits for it."""
-CLOSED = "This space is given up."
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,9 +193,9 @@ class Spaces:
         """What a space is called, and what is said about it."""
         network = self._logins().network_of(login)
         title = login.network if network is None else network.title
-        name = f"{title} ({clean_name(login.name) or login.id})"
-        topic = f"Your chats on {title}. To do without this space, write to {self._settings.bot}: space off"
-        return name, topic
+        called = clean_name(login.name) or login.id
+        topic = phrase("space-topic", network=title, bot=self._settings.bot)
+        return phrase("space-name", network=title, login=called), topic
 
     async def _make(self, row: SpaceRow, account: LoginRow) -> None:
         name, topic = self._naming(account)
@@ -228,7 +228,7 @@ class Spaces:
         state = await spaces.state_of_space(self._homeserver, room, user=bot)
         seen = sight(state or (), bot, owner)
         if not seen.usable and made:
-            raise HomeserverError("The homeserver has made a space, and I am not in it.")
+            raise HomeserverError(phrase("space-not-in-it"))
         if not seen.usable:
             await self._leave(room)
             await self._store.set_room(row.login, None)
@@ -277,7 +277,7 @@ class Spaces:
         """Give a space up: its user does not have it any more, and nobody is in it."""
         room = row.room or await self._find(row)
         if room is not None:
-            content = {"membership": "leave", "reason": CLOSED}
+            content = {"membership": "leave", "reason": phrase("space-closed")}
             bot = self._settings.bot
             try:
                 await self._homeserver.set_state(room, "m.room.member", owner, content, user=bot)

@@ -15,6 +15,7 @@ import structlog
 
 from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import LoginId
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +26,6 @@ LATEST = 60.0
 PAUSE = 0.2
 """Seconds between two turns."""
 LONGEST_PAUSE = 300.0
-OURS = "Something went wrong in the bridge; tell its admin."
 _FIRST = float("-inf")
 """When a login is due for which somebody waits: before all others."""
 
@@ -130,7 +130,7 @@ class Turns:
                 if may_pass(error):
                     self._later(login, turn.failures + 1, error.retry_after or 0.0)
             except Exception:
-                self._trouble[login] = OURS
+                self._trouble[login] = phrase("notice-our-mistake")
                 log.exception("a login's turn has failed", login=login)
             else:
                 self._trouble.pop(login, None)

@@ -165,6 +165,12 @@ page:
   link_minutes: 10
   session_hours: 12
 
+texts:
+  # The language that the bot and the bridge speak: docs/texts.md.
+  language: en
+  # A directory with messages of your own, which come before those of the bridge: FOLDER/en/*.ftl
+#  folder: texts
+
 processes:
   # After how many seconds without a sign of life the other processes on the same database take over the users of
   # one. Every process of a bridge has the same.

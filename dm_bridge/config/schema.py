@@ -28,6 +28,7 @@ from dm_bridge.config import values
 from dm_bridge.config.values import ListenAddress
 from dm_bridge.ids import GhostNamespace, UserId, server_name
 from dm_bridge.network.api import Connector, Network
+from dm_bridge.texts import ENGLISH, languages
 
 
 class Permission(enum.StrEnum):
@@ -297,6 +298,28 @@ class PageConfig(_Section):
     )
 
 
+class TextsConfig(_Section):
+    """In which words the bridge speaks to people."""
+
+    folder: Path | None = Field(
+        default=None,
+        description="a directory with messages that come before the bridge's own, in a folder for each language",
+    )
+    language: str = Field(
+        default=ENGLISH, validate_default=False, description="the language, such as en or pt-BR"
+    )
+
+    @field_validator("folder")
+    @classmethod
+    def _resolve(cls, value: Path | None, info: ValidationInfo) -> Path | None:
+        return None if value is None else values.resolved(value, info)
+
+    @field_validator("language")
+    @classmethod
+    def _known(cls, value: str, info: ValidationInfo) -> str:
+        return values.check_language(value, languages(info.data.get("folder")))
+
+
 class ProcessesConfig(_Section):
     """How several processes on one database share the users."""
 
@@ -364,6 +387,7 @@ class Config(_Section):
     page: PageConfig = PageConfig()
     limits: LimitsConfig = LimitsConfig()
     audit: AuditConfig = AuditConfig()
+    texts: TextsConfig = TextsConfig()
     processes: ProcessesConfig = ProcessesConfig()
     reports: ReportsConfig = ReportsConfig()
     logging: LoggingConfig = LoggingConfig()
@@ -371,8 +395,7 @@ class Config(_Section):
     @field_validator("data_dir")
     @classmethod
     def _resolve(cls, value: Path, info: ValidationInfo) -> Path:
-        folder = (info.context or {}).get("folder", Path())
-        return (Path(folder) / value).absolute()
+        return values.resolved(value, info)
 
     @property
     def ghosts(self) -> GhostNamespace:

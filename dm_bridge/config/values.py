@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
+
+from pydantic import ValidationInfo
 
 _HOST = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _SERVER_NAME = re.compile(rf"(?:{_HOST}|\[[0-9A-Fa-f:.]{{2,45}}\])(?::([0-9]{{1,5}}))?\Z")
@@ -233,5 +237,20 @@ def check_token(value: str) -> str:
     if _TOKEN.match(value) is None:
         raise ValueError(
             "expected a token of ASCII letters, digits and signs, without spaces or line breaks"
+        )
+    return value
+
+
+def resolved(path: Path, info: ValidationInfo) -> Path:
+    """An absolute path; a relative one begins where the configuration is."""
+    folder = (info.context or {}).get("folder", Path())
+    return (Path(folder) / path).absolute()
+
+
+def check_language(value: str, known: Collection[str]) -> str:
+    """One of the ``known`` languages, or a variety of one of them, such as ``de-AT``."""
+    if not {value, value.partition("-")[0]} & {*known}:
+        raise ValueError(
+            f"expected a language that there are messages in: {', '.join(sorted(known))}"
         )
     return value

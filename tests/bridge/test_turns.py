@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from dm_bridge.bridge.turns import DELAY, LATEST, OURS, PAUSE, Turns
+from dm_bridge.bridge.turns import DELAY, LATEST, PAUSE, Turns
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import LoginId
 from dm_bridge.testing.virtual_time import run_virtually
+from dm_bridge.texts import phrase
 
 ONE, TWO = LoginId("one"), LoginId("two")
 WORK = 0.125
@@ -118,7 +119,7 @@ def test_trouble_of_one_keeps_no_other_from_their_turn(error: Exception) -> None
         worker.turns.note(TWO)
         await asyncio.sleep(100)
         if error is not AWAY:
-            assert worker.turns.trouble(ONE) == OURS
+            assert worker.turns.trouble(ONE) == phrase("notice-our-mistake")
 
     worker = play(act)
     assert [login for login, _ in worker.did if login == TWO] == [TWO]

@@ -16,11 +16,8 @@ from dm_bridge.errors import UserError
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.store.logins import LoginRow
-from dm_bridge.store.spaces import SpaceMode
-
-USAGE = (
-    "Write `space` to see what there is, `space on` to have a space, or `space off` to have none."
-)
+from dm_bridge.store.spaces import SpaceMode, SpaceRow
+from dm_bridge.texts import phrase
 
 
 class SpaceCommand:
@@ -38,41 +35,45 @@ class SpaceCommand:
         what, *words = [uncopied(word) for word in rest.split()] or [""]
         match what.lower():
             case "":
-                lines = [
-                    f"- {code(row.id)} ({code(row.name)}): {await self._how(row)}" for row in rows
-                ]
-                said = "\n".join(
-                    ["The chats of a login can be in a space of their own:", "", *lines]
-                )
+                lines = [await self._line(row) for row in rows]
+                said = "\n".join([phrase("space-list"), "", *lines])
             case "on":
                 login = which_login(rows, words, "space on")
                 await self._spaces.want(login.id)
-                said = f"{code(login.name)}: {await self._how(login)}"
+                said = phrase("space-now", name=code(login.name), how=await self._how(login))
             case "off":
                 login = which_login(rows, words, "space off")
                 await self._spaces.refuse(login.id)
-                said = f"{code(login.name)}: {await self._how(login)}"
+                said = phrase("space-now", name=code(login.name), how=await self._how(login))
             case other:
                 near = difflib.get_close_matches(other, ("on", "off"), n=1)
-                meant = f"Did you mean `space {near[0]}`? " if near else ""
-                raise UserError(f"{meant}{USAGE}")
+                if near:
+                    raise UserError(phrase("space-meant", command=f"space {near[0]}"))
+                raise UserError(phrase("space-usage"))
         await answer(Reply(said))
+
+    async def _line(self, login: LoginRow) -> str:
+        how = await self._how(login)
+        return "- " + phrase("space-line", login=code(login.id), name=code(login.name), how=how)
 
     async def _how(self, login: LoginRow) -> str:
         """Whether a login has a space, and what its user can do about that."""
         row = await self._spaces.row(login.id)
+        how = _what_there_is(row, login)
         trouble = self._spaces.trouble(login.id)
-        why = f" ⚠ {plain(trouble)}" if trouble is not None else ""
-        on, off = f"`space on {login.id}`", f"`space off {login.id}`"
-        match None if row is None else row.mode:
-            case SpaceMode.ON if row is not None and row.room is not None and row.invited:
-                link = f"[a space](https://matrix.to/#/{row.room})"
-                return f"{link} has its chats, also new ones. {off} takes it away.{why}"
-            case SpaceMode.ON:
-                return f"its space is not there yet; I try again by myself.{why} {off} ends that."
-            case SpaceMode.LEFT:
-                return f"you have left its space, so I do not invite you again. {on} does."
-            case SpaceMode.OFF if row is not None and (row.creating or row.room is not None):
-                return f"its space is not gone yet; I try again by myself.{why}"
-            case _:
-                return f"no space. {on} makes one."
+        return how if trouble is None else phrase("space-trouble", how=how, why=plain(trouble))
+
+
+def _what_there_is(row: SpaceRow | None, login: LoginRow) -> str:
+    match None if row is None else row.mode:
+        case SpaceMode.ON if row is not None and row.room is not None and row.invited:
+            link = f"https://matrix.to/#/{row.room}"
+            return phrase("space-there", link=link, login=login.id)
+        case SpaceMode.ON:
+            return phrase("space-making", login=login.id)
+        case SpaceMode.LEFT:
+            return phrase("space-left", login=login.id)
+        case SpaceMode.OFF if row is not None and (row.creating or row.room is not None):
+            return phrase("space-ending")
+        case _:
+            return phrase("space-none", login=login.id)

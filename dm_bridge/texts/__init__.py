@@ -1,0 +1,135 @@
+"""What the bridge says to people: messages by name, in the language that the admin has chosen.
+
+The messages are Fluent's (https://projectfluent.org/fluent/guide/): ``en/*.ftl`` here has all of them, one file
+for each subject; another language is a folder beside ``en`` with as many of them as are translated.
+
+The rule that must never break: what a language lacks, or has wrong, is said in English; a mistake in a message
+never keeps anybody from hearing something.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from fluent.runtime import FluentBundle, FluentResource, resolver
+from fluent.syntax.ast import Junk, Resource
+
+log = logging.getLogger(__name__)
+
+resolver.MAX_PART_LENGTH = 1_000_000
+"""Characters of one value. Fluent's own limit of 2500 is against messages of strangers; ours hold whole lists."""
+
+ENGLISH = "en"
+FOLDER = Path(__file__).parent
+
+Value = str | int | float
+"""What stands in a message for ``{ $name }``. A string is put in as it is; a number as the language writes it."""
+
+
+class Speech:
+    """``languages``: the chosen one, then what stands in for it. ``folder``: the admin's own messages, if any.
+
+    ``strict``: raise what is otherwise logged, for tests.
+    """
+
+    def __init__(self) -> None:
+        self.languages: tuple[str, ...] = (ENGLISH,)
+        self.folder: Path | None = None
+        self.strict = False
+        self.changes = 0
+
+
+_speech = Speech()
+
+
+def speak(language: str, folder: Path | None = None) -> None:
+    """Say everything in ``language`` (BCP 47, such as ``de`` or ``pt-BR``) from now on.
+
+    ``folder``: has folders named like languages, whose messages come before those of the bridge.
+    """
+    _speech.languages = tuple(dict.fromkeys([language, language.partition("-")[0], ENGLISH]))
+    _speech.folder = folder
+    _speech.changes += 1
+
+
+def be_strict(strict: bool = True) -> None:
+    """Whether mistakes in messages are raised as `LookupError`: in tests they are."""
+    _speech.strict = strict
+
+
+def languages(own: Path | None = None) -> list[str]:
+    """Those that there are messages in: the bridge's, or the admin's in the folder ``own``."""
+    found = [path for folder in (FOLDER, own) if folder for path in folder.glob("*/*.ftl")]
+    return sorted({path.parent.name for path in found})
+
+
+class Catalogue:
+    """The messages in a folder that has one folder for each language; call it to have one put into words.
+
+    A connector that is a package of its own may have one: ``phrase = Catalogue(Path(__file__).parent / "texts")``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._bundles: list[FluentBundle] = []
+        self._read_at = -1
+
+    def __call__(self, name: str, /, **values: Value) -> str:
+        """The message ``name`` with these values, in the chosen language."""
+        mistakes: list[str] = []
+        said = self._say(name, values, mistakes)
+        for mistake in mistakes:
+            if _speech.strict:
+                raise LookupError(mistake)
+            log.error("a message is wrong: %s", mistake)
+        return said
+
+    def _say(self, name: str, values: dict[str, Value], mistakes: list[str]) -> str:
+        poor: str | None = None
+        for bundle in self._of_now():
+            if not bundle.has_message(name):
+                continue
+            pattern = bundle.get_message(name).value
+            if pattern is None:
+                continue
+            said, errors = bundle.format_pattern(pattern, values)
+            if not errors:
+                return str(said)
+            poor = str(said) if poor is None else poor
+            mistakes += [f"{name} ({bundle.locales[0]}): {error}" for error in errors]
+        if poor is None:
+            mistakes.append(f"{name} is in no language")
+        return name if poor is None else poor
+
+    def _of_now(self) -> list[FluentBundle]:
+        if self._read_at != _speech.changes:
+            self._bundles = [self._read(language) for language in _speech.languages]
+            self._read_at = _speech.changes
+        return self._bundles
+
+    def _read(self, language: str) -> FluentBundle:
+        bundle = FluentBundle([language, ENGLISH], use_isolating=False)
+        for folder in (self.folder, _speech.folder):
+            if folder is None:
+                continue
+            for path in sorted(folder.glob(f"{language}/*.ftl")):
+                bundle.add_resource(read(path), allow_overrides=folder is _speech.folder)
+        return bundle
+
+
+def read(path: Path) -> Resource:
+    """A file of messages. What is no message in it is logged, or raised (see `be_strict`)."""
+    resource = FluentResource(path.read_text(encoding="utf-8"))
+    for entry in resource.body:
+        if isinstance(entry, Junk):
+            mistake = (
+                f"{path}: {entry.annotations[0].message}: {(entry.content or '').strip()[:80]}"
+            )
+            if _speech.strict:
+                raise LookupError(mistake)
+            log.error("a message is wrong: %s", mistake)
+    return resource
+
+
+phrase = Catalogue(FOLDER)
