@@ -119,9 +119,11 @@ async def test_who_leaves_their_space_is_invited_again_when_they_ask_for_it(stac
         await p.alice.leave(space)
 
         async def noticed() -> bool:
-            return "you have left its space" in await p.ask("space", "The chats of a login")
+            who = await Api(stack.bridge, p.alice.token).get("whoami")
+            return "space_room" not in who["logins"][0]
 
         await within(45, noticed)
+        await p.ask("space", "you have left its space")
         room = await p.first_chat()
         await until_direct(p, room)
         assert await spaces_of(p.alice) == []
