@@ -20,6 +20,17 @@ _FOR_DEVELOPERS = {
     "LookupError",
     "KeyError",
 }
+_FOR_ADMINS = {"ConfigError"}
+"""What keeps the bridge from starting, on the command line."""
+_FOR_THE_LOG = {"Ignored", "NotReadError", "StalledError", "SASLCancelled"}
+"""What is wrong with what a server sends; nobody else is told."""
+_TOLD_NO_USER = {
+    "connectors/irc/reaching.py": "what `doctor` says of servers, on the command line",
+    "connectors/xmpp/reaching.py": "the same",
+}
+"""Modules, and for whom it is what they say."""
+_DOCUMENTATION = {"description", "examples"}
+"""Of a field of a pydantic model: for admins and developers."""
 _LOGS = {"debug", "info", "warning", "error", "exception", "bind", "critical"}
 
 
@@ -78,6 +89,8 @@ def sentences(*parts: str) -> list[str]:
     """Sentences that are written out, with where they are; docstrings, logs and queries are none."""
     found = []
     for path, module in modules(*parts):
+        if str(path.relative_to(PACKAGE)) in _TOLD_NO_USER:
+            continue
         for node, text in _strings(module):
             if _SENTENCE.search(text) and not _SQL.search(text):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text[:60]!r}")
@@ -96,7 +109,15 @@ def _strings(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             attr in _LOGS
         ):
             return
-        case ast.Call(func=ast.Name(id=name)) if name in _FOR_DEVELOPERS:
+        case ast.Call(func=ast.Name(id=name)) if (
+            name in _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_THE_LOG
+        ):
+            return
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr="compile")):
+            return
+        case ast.Call(func=ast.Name(id="Field"), args=args, keywords=keywords):
+            for each in [*args, *(k.value for k in keywords if k.arg not in _DOCUMENTATION)]:
+                yield from _strings(each)
             return
         case ast.JoinedStr(values=values):
             yield (
