@@ -35,6 +35,7 @@ from dm_bridge.provisioning.wire_admin import (
 )
 from dm_bridge.store.overview import OverviewStore, StoredAccount, StoredLogin
 from dm_bridge.store.queue import Depth, Direction, QueueRow
+from dm_bridge.texts import phrase
 
 PAGE, MOST = 50, 200
 PARKED = 100
@@ -96,7 +97,7 @@ class AdminCalls:
             version=__version__,
             homeserver=_health(vitals.homeserver_problem()),
             intake=_health(vitals.intake_problem()),
-            database=_health(None if database else "The database does not answer in time."),
+            database=_health(None if database else phrase("provisioning-database-slow")),
             queues=[
                 QueueDepth.model_validate(
                     {
@@ -165,7 +166,7 @@ class AdminCalls:
 
     def _admit(self, call: Call) -> None:
         if not self._administers(call.user):
-            raise Refusal(403, "M_FORBIDDEN", "Only admins of this bridge may see that.")
+            raise Refusal(403, "M_FORBIDDEN", phrase("provisioning-only-admins"))
 
     def _login(self, row: StoredLogin) -> AdminLogin:
         ours = self._logins.owner(row.id) is not None

@@ -27,6 +27,8 @@ _FOR_THE_LOG = {"Ignored", "NotReadError", "StalledError", "SASLCancelled"}
 _TOLD_NO_USER = {
     "connectors/irc/reaching.py": "what `doctor` says of servers, on the command line",
     "connectors/xmpp/reaching.py": "the same",
+    "provisioning/openapi.py": "the OpenAPI document, for developers",
+    "provisioning/operations.py": "the same",
 }
 """Modules, and for whom it is what they say."""
 _DOCUMENTATION = {"description", "examples"}
