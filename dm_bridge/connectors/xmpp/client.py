@@ -152,7 +152,7 @@ class Client(Stream):
         try:
             return (await self._ask(kind, payload, timeout, to)).xml
         except IqError as error:
-            raise failures.rejected("xmpp-rejected", self.domain, error.condition) from None
+            raise failures.rejected(self.domain, "request", error.condition) from None
 
     async def search(self, query: Element, timeout: float) -> tuple[Element, list[Element]]:
         """Send an archive query; returns the answering ``iq``, and the results in their order.

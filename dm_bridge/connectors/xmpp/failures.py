@@ -154,9 +154,10 @@ def broken(domain: str, reason: str) -> NetworkError:
     return _temporary(phrase("xmpp-broken", domain=domain, what=reason))
 
 
-def rejected(name: str, domain: str, condition: str) -> RejectedError:
-    """A request was answered with the error ``condition``. ``name``: of the message that says so."""
-    return RejectedError(phrase(name, domain=domain, condition=condition), condition)
+def rejected(domain: str, what: str, condition: str) -> RejectedError:
+    """What was asked for, ``session`` or any other ``request``, was answered with the error ``condition``."""
+    said = phrase("xmpp-rejected", domain=domain, what=what, condition=condition)
+    return RejectedError(said, condition)
 
 
 def _temporary(sentence: str) -> NetworkError:

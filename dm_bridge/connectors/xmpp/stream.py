@@ -187,7 +187,7 @@ class Stream(ClientXMPP):
         try:
             return await super()._handle_stream_features(features)
         except IqError as error:
-            self.fail(failures.rejected("xmpp-session-refused", self.domain, error.condition))
+            self.fail(failures.rejected(self.domain, "session", error.condition))
         except IqTimeout:
             self.fail(failures.timed_out(self.domain))
         except Exception as error:

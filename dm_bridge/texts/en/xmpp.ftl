@@ -40,7 +40,6 @@ xmpp-password-expired = { $domain } says that the password of { $address } has e
 xmpp-encryption-required = { $domain } accepts passwords only over an encrypted connection.
 xmpp-password-wrong = { $domain } does not accept this password for { $address }. Check the address and the password.
 xmpp-login-refused = { $domain } refused the login of { $address } ({ $condition }).
-xmpp-session-refused = { $domain } refused to start a session ({ $condition }).
 xmpp-closed = { $domain } closed the connection.
 xmpp-closed-connecting = { $domain } closed the connection while connecting.
 xmpp-closed-encrypting = { $domain } closed the connection while starting encryption.
@@ -71,7 +70,10 @@ xmpp-sent-challenge = a challenge that makes no sense
 xmpp-unexpected = The connection to { $domain } failed for a reason that this bridge does not expect; it keeps trying. The log of the bridge has the details.
 xmpp-not-connected = { $address } is not connected to its XMPP server at the moment.
 xmpp-does-not-answer = { $domain } does not answer.
-xmpp-rejected = { $domain } refused a request ({ $condition }).
+xmpp-rejected = { $what ->
+    [session] { $domain } refused to start a session ({ $condition }).
+   *[request] { $domain } refused a request ({ $condition }).
+  }
 
 ## Why a message was not delivered
 
