@@ -39,8 +39,8 @@ class Call:
 
     def limit(self, default: int, most: int) -> int:
         """The parameter ``limit``: how much is asked for. Raises `Refusal`."""
-        text = self.query.get("limit", "")
-        if not text:
+        text = self.query.get("limit")
+        if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
             raise Refusal(400, "M_INVALID_PARAM", phrase("provisioning-odd-limit"))
