@@ -17,7 +17,13 @@ from dm_bridge.texts import ENGLISH, FOLDER, languages, read
 
 from .sources import calls, constants, sentences
 
-SAID_ONLY_THERE = ("bridge/importing.py", "bridge/imports.py", "connectors", "provisioning")
+SAID_ONLY_THERE = (
+    "bridge/commands",
+    "bridge/importing.py",
+    "bridge/imports.py",
+    "connectors",
+    "provisioning",
+)
 """Folders and modules all of whose sentences are among the messages."""
 
 

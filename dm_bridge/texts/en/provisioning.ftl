@@ -28,6 +28,7 @@ provisioning-body-odd-there = The body is not as it should be, at { $where }.
 # $fields: the names of fields.
 provisioning-body-lacks = The body lacks { $fields }.
 provisioning-odd-limit = limit must be a whole number above 0.
+provisioning-odd-place = `after` is not the `next` of a page; leave it out for the first one.
 # $parameter: its name.
 provisioning-odd-parameter = { $parameter } is too long, or no text.
 
