@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dm_bridge"
 _SENTENCE = re.compile(r"[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}")
-_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|VALUES|LISTEN|NOTIFY)\b")
+_SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|VALUES|LISTEN|NOTIFY|SHARE)\b")
 _FOR_DEVELOPERS = {
     "AssertionError",
     "TypeError",
@@ -20,13 +20,20 @@ _FOR_DEVELOPERS = {
     "LookupError",
     "KeyError",
 }
-_FOR_ADMINS = {"ConfigError"}
-"""What keeps the bridge from starting, on the command line."""
+_FOR_ADMINS = {"AdminError", "ConfigError", "RegistrationError"}
+"""What keeps the bridge from starting: on the command line, and in the log."""
+_FOR_HOMESERVERS = {"matrix_error", "BadPush", "BadTransaction"}
+"""Answers to requests that only a homeserver makes."""
+_FOR_THE_QUEUE = {"Ignore", "Nothing"}
+"""Why an event was dropped, as only `dm-bridge queue` shows it; so is any call that is told "dropped"."""
 _FOR_THE_LOG = {"Ignored", "NotReadError", "StalledError", "SASLCancelled"}
-"""What is wrong with what a server sends; nobody else is told."""
+"""What is wrong with what a server of a network sends."""
 _TOLD_NO_USER = {
     "connectors/irc/reaching.py": "what `doctor` says of servers, on the command line",
     "connectors/xmpp/reaching.py": "the same",
+    "matrix/account_client.py": "what `dm-bridge direct` does, on the command line",
+    "matrix/client_url.py": "the same",
+    "matrix/greeting.py": "what `doctor` says of the homeserver, on the command line",
     "provisioning/openapi.py": "the OpenAPI document, for developers",
     "provisioning/operations.py": "the same",
 }
@@ -112,7 +119,11 @@ def _strings(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
         ):
             return
         case ast.Call(func=ast.Name(id=name)) if (
-            name in _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_THE_LOG
+            name in _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_HOMESERVERS | _FOR_THE_QUEUE | _FOR_THE_LOG
+        ):
+            return
+        case ast.Call(args=args) if any(
+            isinstance(each, ast.Constant) and each.value == "dropped" for each in args
         ):
             return
         case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr="compile")):
