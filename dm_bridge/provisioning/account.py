@@ -29,6 +29,7 @@ from dm_bridge.provisioning.wire import (
 )
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.texts import phrase
 
 SpacesOf = Callable[[UserId], Awaitable[Mapping[LoginId, RoomId]]]
 _TROUBLE = (
@@ -99,7 +100,11 @@ class AccountCalls:
 
     def _flows(self) -> list[LoginFlow]:
         return [
-            LoginFlow(id=each.name, name=each.title, description=f"Log in to {each.title}.")
+            LoginFlow(
+                id=each.name,
+                name=each.title,
+                description=phrase("provisioning-flow", network=each.title),
+            )
             for each in self._logins.networks
         ]
 
