@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from dm_bridge.bridge.commands.direct import ChatState, DirectChat, DirectStatus, HistoryLine
+from dm_bridge.bridge.commands.direct import (
+    ChatState,
+    DirectChat,
+    DirectStatus,
+    HistoryLine,
+    Repair,
+    RepairOutcome,
+)
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.direct import DMState, ManagedDM, Source, Version
 from dm_bridge.direct.change import subjects
@@ -90,8 +97,8 @@ class View:
         """The user decides that a managed room is no direct chat."""
         await self._opt(account, room, out=True)
 
-    async def repair(self, account: UserId) -> str:
-        """Read, decide and write now; a sentence that says what came of it."""
+    async def repair(self, account: UserId) -> Repair:
+        """Read, decide and write now; what came of it."""
         if self._access(account) is Access.NONE:
             raise UserError(
                 "I have no access to your account, so I cannot repair its list of direct chats. "
@@ -104,17 +111,21 @@ class View:
         after = await self._journals.read(account)
         seen = await self._journals.seen(account)
         if seen.refused:
-            return seen.refused
+            return Repair(RepairOutcome.REFUSED, seen.refused)
         if after.doubt is not None or seen.at is None:
-            return "I am still at it: the homeserver is slow to answer. Look again with `direct`."
+            return Repair(
+                RepairOutcome.SLOW,
+                "I am still at it: the homeserver is slow to answer. Look again with `direct`.",
+            )
         known = before.seq - (before.doubt is not None)  # what is in doubt was not made before
         new = [v for v in after.versions if v.seq > known and v.source is Source.WRITTEN]
         if not new:
-            return "I have looked, and everything is as it should be."
+            return Repair(RepairOutcome.RIGHT, "I have looked, and everything is as it should be.")
         changed = [(*version.change.added, *version.change.removed) for version in new]
         changes = sum(len(subjects(atoms)) for atoms in changed)
         what = "1 thing" if changes == 1 else f"{changes} things"
-        return f"I have put {what} right. `direct history` says what."
+        said = f"I have put {what} right. `direct history` says what."
+        return Repair(RepairOutcome.REPAIRED, said, changes)
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         """The last ``limit`` changes at most, newest last."""
@@ -146,9 +157,8 @@ def line_of(version: Version) -> HistoryLine:
     """A version, in words: who did what, and each chat that it concerns."""
     sentences = [reason.sentence for reason in version.reasons]
     if version.source is Source.WRITTEN:
-        return HistoryLine(
-            version.at, _BY[version.source], tuple(sentences) or tuple(_changes(version))
-        )
+        details = tuple(sentences) or tuple(_changes(version))
+        return HistoryLine(version.at, _BY[version.source], details, ours=True)
     happened = sentences[0] if sentences else _BY[version.source]
     return HistoryLine(version.at, happened, (*sentences[1:], *_changes(version)))
 

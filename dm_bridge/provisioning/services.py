@@ -55,8 +55,8 @@ def services_of(
     """Made of the parts that the bot's commands use."""
     choosing = Choosing(logins)
     resolving = Resolving(logins, portals.store, settings.ghosts)
-    account, direct = AccountCalls(settings, logins, choosing, rooms), DirectCalls(view)
-    deliveries = DeliveryCalls(tries)
+    account, direct = AccountCalls(settings, logins, choosing, rooms), DirectCalls(view, people)
+    deliveries = DeliveryCalls(tries, people)
     return Services(
         account,
         LoginCalls(logins, choosing, processes),

@@ -139,12 +139,14 @@ async def test_a_decision_without_access_waits(viewed: Viewed) -> None:
 
 async def test_a_repair_says_what_it_has_put_right(viewed: Viewed) -> None:
     await viewed.manage(ROOM, SECOND)
-    assert await viewed.view.repair(USER) == (
+    assert (await viewed.view.repair(USER)).sentence == (
         "I have put 2 things right. `direct history` says what."
     )
-    assert await viewed.view.repair(USER) == "I have looked, and everything is as it should be."
+    assert (
+        await viewed.view.repair(USER)
+    ).sentence == "I have looked, and everything is as it should be."
     viewed.write({BOT: [ROOM], GHOST: [SECOND]})
-    assert "1 thing right" in await viewed.view.repair(USER)
+    assert "1 thing right" in (await viewed.view.repair(USER)).sentence
 
 
 async def test_a_repair_of_what_is_not_ours_is_counted_too(viewed: Viewed) -> None:
@@ -156,18 +158,18 @@ async def test_a_repair_of_what_is_not_ours_is_counted_too(viewed: Viewed) -> No
     viewed.write({**now, "@friend:x": ["!a", "!b"]})
     await viewed.keep()
     viewed.write({**now, "@new:x": ["!new"]})
-    assert "1 thing right" in await viewed.view.repair(USER)
+    assert "1 thing right" in (await viewed.view.repair(USER)).sentence
 
 
 async def test_a_repair_that_is_refused_says_why(viewed: Viewed) -> None:
     viewed.homeserver.documents[USER] = b"[]"
     await viewed.manage(ROOM)
-    assert "it is not a JSON object" in await viewed.view.repair(USER)
+    assert "it is not a JSON object" in (await viewed.view.repair(USER)).sentence
     status = await viewed.view.status(USER)
     assert status.problem is not None
     assert "it is not a JSON object" in status.problem
     viewed.write({})
-    assert "1 thing right" in await viewed.view.repair(USER)
+    assert "1 thing right" in (await viewed.view.repair(USER)).sentence
     assert (await viewed.view.status(USER)).problem is None
 
 
@@ -177,10 +179,10 @@ async def test_a_repair_that_fails_says_why_and_a_later_one_does_not_wait_for_th
 ) -> None:
     viewed.homeserver.refuses[verb] = busy()
     await viewed.manage(ROOM)
-    assert await viewed.view.repair(USER) == "The homeserver answered 502."
+    assert (await viewed.view.repair(USER)).sentence == "The homeserver answered 502."
     assert (await viewed.view.status(USER)).problem == "The homeserver answered 502."
     del viewed.homeserver.refuses[verb]
-    assert "right" in await viewed.view.repair(USER)
+    assert "right" in (await viewed.view.repair(USER)).sentence
     assert viewed.document() == {GHOST: [ROOM]}
     assert (await viewed.view.status(USER)).problem is None
 
