@@ -1,5 +1,7 @@
 // What the page asks of the bridge. Everything is relative to where the page is, and JSON.
 
+import { phrase } from "./texts.js";
+
 export class ApiError extends Error {
   constructor(message, { code = "", status = 0, after = 0 } = {}) {
     super(message);
@@ -9,7 +11,6 @@ export class ApiError extends Error {
   }
 }
 
-const AWAY = "The bridge cannot be reached. Look at your connection, and try again.";
 const LONGEST = 70_000;
 let whose = "page";
 
@@ -38,10 +39,10 @@ export async function ask(method, path, body, signal) {
     answer = await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(AWAY, { status: response?.status ?? 0 });
+    throw new ApiError(phrase("page-away"), { status: response?.status ?? 0 });
   }
   if (response.ok) return answer;
-  throw new ApiError(answer.error ?? AWAY, {
+  throw new ApiError(answer.error ?? phrase("page-away"), {
     code: answer.errcode,
     status: response.status,
     after: answer.retry_after_ms ?? 0,
