@@ -20,7 +20,7 @@ export const askFor = (user) => {
 };
 
 /** Ask for something; the answer as JSON. Throws ApiError, whose message is for people. */
-export async function ask(method, path, body, signal) {
+export async function ask(method, path, body, signal, more = {}) {
   const deadline = AbortSignal.timeout(LONGEST);
   const headers = { "X-DM-Bridge": whose };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -35,6 +35,7 @@ export async function ask(method, path, body, signal) {
       credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
+      ...more,
     });
     answer = await response.json();
   } catch (error) {
@@ -51,4 +52,6 @@ export async function ask(method, path, body, signal) {
 
 export const get = (path, signal) => ask("GET", path, undefined, signal);
 export const post = (path, body, signal) => ask("POST", path, body, signal);
+/** Say something that is no matter of waiting: it arrives also when the page is being closed. */
+export const tell = (path) => ask("POST", path, {}, undefined, { keepalive: true }).catch(() => {});
 export const part = encodeURIComponent;

@@ -68,11 +68,11 @@ export function news(text) {
   quiet = setTimeout(() => place.replaceChildren(), 8000);
 }
 
-/** A button that does one thing at a time; what goes wrong is said. */
+/** A button that does one thing at a time, and one at a double click; what goes wrong is said. */
 export function button(words, work, { kind = "", key = words, label } = {}) {
   const made = el("button", { type: "button", class: kind, "data-key": key, "aria-label": label }, words);
-  made.addEventListener("click", async () => {
-    if (made.getAttribute("aria-disabled") === "true") return;
+  made.addEventListener("click", async (event) => {
+    if (made.getAttribute("aria-disabled") === "true" || event.detail > 1) return; // it may have taken the place of another one
     made.setAttribute("aria-disabled", "true");
     try {
       await work();

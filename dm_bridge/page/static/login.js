@@ -1,6 +1,6 @@
 // Logging in to a network: a dialog that walks through the steps which the bridge asks for.
 
-import { part, post } from "./api.js";
+import { part, post, tell } from "./api.js";
 import { el } from "./dom.js";
 import { phrase } from "./texts.js";
 
@@ -16,6 +16,7 @@ class LoginDialog {
     this.place = el("div");
     this.box = el("dialog", { "aria-labelledby": "login-title" }, this.place);
     this.box.addEventListener("close", () => this.close());
+    window.addEventListener("pagehide", () => this.close(), { signal: this.waiting.signal });
   }
 
   open() {
@@ -27,17 +28,24 @@ class LoginDialog {
   }
 
   close() {
+    if (this.waiting.signal.aborted) return;
     this.waiting.abort();
-    if (this.step !== null && !this.ended) post(`v3/login/cancel/${part(this.step.login_id)}`, {}).catch(() => {});
+    this.giveUp();
     this.box.remove();
     this.before?.focus();
     this.done(this.ended);
   }
 
+  /** Whatever is under way is not gone on with; a user may have few at a time. */
+  giveUp() {
+    if (this.step !== null && !this.ended) tell(`v3/login/cancel/${part(this.step.login_id)}`);
+    this.step = null;
+  }
+
   async begin(problem) {
+    this.giveUp();
     const again = this.login === null ? "" : `?login_id=${part(this.login)}`;
     try {
-      this.step = null;
       await this.take(await post(`v3/login/start/${part(this.network)}${again}`, {}), problem);
     } catch (error) {
       this.fail(problem || error.message);
@@ -46,7 +54,7 @@ class LoginDialog {
 
   async take(step, problem = "") {
     if (this.waiting.signal.aborted) {
-      if (step.type !== "complete") post(`v3/login/cancel/${part(step.login_id)}`, {}).catch(() => {});
+      if (step.type !== "complete") tell(`v3/login/cancel/${part(step.login_id)}`);
       return;
     }
     this.step = step;
@@ -126,7 +134,11 @@ class LoginDialog {
   }
 
   fail(problem) {
-    const again = el("button", { type: "button", class: "main", onclick: () => this.begin("") }, phrase("page-try-again"));
+    const again = el("button", { type: "button", class: "main" }, phrase("page-try-again"));
+    again.addEventListener("click", () => {
+      again.disabled = true;
+      this.begin("");
+    });
     this.draw(el("p", { class: "alert", role: "alert" }, problem), this.buttons(again));
     again.focus();
   }
