@@ -1,8 +1,9 @@
 """Where the import of one login stands, and what that means for its chats. Pure: no I/O, no clock.
 
 A chat is *found*; its messages are *taken* into the inbox; its room is *made*; it is *ready* with the others of
-its batch, which are marked as direct chats in one write; its messages are *shown*. But a chat in which something
-new waits goes before the others, and does not wait for them.
+its batch, which are marked as direct chats in one write; its messages are *shown*. While the search may still
+bring some of them, there is time for its room: it is *housed*, which is found, with a room. But a chat in which
+something new waits goes before the others, and does not wait for them.
 
 The rule that must never break: nothing new of a chat is shown before what is older of it, unless the older is
 given up.
@@ -67,6 +68,8 @@ class Stage(enum.Enum):
     """How far a chat is. ``TAKING``: whether its messages are in the inbox is about to be decided."""
 
     FOUND = "found"
+    HOUSING = "housing"
+    HOUSED = "housed"
     TAKING = "taking"
     TAKEN = "taken"
     MADE = "made"
@@ -74,8 +77,12 @@ class Stage(enum.Enum):
     SHOWING = "showing"
 
 
+UNTAKEN = frozenset({Stage.FOUND, Stage.HOUSING, Stage.HOUSED})
+"""How far a chat is to which the search still adds what it lacks."""
 _DOORS = {
     Stage.FOUND: Door.SHUT,
+    Stage.HOUSING: Door.AJAR,
+    Stage.HOUSED: Door.SHUT,
     Stage.TAKING: Door.SHUT,
     Stage.TAKEN: Door.AJAR,
     Stage.MADE: Door.SHUT,
@@ -158,7 +165,7 @@ class ImportState:
         stage = self._stages.get(chat)
         if stage is None:
             return None
-        return self.lacks(chat) if stage is Stage.FOUND else 0
+        return self.lacks(chat) if stage in UNTAKEN else 0
 
     def lacks(self, chat: ChatId) -> int:
         """How many messages of a chat are missing, as far as there are any."""
@@ -206,15 +213,21 @@ class ImportState:
     def to_make(self) -> list[ChatId]:
         """The chats without a room, and those in which something new waits, which come first.
 
-        While there is a search, it may bring what chats lack; but where something new waits, nobody waits for it.
+        While there is a search, it may bring what chats lack: then only their rooms are made.
         """
         found = [chat for chat in self._stages if self._may_be_made(chat)]
         return sorted(found, key=lambda chat: chat not in self._urgent)
 
+    def is_complete(self, chat: ChatId) -> bool:
+        """Whether nothing of a chat is waited for: the search brings no more, or something new is in a hurry."""
+        return not (self.searching and self.lacks(chat)) or chat in self._urgent
+
     def _may_be_made(self, chat: ChatId) -> bool:
         match self._stages[chat]:
             case Stage.FOUND:
-                return not (self.searching and self.lacks(chat)) or chat in self._urgent
+                return self.is_complete(chat) or self._had.get(chat, 0) > 0
+            case Stage.HOUSED:
+                return self.is_complete(chat)
             case Stage.TAKEN:
                 return True
             case Stage.MADE:

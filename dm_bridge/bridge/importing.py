@@ -26,7 +26,7 @@ from typing import TypeVar
 import structlog
 
 from dm_bridge.bridge.import_plan import pick, read_mark
-from dm_bridge.bridge.import_state import Door, ImportState, Stage
+from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
@@ -292,16 +292,25 @@ class Importer:
         if one.state.stage(chat) is Stage.MADE:
             await self._show(one, chat)
             return
-        if one.state.stage(chat) is Stage.FOUND and not await self._take(one, key):
+        if not one.state.is_complete(chat):
+            one.state.move(chat, Stage.HOUSING)
+            await self._make(key)
+            one.state.move(chat, Stage.HOUSED)
+            self._wake([key])  # something new may have come meanwhile: it is in a hurry
+            return
+        if one.state.stage(chat) in UNTAKEN and not await self._take(one, key):
             one.state.leave_out(chat)
             self._wake([key])
             return
-        with self.watching(key) as made:
-            self._wake([key])
-            await made.wait()
+        await self._make(key)
         one.state.move(chat, Stage.MADE)
         if one.state.is_urgent(chat):
             await self._show(one, chat)
+
+    async def _make(self, key: PortalKey) -> None:
+        with self.watching(key) as made:
+            self._wake([key])
+            await made.wait()
 
     async def _take(self, one: Import, key: PortalKey) -> bool:
         """Whether all that is wanted of a chat is in the inbox; else it is recorded what became of it."""
@@ -316,7 +325,7 @@ class Importer:
                 await self._store.give_up(key, str(error))
                 return False
             events, place = page.events, page.older
-        if one.state.stage(key.chat) is not Stage.FOUND:  # given up meanwhile
+        if one.state.stage(key.chat) not in UNTAKEN:  # given up meanwhile
             return False
         one.state.move(key.chat, Stage.TAKING)
         if not await self._store.take(key, events, place, read_mark):

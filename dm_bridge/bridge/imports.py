@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 
 import structlog
 
-from dm_bridge.bridge.import_state import Door, ImportState, Stage
+from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
 from dm_bridge.bridge.importing import Import, Importer, Tell
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
@@ -184,7 +184,7 @@ class Imports:
             return
         one.state.hurry(key.chat)
         one.changed.set()
-        if one.state.stage(key.chat) in (None, Stage.FOUND) and key.chat not in one.timers:
+        if one.state.stage(key.chat) in (None, *UNTAKEN) and key.chat not in one.timers:
             loop = asyncio.get_running_loop()
             timer = loop.call_later(PATIENCE, self._lose_patience, one, key.chat)
             one.timers[key.chat] = timer
@@ -204,7 +204,7 @@ class Imports:
 
     def _lose_patience(self, one: Import, chat: ChatId) -> None:
         one.timers.pop(chat, None)
-        if one.state.stage(chat) in (None, Stage.FOUND) and one.state.door(chat) is Door.SHUT:
+        if one.state.stage(chat) in (None, *UNTAKEN) and one.state.door(chat) is not Door.OPEN:
             one.state.leave_out(chat)
             task = asyncio.create_task(self._give_up(one, chat))
             self._background.add(task)

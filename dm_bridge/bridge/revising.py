@@ -12,8 +12,8 @@ from typing import Any
 from dm_bridge.bridge import routing
 from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.errors import HomeserverError
-from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId, message_id
-from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, message_id
+from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.rooms import event_of
 from dm_bridge.network.abilities import (
     OutgoingEdit,
@@ -54,27 +54,18 @@ class Revising:
         """A message, with what it answers if the network knows that."""
         about, key = None, portal.key
         if decision.answers is not None:
-            about = _reference(await self._references.of_event(key, decision.answers))
-            if about is not None:
-                about = await self._as_it_is(about, row.room, decision.answers, portal.ghost)
+            about = await self._answered(portal, row.room, decision.answers)
         attachment = self._files.outgoing(decision.attachment)
         return OutgoingMessage(
             key.chat, message_id(row.id), decision.text, reply_to=about, attachment=attachment
         )
 
-    async def _as_it_is(
-        self, about: Reference, room: RoomId, event: EventId, ghost: UserId
-    ) -> Reference:
-        """``about`` with what the message says by now: it may be edited, or redacted.
-
-        As it was first, where the homeserver does not say: a quote is not worth waiting for.
-        """
-        try:
-            there = await event_of(
-                self._homeserver, room, event, user=ghost, deadline=QUOTE_SECONDS
-            )
-        except HomeserverError:
-            there = None
+    async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
+        """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
+        about = _reference(await self._references.of_event(portal.key, event))
+        if about is None:
+            return None
+        there = await self._look(portal, room, event)
         if there is None:
             return about
         if not there.get("content"):
@@ -84,11 +75,29 @@ class Revising:
             edited = edited.get(name) if isinstance(edited, dict) else None
         return replace(about, text=edited) if isinstance(edited, str) else about
 
+    async def _look(self, portal: PortalRow, room: RoomId, event: EventId) -> Json | None:
+        """An event as it is now; None where the homeserver does not say soon: a quote is not worth waiting for."""
+        try:
+            return await event_of(
+                self._homeserver, room, event, user=portal.ghost, deadline=QUOTE_SECONDS
+            )
+        except HomeserverError:
+            return None
+
+    async def _answer_in(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
+        """What a message answers: an edit does not say it, since it cannot change it."""
+        there: Any = await self._look(portal, room, event)
+        for name in ("content", "m.relates_to", "m.in_reply_to", "event_id"):
+            there = there.get(name) if isinstance(there, dict) else None
+        return (
+            await self._answered(portal, room, EventId(there)) if isinstance(there, str) else None
+        )
+
     async def revise(
-        self, key: PortalKey, row: OutboxRow, decision: Revision
+        self, portal: PortalRow, row: OutboxRow, decision: Revision
     ) -> Outgoing | Nothing:
         """What the network is to be told."""
-        id_ = message_id(row.id)
+        key, id_ = portal.key, message_id(row.id)
         if isinstance(decision, routing.Reaction):
             return await self._react(key, row, id_, decision)
         if isinstance(decision, routing.Redaction):
@@ -104,8 +113,11 @@ class Revising:
         if known.edits is not None:
             return Nothing("it is about an edit, and not about a message")
         if isinstance(decision, routing.Edit):
+            answers = await self._answer_in(portal, row.room, decision.target)
             attachment = self._files.outgoing(decision.attachment)
-            return OutgoingEdit(key.chat, id_, about, decision.text, attachment=attachment)
+            return OutgoingEdit(
+                key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
+            )
         return OutgoingRetraction(key.chat, id_, about)
 
     async def _react(

@@ -349,7 +349,7 @@ class ToRemote:
         part = not isinstance(decision, routing.Edit)
         if await self._is_ours(row, lane, portal, decision.echo_of, part=part):
             return
-        what = await self._revising.revise(portal.key, row, decision)
+        what = await self._revising.revise(portal, row, decision)
         if isinstance(what, Nothing):
             await self._outbox.finish(row, "dropped", reason=what.reason)
         else:

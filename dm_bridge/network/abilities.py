@@ -36,7 +36,8 @@ class Reference:
 class OutgoingEdit:
     """Change a message of the user. ``target``: what `Session.send` returned for it, also after earlier edits.
 
-    ``attachment``: the file or place of the message, as it is from now on; ``content`` is what is said of it.
+    ``reply_to``: what the message answers, before and after; as in `OutgoingMessage`. ``attachment``: the file or
+    place of the message, as it is from now on; ``content`` is what is said of it.
     """
 
     chat: ChatId
@@ -45,6 +46,7 @@ class OutgoingEdit:
     content: Text
     attempted: float | None = None
     insisted: bool = False
+    reply_to: Reference | None = None
     attachment: OutgoingMedia | Place | None = None
 
 

@@ -8,10 +8,13 @@ The rule that must never break: nobody but an admin is answered, and nothing of 
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
+
+import orjson
 
 from dm_bridge import __version__
 from dm_bridge.bridge.logins import Logins
@@ -130,12 +133,12 @@ class AdminCalls:
         limit = call.limit(PAGE, MOST)
         found = await self._store.logins(
             limit + 1,
-            call.query.get("after", ""),
+            _place(call.query.get("after", "")),
             call.query.get("search", ""),
             broken=call.query.get("broken") == "true",
         )
         page = found[:limit]
-        following = page[-1].id if len(found) > limit else None
+        following = _cursor(page[-1]) if len(found) > limit else None
         return AdminLogins(logins=[self._login(row) for row in page], next=following)
 
     async def accounts(self, call: Call) -> AdminAccounts:
@@ -230,3 +233,22 @@ def _health(problem: str | None) -> PartHealth:
 
 def _milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
+
+
+def _cursor(row: StoredLogin) -> str:
+    """Where the next page begins: it holds also when the login is gone by then."""
+    return base64.urlsafe_b64encode(orjson.dumps(row.place)).decode()
+
+
+def _place(cursor: str) -> tuple[str, str, str]:
+    if not cursor:
+        return "", "", ""
+    try:
+        owner, network, remote = orjson.loads(base64.urlsafe_b64decode(cursor))
+        return str(owner), str(network), str(remote)
+    except (ValueError, TypeError):
+        raise Refusal(
+            400,
+            "M_INVALID_PARAM",
+            "`after` is not the `next` of a page; leave it out for the first one.",
+        ) from None

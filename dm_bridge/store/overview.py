@@ -29,10 +29,16 @@ class StoredLogin:
     id: LoginId
     owner: UserId
     network: str
+    remote: str
     name: str
     state: str
     reason: str
     holder: str | None
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where it is in the order of all."""
+        return self.owner, self.network, self.remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,27 +73,28 @@ class OverviewStore:
         return [Process(*row) for row in rows]
 
     async def logins(
-        self, limit: int, after: str = "", search: str = "", *, broken: bool = False
+        self,
+        limit: int,
+        after: tuple[str, str, str] = ("", "", ""),
+        search: str = "",
+        *,
+        broken: bool = False,
     ) -> list[StoredLogin]:
-        """Logins by user, network and address, from behind the login ``after`` on.
+        """Logins by user, network and address, from behind ``after`` on: the `StoredLogin.place` of one.
 
         ``search``: a part of the user id or of the address. ``broken``: only those that the network refuses.
         """
         async with self._database.connection() as connection:
-            last = await connection.fetchrow(
-                "SELECT owner, network, remote FROM login WHERE login_id = $1", after
-            )
-            owner, network, remote = ("", "", "") if last is None else last
             rows = await connection.fetch(
                 """
-                SELECT l.login_id, l.owner, l.network, l.name, l.state, l.reason, s.holder
+                SELECT l.login_id, l.owner, l.network, l.remote, l.name, l.state, l.reason, s.holder
                 FROM login AS l LEFT JOIN share AS s ON s.user_id = l.owner
                 WHERE (l.owner, l.network, l.remote) > ($1, $2, $3)
                     AND ($4 = '' OR strpos(lower(l.owner || ' ' || l.remote), lower($4)) > 0)
                     AND (NOT $5 OR l.state = 'bad_credentials')
                 ORDER BY l.owner, l.network, l.remote LIMIT $6
                 """,
-                *(owner, network, remote, search, broken, limit),
+                *(*after, search, broken, limit),
             )
         return [
             StoredLogin(LoginId(login), UserId(owner), *others) for login, owner, *others in rows

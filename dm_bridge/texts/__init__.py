@@ -13,10 +13,13 @@ import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from fluent.runtime import FluentBundle, FluentResource
+from fluent.runtime import FluentBundle, FluentResource, resolver
 from fluent.syntax.ast import Junk, Message, Pattern, Resource
 
 log = logging.getLogger(__name__)
+
+resolver.MAX_PART_LENGTH = 1_000_000
+"""Characters of one value. Fluent's own limit of 2500 is against messages of strangers; ours hold whole lists."""
 
 ENGLISH = "en"
 FOLDER = Path(__file__).parent

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dm_bridge.bridge.import_state import Door, ImportState, Stage
+from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
 from dm_bridge.ids import ChatId
 
 MESSAGES = 3
@@ -22,6 +22,8 @@ def a_state(*chats: ChatId, searching: bool = False) -> ImportState:
     ("stage", "door"),
     [
         (Stage.FOUND, Door.SHUT),
+        (Stage.HOUSING, Door.AJAR),
+        (Stage.HOUSED, Door.SHUT),
         (Stage.TAKING, Door.SHUT),
         (Stage.TAKEN, Door.AJAR),
         (Stage.MADE, Door.SHUT),
@@ -76,13 +78,16 @@ def test_what_a_chat_lacks_may_come_with_the_search_or_is_asked_for() -> None:
     assert state.wants(A) is None
     state.add(A, "before 2", 2)
     assert (state.wants(A), state.lacks(A), state.place(A)) == (1, 1, "before 2")
-    assert state.to_make() == []
+    assert (state.to_make(), state.is_complete(A)) == ([A], False)  # there is time for its room
+    state.move(A, Stage.HOUSED)
+    assert (state.wants(A), state.to_make()) == (1, [])
     state.add(A, "before 1", 1)
     assert (state.wants(A), state.to_make(), state.total) == (0, [A], 1)
-    state.add(B, "before b", 1)
+    state.add(B, "before b", 0)
+    assert state.to_make() == [A]  # there is nothing yet that it could have a room for
     state.hurry(B)
     assert state.to_make() == [B, A]
-    state.add(C, "before c", 1)
+    state.add(C, "before c", 0)
     state.searching = False
     assert state.to_make() == [B, A, C]
     state.add_no_more()
@@ -90,7 +95,7 @@ def test_what_a_chat_lacks_may_come_with_the_search_or_is_asked_for() -> None:
     assert state.place(A) == "before 1"  # it has all that is wanted, and there may be more
 
 
-@pytest.mark.parametrize("stage", [each for each in Stage if each is not Stage.FOUND])
+@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN])
 def test_what_has_been_taken_wants_no_more(stage: Stage) -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before", 1)

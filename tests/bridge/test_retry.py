@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge.commands.reply import Reply
-from dm_bridge.bridge.commands.retry import LISTED, MAY_HAVE, RetryCommand
+from dm_bridge.bridge.commands.retry import LISTED, RetryCommand
 from dm_bridge.bridge.second_tries import SecondTries
 from dm_bridge.errors import UserError
 from dm_bridge.ids import EventId, LoginId, PortalKey, RoomId, UserId
@@ -147,7 +147,7 @@ async def test_one_is_tried_again_by_its_number_which_stays_the_same(asked: Aske
     first, second, third = await asked.numbers()
     said = await asked.say(str(first))
     assert f"I try it again, in its old place: “one”, to `{ROMEO}`." in said
-    assert MAY_HAVE not in said
+    assert "may have arrived" not in said
     assert asked.woken == [{ROOM}]
     assert await asked.numbers() == [second, third]
     assert "“three”" in await asked.say(f"`{third}`.")
@@ -167,7 +167,7 @@ async def test_what_may_have_arrived_is_said_to(asked: Asked, state: str, attemp
     await asked.wrote("surely not")
     await asked.wrote("perhaps", state=state, attempted=attempted)
     assert "“perhaps” (it may have arrived)" in await asked.say()
-    assert f"1 of them {MAY_HAVE}" in await asked.say("all")
+    assert "1 of them may have arrived already. Where" in await asked.say("all")
 
 
 async def test_what_can_never_be_sent_is_left_out_and_it_is_said_so(asked: Asked) -> None:

@@ -166,6 +166,21 @@ async def test_edits_name_the_first_message(reviser: Reviser) -> None:
     assert len({each.id for each in edits}) == 2
 
 
+async def test_an_edit_of_an_answer_still_answers(reviser: Reviser) -> None:
+    relation = {"m.in_reply_to": {"event_id": THEIRS}}
+    await reviser.text("$a", "yes", **REPLIES)
+    await reviser.drain()
+    content = {"body": "yes", "m.relates_to": relation}
+    reviser.world.rooms.messages[ROOM].append({"event_id": "$a", "content": content})
+    await reviser.edit("$b", "$a", "no")
+    (edit,) = await reviser.drain()
+    assert (edit.target, edit.content, edit.reply_to) == (
+        own("$a", "yes"),
+        Text("no"),
+        ABOUT_THEIRS,
+    )
+
+
 async def test_reactions_are_told_whole_and_taken_back(reviser: Reviser) -> None:
     await reviser.react("$r1", THEIRS, "a")
     await reviser.react("$r2", THEIRS, "b")

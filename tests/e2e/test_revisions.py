@@ -201,7 +201,7 @@ async def test_a_user_edits_reacts_answers_and_redacts(stack: Stack) -> None:
         _, reactions = await with_tag(p, REACTIONS, mark)
         assert [each.text for each in reactions] == ["🎉"]
 
-        await p.alice.send_event(
+        answer = await p.alice.send_event(
             room,
             "m.room.message",
             {
@@ -213,6 +213,21 @@ async def test_a_user_edits_reacts_answers_and_redacts(stack: Stack) -> None:
         received, reply = await with_tag(p, REPLY, mark)
         assert received.body == "> hello\nhi"
         assert reply.get("to") == p.juliet.bare_jid
+        mark = p.juliet.mark()
+        await p.alice.send_event(
+            room,
+            "m.room.message",
+            {
+                "msgtype": "m.text",
+                "body": "* hi there",
+                "m.new_content": {"msgtype": "m.text", "body": "hi there"},
+                "m.relates_to": {"rel_type": "m.replace", "event_id": answer},
+            },
+        )
+        corrected, replace = await with_tag(p, CORRECT, mark)
+        assert (corrected.body, replace.get("id")) == ("> hello\nhi there", received.id)
+        _, still = await with_tag(p, REPLY, mark)
+        assert still.attrib == reply.attrib
 
         await p.alice.redact(room, event)
         _, retract = await with_tag(p, RETRACT, mark)

@@ -88,13 +88,21 @@ class Stored:
         return [Process("this one", "1.0", 1.0, 2, 1), Process("another", "1.0", 2.0, 1, 1)]
 
     async def logins(
-        self, limit: int, after: str = "", search: str = "", *, broken: bool = False
+        self,
+        limit: int,
+        after: tuple[str, str, str] = ("", "", ""),
+        search: str = "",
+        *,
+        broken: bool = False,
     ) -> list[StoredLogin]:
         rows: list[LoginRow] = []
         for user in ("@juliet:example.org", "@nurse:example.org"):
             rows += self.logins_here.of(UserId(user))
         found = [
-            StoredLogin(row.id, row.owner, row.network, row.name, row.state.value, "", "this one")
+            StoredLogin(
+                *(row.id, row.owner, row.network, row.remote, row.name, row.state.value, ""),
+                "this one",
+            )
             for row in rows
         ]
         other = StoredLogin(
@@ -102,11 +110,12 @@ class Stored:
             UserId("@paris:example.org"),
             "fake",
             "paris",
+            "Paris",
             LoginState.ACTIVE.value,
             "",
             "another",
         )
-        return [each for each in (*found, other) if each.id > after][:limit]
+        return [each for each in (*found, other) if each.place > after][:limit]
 
     async def accounts(self, limit: int, after: str = "") -> list[StoredAccount]:
         users = [("@juliet:example.org", "this one"), ("@paris:example.org", "another")]

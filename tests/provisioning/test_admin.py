@@ -36,9 +36,12 @@ async def test_of_other_processes_logins_only_what_is_stored_is_told(api: Api) -
     assert ours["state_event"] == "CONNECTED"
     assert (other["here"], other["process"], other.get("state_event")) == (False, "another", None)
     page = (await api.get("admin/logins", token="nurse's", limit="1")).json
-    assert page["next"] == page["logins"][0]["id"]
+    await api.post(f"logout/{login}")
     more = (await api.get("admin/logins", token="nurse's", after=page["next"])).json
     assert [each["id"] for each in more["logins"]] == ["zz"]
+    for wrong in ("zz", "WzFd", "e30="):
+        refused = await api.get("admin/logins", token="nurse's", after=wrong)
+        assert (refused.status, refused.json["errcode"]) == (400, "M_INVALID_PARAM")
 
 
 async def test_accounts_are_told_with_how_they_are_observed(api: Api) -> None:

@@ -18,7 +18,7 @@ from dm_bridge.texts import ENGLISH, FOLDER, languages, read
 from .scripts import script_calls, script_constants, script_words
 from .sources import calls, constants, sentences
 
-SAID_ONLY_THERE = ("bridge/importing.py", "bridge/imports.py")
+SAID_ONLY_THERE = ("bridge/commands", "bridge/importing.py", "bridge/imports.py")
 """Folders and modules all of whose sentences are among the messages."""
 
 

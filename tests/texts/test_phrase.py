@@ -50,6 +50,10 @@ def test_what_is_put_in_is_put_in_as_it_is(phrase: Catalogue) -> None:
     assert phrase("hello", name="{ $name } `*x*`\u2068") == "Hello { $name } `*x*`\u2068!"
 
 
+def test_what_is_put_in_may_be_long(phrase: Catalogue) -> None:
+    assert phrase("hello", name="x" * 100_000) == f"Hello {'x' * 100_000}!"
+
+
 def test_a_mistake_in_a_language_is_said_in_english(phrase: Catalogue) -> None:
     speak("de")
     be_strict(False)

@@ -19,24 +19,14 @@ from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.store.audit_log import Act, AuditEntry, AuditStore
 from dm_bridge.store.erasing import ErasureStore
-from dm_bridge.store.queue import QueueStore
+from dm_bridge.store.queue import Depth, QueueStore
 from dm_bridge.store.safeguards import SafeguardStore
-from dm_bridge.store.users import UserStore
+from dm_bridge.store.users import UserLine, UserStore
+from dm_bridge.texts import phrase
 
 PAGE = 40
 ENTRIES = 25
 CONFIRMED = "DELETE"
-_HELP = """\
-For admins (each use is recorded):
-
-- `admin users [PAGE]`: who has logins, and how they are
-- `admin user @WHO:SERVER`: what there is of one user
-- `admin logout @WHO:SERVER [ID]`: log them out of one login, or of all; they can log in again
-- `admin stop @WHO:SERVER [REASON]`: disconnect all their logins, and let them make none
-- `admin allow @WHO:SERVER`: take that back
-- `admin erase @WHO:SERVER DELETE`: log them out, and delete all that is stored about them
-- `admin queue`: what waits, and what was put aside
-- `admin audit [@WHO:SERVER]`: who did what of late"""
 
 
 class AdminCommands:
@@ -79,10 +69,10 @@ class AdminCommands:
         words = rest.split(maxsplit=2)
         name = words[0].lower() if words else "help"
         if name == "help":
-            await answer(Reply(_HELP))
+            await answer(Reply(phrase("admin-help")))
             return
         if name not in ("users", "user", "logout", "stop", "allow", "erase", "queue", "audit"):
-            raise UserError("There is no such command for admins. Write `admin help`.")
+            raise UserError(phrase("admin-unknown"))
         who = self._who(words[1:2], needed=name in ("user", "logout", "stop", "allow", "erase"))
         await self._audit.insist(user, Act.ADMIN, who, {"command": name}, BOT)
         last = words[2] if len(words) > 2 else ""
@@ -103,12 +93,12 @@ class AdminCommands:
         if name.startswith("@") and is_user_id(name):
             return UserId(name)
         if needed:
-            raise UserError("Whom? Give a whole user id, such as `@alice:example.org`.")
+            raise UserError(phrase("admin-whom"))
         return None
 
     async def _about(self, admin: UserId, name: str, who: UserId, last: str) -> str:
         if name != "stop" and not await self._erasures.knows(who):
-            raise UserError(f"Nothing is known of {code(who)} here.")
+            raise UserError(phrase("admin-nothing-known", user=code(who)))
         match name:
             case "user":
                 return await self._user(who)
@@ -116,7 +106,7 @@ class AdminCommands:
                 fields = {"login": uncopied(last), "by": admin}
                 done = await self._ask(who, LOGOUT, fields)
                 names = ", ".join(code(each) for each in done["logged_out"])
-                return f"{code(who)} is logged out of {names}, and was told."
+                return phrase("admin-logout-done", user=code(who), logins=names)
             case "stop":
                 return await self._stop(admin, who, last)
             case "allow":
@@ -124,32 +114,24 @@ class AdminCommands:
             case _:
                 if last.strip() != CONFIRMED:
                     raise UserError(
-                        f"This deletes all that is stored about {code(who)}, and cannot be undone. If that is "
-                        f"meant, write `admin erase {who} {CONFIRMED}`."
+                        phrase("admin-erase-sure", user=code(who), id=who, word=CONFIRMED)
                     )
                 await self._erase(who, admin)
-                return f"All that is stored about {code(who)} is being deleted. They are told when it is done."
+                return phrase("admin-erase-begun", user=code(who))
 
     # -- looking
 
     async def _users(self, page: str) -> str:
         if not (page.isdecimal() and len(page) < 7 and 1 <= int(page) <= 100_000):
-            raise UserError("A page is a number: `admin users 2`.")
+            raise UserError(phrase("admin-users-page"))
         users, logins, lines = await self._overview.users(PAGE, (int(page) - 1) * PAGE)
         stopped = await self._safeguards.stopped()
-        said = [
-            f"{logins} logins of {users} users."
-            + (f" {len(stopped)} are stopped." if stopped else ""),
-            "",
-        ]
-        for line in lines:
-            how = [f"{line.active} to be connected"] if line.active else []
-            how += [f"{line.refused} refused by the network"] if line.refused else []
-            how += ["stopped"] if line.stopped else []
-            how += [] if line.held else ["changing hands"]
-            said.append(f"- {code(line.user)}: {line.networks}; {', '.join(how)}")
+        sums = [phrase("admin-users", logins=logins, users=users)]
+        if stopped:
+            sums.append(phrase("admin-users-stopped", users=len(stopped)))
+        said = [" ".join(sums), "", *(f"- {_user_line(line)}" for line in lines)]
         if users > int(page) * PAGE:
-            said.append(f"\n`admin users {int(page) + 1}` shows more.")
+            said += ["", phrase("admin-users-more", page=str(int(page) + 1))]
         return "\n".join(said)
 
     async def _user(self, who: UserId) -> str:
@@ -157,77 +139,96 @@ class AdminCommands:
         stop = (await self._safeguards.stopped([who])).get(who)
         said = [f"{code(who)}:", ""]
         if stop is not None:
-            said.append(
-                f"- stopped by {plain(stop.by)} on {_day(stop.at)}: {plain(stop.reason) or 'no reason'}"
+            by, when, why = plain(stop.by), _day(stop.at), plain(stop.reason)
+            stopped = (
+                phrase("admin-user-stopped", admin=by, when=when, why=why)
+                if why
+                else phrase("admin-user-stopped-no-reason", admin=by, when=when)
             )
+            said.append(f"- {stopped}")
         try:
             logins = (await self._ask(who, DESCRIBE, {}))["logins"]
         except BridgeError as error:
-            said.append(f"- logins: {plain(str(error))}")
+            said.append(f"- {phrase('admin-user-logins-unknown', why=plain(str(error)))}")
         else:
             said += [
                 f"- {code(each['id'])}: {plain(each['network'])}, {code(each['name'])}, {each['state']}"
                 for each in logins[:PAGE]
-            ] or ["- no logins"]
-        said.append(
-            f"- {counts.chats} chats, {counts.bot_rooms} rooms with me; {counts.waiting} messages wait, "
-            f"{counts.aside} were not delivered"
+            ] or [f"- {phrase('admin-user-no-logins')}"]
+        numbers = phrase(
+            "admin-user-counts",
+            chats=counts.chats,
+            rooms=counts.bot_rooms,
+            waiting=counts.waiting,
+            aside=counts.aside,
         )
+        said.append(f"- {numbers}")
         if counts.token:
-            said.append("- has given a token for their Matrix account")
+            said.append(f"- {phrase('admin-user-token')}")
         entries = await self._entries.latest(5, users=self._names(who))
         said += [f"- {_line(entry)}" for entry in entries]
         return "\n".join(said)
 
     async def _queue(self) -> str:
-        said = []
-        for depth in await self._queues.depths():
-            oldest = f", the oldest for {depth.oldest / 60:.0f} minutes" if depth.rows else ""
-            where = depth.direction.value.replace("_", " ").replace("remote", "the networks")
-            said.append(
-                f"- {where.replace('matrix', 'Matrix')}: {depth.rows} {depth.state}{oldest}"
-            )
-        return "\n".join([*said, "", "`dm-bridge queue` shows and changes single ones."])
+        depths = [f"- {_depth_line(depth)}" for depth in await self._queues.depths()]
+        return phrase("admin-queue", depths="\n".join(depths))
 
     async def _log(self, who: UserId | None) -> str:
         names = () if who is None else self._names(who)
         entries = await self._entries.latest(ENTRIES, users=names)
-        return "\n".join(f"- {_line(entry)}" for entry in entries) or "Nothing is recorded."
+        return "\n".join(f"- {_line(entry)}" for entry in entries) or phrase("admin-audit-nothing")
 
     # -- doing
 
     async def _stop(self, admin: UserId, who: UserId, reason: str) -> str:
         if self.may_administer(who):
-            raise UserError("They are an admin themselves; change `permissions` first.")
+            raise UserError(phrase("admin-stop-admin"))
         reason = " ".join(reason.split())[:200]
         known = await self._erasures.knows(who)
         await self._audit.insist(admin, Act.STOPPED, who, {"reason": reason}, BOT)
         await self._safeguards.stop(who, admin, reason)
-        why = f": {plain(reason)}" if reason else ""
         text = (
-            f"⚠ An admin of this bridge has stopped your logins{why}. Nothing is carried until they allow it "
-            "again; please ask them."
+            phrase("admin-you-are-stopped-why", why=plain(reason))
+            if reason
+            else phrase("admin-you-are-stopped")
         )
-        applied = await self._applied(who, text) if known else "I have never met them."
-        return f"{code(who)} is stopped. {applied}"
+        applied = await self._applied(who, text) if known else phrase("admin-stop-never-met")
+        return f"{phrase('admin-stop-done', user=code(who))} {applied}"
 
     async def _allow(self, admin: UserId, who: UserId) -> str:
         await self._audit.insist(admin, Act.ALLOWED, who, {}, BOT)
         if not await self._safeguards.allow(who):
-            raise UserError(f"{code(who)} was not stopped.")
-        text = "An admin of this bridge has allowed your logins again; they are being connected."
-        return f"{code(who)} may go on. " + await self._applied(who, text)
+            raise UserError(phrase("admin-allow-not-stopped", user=code(who)))
+        applied = await self._applied(who, phrase("admin-you-are-allowed"))
+        return f"{phrase('admin-allow-done', user=code(who))} {applied}"
 
     async def _applied(self, who: UserId, text: str) -> str:
         try:
             done = await self._ask(who, LOOK_AGAIN, {"text": text})
         except BridgeError as error:
-            return (
-                f"⚠ It is recorded, but whoever has them just now did not answer ({plain(str(error))}). Write it "
-                "again, or restart the bridge."
-            )
+            return phrase("admin-no-answer", why=plain(str(error)))
         rooms = (await self._overview.counts(who)).bot_rooms
-        return "They were told." if done["told"] and rooms else "They could not be told."
+        return phrase("admin-told" if done["told"] and rooms else "admin-not-told")
+
+
+def _user_line(line: UserLine) -> str:
+    how = [phrase("admin-users-active", logins=line.active)] if line.active else []
+    how += [phrase("admin-users-refused", logins=line.refused)] if line.refused else []
+    how += [phrase("admin-users-is-stopped")] if line.stopped else []
+    how += [] if line.held else [phrase("admin-users-moving")]
+    return phrase(
+        "admin-users-line", user=code(line.user), networks=line.networks, how=", ".join(how)
+    )
+
+
+def _depth_line(depth: Depth) -> str:
+    queue, state, rows = depth.direction.value, depth.state, depth.rows
+    if not rows:
+        return phrase("admin-queue-depth", direction=queue, state=state, rows=rows)
+    minutes = round(depth.oldest / 60)
+    return phrase(
+        "admin-queue-depth-oldest", direction=queue, state=state, rows=rows, minutes=minutes
+    )
 
 
 def _line(entry: AuditEntry) -> str:

@@ -22,6 +22,7 @@ from dm_bridge.matrix.formatting import code
 from dm_bridge.network.api import Network, Session
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import PortalRow
+from dm_bridge.texts import phrase
 
 LISTED = 10  # chats to choose from that are shown
 _LINK = re.compile(r"https://matrix\.to/#/(?P<to>[^/?]+)")
@@ -41,33 +42,22 @@ class ChatCommands:
         assert login is not None
         await self._portals.delete(row, login)
         contact = code(row.contact)
-        left = ""
+        said = [phrase("delete-chat-done", contact=contact)]
         if row.room is not None:
-            link = f"https://matrix.to/#/{row.room}"
-            left = (
-                f" [The room]({link}) stays yours, with all that is in it; leave it when you like."
-            )
-        await answer(
-            Reply(
-                f"Your chat with {contact} is no longer bridged: I have left its room, I take it out of "
-                f"your direct chats, and what you write there reaches nobody.{left} When {contact} writes again, "
-                f"or you send me `start` and their address, a new room opens."
-            )
-        )
+            said.append(phrase("delete-chat-room", link=f"https://matrix.to/#/{row.room}"))
+        said.append(phrase("delete-chat-again", contact=contact))
+        await answer(Reply(" ".join(said)))
 
     async def _chat(self, user: UserId, what: str) -> PortalRow:
         if not what:
-            raise UserError("Which chat? For example: `delete-chat juliet@example.org`")
+            raise UserError(phrase("delete-chat-which"))
         rows = await self._portals.store.of_owner(user)
         found = await self._matching(rows, what)
         if not found:
-            raise UserError(
-                "None of your bridged chats is that one. Give the room's id, a link to it, or your contact's "
-                "address."
-            )
+            raise UserError(phrase("delete-chat-none"))
         if len(found) > 1:
-            choice = ", ".join(code(str(row.room)) for row in found[:LISTED])
-            raise UserError(f"You have several chats with this contact. Which room? {choice}")
+            rooms = ", ".join(code(str(row.room)) for row in found[:LISTED])
+            raise UserError(phrase("chat-which-room", rooms=rooms))
         return found[0]
 
     async def _matching(self, rows: Sequence[PortalRow], what: str) -> list[PortalRow]:
@@ -76,7 +66,7 @@ class ChatCommands:
         if room is None and named.startswith("#"):
             room = await self._portals.room_of_alias(named)
             if room is None:
-                raise UserError("There is no room of this name, or I cannot see it.")
+                raise UserError(phrase("delete-chat-no-alias"))
         if room is not None:
             former = await self._portals.store.by_former_room(room)
             key = None if former is None else former.key
@@ -99,28 +89,20 @@ class ChatCommands:
         """``moved OLD NEW``: a contact has another address on the same network."""
         words = [uncopied(word) for word in rest.split()]
         if len(words) not in (2, 3):
-            raise UserError(
-                "Which contact, and what is their new address? For example: "
-                "`moved romeo@example.net romeo@example.org`"
-            )
+            raise UserError(phrase("moved-which"))
         login, session, network, row = await self._login_with(user, words)
         old, new = row.contact, network.parse_contact(words[-1])
         if new == old:
-            raise UserError("That is the address they have already.")
+            raise UserError(phrase("moved-nowhere"))
         if new == login.remote:
-            raise UserError("That is your own address.")
+            raise UserError(phrase("chat-own-address"))
         known = await session.contact(new)
         outcome = await self._portals.move_contact(
             row.key, login, network, old, new, session.chat_with(new), known.name
         )
         if outcome is not Moved.DONE:
-            raise UserError(
-                f"You have a chat with {code(new)} already, and I do not make two chats one. To go on with this "
-                f"one only, send `delete-chat {old}`."
-            )
-        await answer(
-            Reply(f"Your chat with {code(old)} goes on with {code(new)}, in the same room.")
-        )
+            raise UserError(phrase("moved-taken", new=code(new), old=old))
+        await answer(Reply(phrase("moved-done", old=code(old), new=code(new))))
 
     async def _login_with(
         self, user: UserId, words: list[str]
@@ -133,7 +115,7 @@ class ChatCommands:
             name = words[0].lower()
             logins = [row for row in logins if name in (row.id, row.name.lower(), row.remote)]
             if not logins:
-                raise UserError("You have no such login. Write `logins` to see those you have.")
+                raise UserError(phrase("login-no-such"))
         found = []
         for login in logins:
             session = self._logins.session(login.id)
@@ -151,15 +133,13 @@ class ChatCommands:
             if row is not None:
                 found.append((login, session, network, row))
         if not found:
-            raise UserError("You have no chat with that contact, or its login is not connected.")
+            raise UserError(phrase("moved-no-chat"))
         if len(found) > 1:
-            choice = ", ".join(
+            commands = ", ".join(
                 f"`moved {login.id} {row.contact} …` ({code(login.name)})"
                 for login, _, _, row in found
             )
-            raise UserError(
-                f"Several of your logins have a chat with that contact. Which? {choice}"
-            )
+            raise UserError(phrase("moved-which-login", commands=commands))
         return found[0]
 
 

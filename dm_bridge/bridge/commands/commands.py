@@ -24,10 +24,10 @@ from dm_bridge.bridge.commands.login import LoginDialogues
 from dm_bridge.bridge.commands.matrix_login import MatrixLogin, holds_token
 from dm_bridge.bridge.commands.page import PageCommand
 from dm_bridge.bridge.commands.people import PeopleCommands
-from dm_bridge.bridge.commands.reply import Answer, Reply
+from dm_bridge.bridge.commands.reply import Answer, Reply, choice
 from dm_bridge.bridge.commands.resolving import Resolving
 from dm_bridge.bridge.commands.retry import RetryCommand
-from dm_bridge.bridge.commands.standing import login_again, words_for
+from dm_bridge.bridge.commands.standing import words_for
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.older import Older
@@ -39,6 +39,7 @@ from dm_bridge.network.api import Network
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.people import PeopleStore
+from dm_bridge.texts import phrase
 
 __all__ = ["Answer", "Commands", "Reply"]
 
@@ -47,12 +48,11 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    usage: str
+    """``help``: the message that says how it is written, and what for. ``by_login``: one of several is named."""
+
     help: str
     run: Callable[[UserId, RoomId, str, Answer], Awaitable[None]]
-
-
-_ADMIN = "for admins: see and stop others (`admin help`)"
+    by_login: bool = False
 
 
 class Dialogues(Protocol):
@@ -87,23 +87,18 @@ class Commands:
         self._all_dialogues: list[Dialogues] = [self._dialogues]
         self._admin = admin
         self._commands = {
-            "help": _Command("help", "what I can do", self._help),
-            "login": _Command("login NETWORK", "log in to a network", self._login),
-            "logins": _Command("logins", "your logins, and how they are", self._list),
-            "logout": _Command("logout [ID]", "log out, and forget the password", self._logout),
+            "help": _Command("help-help", self._help),
+            "login": _Command("help-login", self._login),
+            "logins": _Command("help-logins", self._list),
+            "logout": _Command("help-logout", self._logout, by_login=True),
         }
         resolving = Resolving(logins, portals.store, namespace)
         self._add_people(PeopleCommands(logins, portals, resolving, people))
         if older is not None:
-            self._commands["history"] = _Command(
-                "history [ID] WHO [N]",
-                "the messages before those that are in your chat with somebody (N: how many)",
-                HistoryCommand(older, resolving).run,
-            )
+            history = HistoryCommand(older, resolving)
+            self._commands["history"] = _Command("help-history", history.run, by_login=True)
         if retry is not None:
-            self._commands["retry"] = _Command(
-                "retry", "what you wrote and was not delivered; try it again", retry.run
-            )
+            self._commands["retry"] = _Command("help-retry", retry.run)
         self._add_chats(ChatCommands(logins, portals))
         if direct is not None:
             self._add_direct(
@@ -112,51 +107,35 @@ class Commands:
         if tokens is not None:
             self._add_matrix(MatrixLogin(tokens, logins))
         if page is not None:
-            self._commands["page"] = _Command(
-                "page", "a link to a page with all of this (`page close`: sign out there)", page.run
-            )
+            self._commands["page"] = _Command("help-page", page.run)
         if data is not None:
             self._add_data(data)
         self._commands |= {
-            "ping": _Command("ping", "whether I am there", self._ping),
-            "cancel": _Command("cancel", "stop what we are in the middle of", self._cancel),
+            "ping": _Command("help-ping", self._ping),
+            "cancel": _Command("help-cancel", self._cancel),
         }
 
     def _add_people(self, people: PeopleCommands) -> None:
         self._people = people
         self._commands |= {
-            "start": _Command(
-                "start [ID] WHO",
-                "open the chat with somebody (WHO: an address, a link, a name in your contact list, or a "
-                "number of the last list; ID: by which login)",
-                people.start,
-            ),
-            "contacts": _Command(
-                "contacts [ID]",
-                "your contact list; open chats with many (`contacts import`)",
-                people.contacts,
-            ),
-            "search": _Command(
-                "search [ID] TEXT", "look for people by a name or an address", people.search
-            ),
-            "accept": _Command(
-                "accept [ID] WHO", "let somebody be your contact who has asked", people.accept
-            ),
-            "decline": _Command(
-                "decline [ID] WHO", "refuse somebody who has asked", people.decline
-            ),
-            "block": _Command(
-                "block [ID] WHO", "let nothing of somebody through to you any more", people.block
-            ),
-            "unblock": _Command("unblock [ID] WHO", "take that back", people.unblock),
+            "start": _Command("help-start", people.start, by_login=True),
+            "contacts": _Command("help-contacts", people.contacts, by_login=True),
+            "search": _Command("help-search", people.search, by_login=True),
+            "accept": _Command("help-accept", people.accept, by_login=True),
+            "decline": _Command("help-decline", people.decline, by_login=True),
+            "block": _Command("help-block", people.block, by_login=True),
+            "unblock": _Command("help-unblock", people.unblock, by_login=True),
         }
 
     def first_step(self, user: UserId) -> str:
         """What somebody who has just come can do next."""
         if self._logins.of(user) or not self._logins.networks:
-            return "Write `help` to see what I can do."
-        choice = " or ".join(f"`login {n.name}` ({n.title})" for n in self._logins.networks)
-        return f"To begin, write {choice}; `help` shows what else I can do."
+            return phrase("first-step")
+        return phrase("first-step-login", commands=self._ways_in())
+
+    def _ways_in(self) -> str:
+        """How to log in to each network; empty when there is none."""
+        return choice(f"`login {n.name}` ({n.title})" for n in self._logins.networks)
 
     async def stop(self) -> None:
         """Give up what goes on in the background."""
@@ -164,46 +143,28 @@ class Commands:
 
     def _add_chats(self, chats: ChatCommands) -> None:
         self._commands |= {
-            "delete-chat": _Command(
-                "delete-chat CHAT", "stop bridging a chat (CHAT: room or address)", chats.delete
-            ),
-            "moved": _Command(
-                "moved [ID] OLD NEW",
-                "a contact has a new address; their chat goes on with it (ID: on which login)",
-                chats.moved,
-            ),
+            "delete-chat": _Command("help-delete-chat", chats.delete),
+            "moved": _Command("help-moved", chats.moved, by_login=True),
         }
 
     def _add_direct(self, direct: DirectCommands) -> None:
         async def run(user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
             await direct.run(user, rest, answer)
 
-        self._commands["direct"] = _Command(
-            "direct", "your direct chats, and how I look after them (`direct help`)", run
-        )
+        self._commands["direct"] = _Command("help-direct", run)
 
     def _add_matrix(self, matrix: MatrixLogin) -> None:
         self._all_dialogues.append(matrix)
         self._commands |= {
-            "login-matrix": _Command(
-                "login-matrix",
-                "give me a token for your Matrix account, where I cannot act for it",
-                matrix.login,
-            ),
-            "logout-matrix": _Command(
-                "logout-matrix", "take that token back, and I forget it", matrix.logout
-            ),
+            "login-matrix": _Command("help-login-matrix", matrix.login),
+            "logout-matrix": _Command("help-logout-matrix", matrix.logout),
         }
 
     def _add_data(self, data: DataCommands) -> None:
         self._all_dialogues.append(data)
         self._commands |= {
-            "export-my-data": _Command(
-                "export-my-data", "a file with all that I store about you", data.export
-            ),
-            "delete-my-data": _Command(
-                "delete-my-data", "log out, and delete all that I store about you", data.delete
-            ),
+            "export-my-data": _Command("help-export-my-data", data.export),
+            "delete-my-data": _Command("help-delete-my-data", data.delete),
         }
 
     def _dialogue(self, user: UserId, room: RoomId) -> Dialogues | None:
@@ -250,7 +211,7 @@ class Commands:
         if name != "admin" or self._admin is None:
             return None
         if self._admin.may_administer(user):
-            return _Command("admin", _ADMIN, self._admin.run)
+            return _Command("help-admin", self._admin.run)
         await self._admin.refused(user)
         return None
 
@@ -263,8 +224,9 @@ class Commands:
     def _unknown(self, name: str) -> str:
         """What to say of a command that there is not; it may be a password, and is not quoted."""
         near = difflib.get_close_matches(name, self._commands, n=2)
-        meant = f"Did you mean {' or '.join(f'`{each}`' for each in near)}? " if near else ""
-        return f"I do not know this command. {meant}Write `help` to see what I can do."
+        if not near:
+            return phrase("help-unknown")
+        return phrase("help-unknown-meant", commands=choice(f"`{each}`" for each in near))
 
     async def _help(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         name = rest.split()[0].lower().strip("!/:.`") if rest else ""
@@ -276,28 +238,34 @@ class Commands:
             return
         if difflib.get_close_matches(name, self._commands):
             raise UserError(self._unknown(name))
-        lines = [f"- `{c.usage}`: {c.help}" for c in self._commands.values()]
+        lines = [f"- {phrase(command.help)}" for command in self._commands.values()]
         if self._admin is not None and self._admin.may_administer(user):
-            lines.append(f"- `admin`: {_ADMIN}")
-        networks = ", ".join(f"{n.title} (`{n.name}`)" for n in self._logins.networks) or "none"
-        more = f"`help COMMAND` tells about one. Networks: {networks}."
-        await answer(Reply("\n".join(["You can write:", "", *lines, "", more])))
+            lines.append(f"- {phrase('help-admin')}")
+        networks = [f"{n.title} (`{n.name}`)" for n in self._logins.networks]
+        text = phrase(
+            "help-list",
+            commands="\n".join(lines),
+            networks=", ".join(networks),
+            many=len(networks),
+        )
+        await answer(Reply(text))
 
     async def _help_with(self, user: UserId, room: RoomId, name: str, answer: Answer) -> None:
         command = self._commands[name]
         if name == "direct":
             await command.run(user, room, "help", answer)
             return
-        parts = [f"`{command.usage}`: {command.help}."]
+        parts = [phrase("help-one", command=phrase(command.help))]
         if name == "login":
-            known = " or ".join(f"`login {n.name}` ({n.title})" for n in self._logins.networks)
-            parts.append(f"Write {known}." if known else "No network is enabled.")
-            parts.append(
-                "I ask for what is needed, one question after the other; `cancel` stops that. To repair a login, "
-                "log in again: your chats stay."
-            )
-        if "[ID]" in command.usage and len(self._logins.of(user)) > 1:
-            parts.append("You have several logins; `logins` tells their ids.")
+            known = self._ways_in()
+            parts += [
+                phrase("help-one-login", commands=known)
+                if known
+                else phrase("help-one-login-none"),
+                phrase("help-one-login-how"),
+            ]
+        if command.by_login and len(self._logins.of(user)) > 1:
+            parts.append(phrase("help-one-several"))
         await answer(Reply(" ".join(parts)))
 
     async def _login(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
@@ -318,16 +286,18 @@ class Commands:
             only = next(iter(known.values()))
             if not name or _is_contact(only, name):
                 return only, rest
-        choice = ", ".join(f"`login {name}`" for name in sorted(known)) or "none is enabled"
-        raise UserError(f"Which network? You can write: {choice}.")
+        commands = ", ".join(f"`login {name}`" for name in sorted(known))
+        if not commands:
+            raise UserError(phrase("login-which-network-none"))
+        raise UserError(phrase("login-which-network", commands=commands))
 
     async def _list(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         rows = self._logins.of(user)
         if not rows:
-            choice = " or ".join(f"`login {network.name}`" for network in self._logins.networks)
-            await answer(Reply(f"You have no logins. Write {choice} to add one."))
+            commands = choice(f"`login {network.name}`" for network in self._logins.networks)
+            await answer(Reply(phrase("logins-none", commands=commands)))
             return
-        await answer(Reply("\n".join(["Your logins:", "", *map(self._describe, rows)])))
+        await answer(Reply(phrase("logins-list", logins="\n".join(map(self._describe, rows)))))
 
     def _describe(self, row: LoginRow) -> str:
         titles = {network.name: network.title for network in self._logins.networks}
@@ -337,34 +307,31 @@ class Commands:
     def _state(self, row: LoginRow) -> str:
         """How a login is, and what to do about that; without the last full stop."""
         state = self._logins.state(row.id)
-        refused = state.status is SessionStatus.BAD_CREDENTIALS
-        return f"{words_for(state)}. {login_again(row)}" if refused else words_for(state)
+        words = words_for(state)
+        if state.status is not SessionStatus.BAD_CREDENTIALS:
+            return words
+        return phrase("login-state-and-way-out", state=words, network=row.network)
 
     async def _logout(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         words = rest.split()
         if len(words) > 1:
-            raise UserError("One at a time, please: `logout`, or `logout` and the id of one login.")
+            raise UserError(phrase("logout-one-at-a-time"))
         row = self._choose(user, words, "logout")
         await self._logins.logout(row.id)
-        await answer(
-            Reply(
-                f"You are logged out of {code(row.name)}, and its password is forgotten. "
-                "Your chats stay where they are."
-            )
-        )
+        await answer(Reply(phrase("logout-done", login=code(row.name))))
 
     def _choose(self, user: UserId, words: list[str], command: str) -> LoginRow:
         rows = self._logins.of(user)
         if not rows:
-            raise UserError("You have no logins.")
+            raise UserError(phrase("logout-nothing"))
         if words:
             for row in rows:
                 if words[0].lower() in (row.id, row.name.lower(), row.remote.lower()):
                     return row
-            raise UserError("You have no such login. Write `logins` to see those you have.")
+            raise UserError(phrase("login-no-such"))
         if len(rows) > 1:
-            choice = ", ".join(f"`{command} {row.id}` ({code(row.name)})" for row in rows)
-            raise UserError(f"You have several logins. Which one? {choice}")
+            commands = ", ".join(f"`{command} {row.id}` ({code(row.name)})" for row in rows)
+            raise UserError(phrase("login-which-one", commands=commands))
         return rows[0]
 
     async def _ping(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
@@ -372,19 +339,19 @@ class Commands:
         up = sum(self._logins.state(row.id).status is SessionStatus.CONNECTED for row in rows)
         match len(rows):
             case 0:
-                state = "You have no logins yet."
+                state = phrase("ping-no-logins")
             case 1:
-                state = f"Your login is {self._state(rows[0])}."
+                state = phrase("ping-login", state=self._state(rows[0]))
             case many:
-                state = f"{up} of your {many} logins are connected."
-        await answer(Reply(f"Pong. This is dm_bridge {__version__}. {state}"))
+                state = phrase("ping-logins", up=up, logins=many)
+        await answer(Reply(f"{phrase('ping-pong', version=__version__)} {state}"))
 
     async def _cancel(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         if (dialogue := self._dialogue(user, room)) is not None:
             await dialogue.cancel(room, user)
-            await answer(Reply("Stopped."))
+            await answer(Reply(phrase("cancel-done")))
         else:
-            await answer(Reply("There is nothing to stop."))
+            await answer(Reply(phrase("cancel-nothing")))
 
 
 def _is_contact(network: Network, text: str) -> bool:

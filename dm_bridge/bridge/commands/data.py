@@ -15,23 +15,9 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.formatting import code
 from dm_bridge.store.portals import PortalStore
+from dm_bridge.texts import phrase
 
 WORD = "DELETE"
-TOO_LONG = "That took too long, so nothing is deleted. Write `delete-my-data` to begin again."
-ASK = """\
-This would delete all that I store about you:
-
-- {logins}
-- {chats}: the bridge leaves their rooms and takes them out of your direct chats
-- what I remember of your list of direct chats, and what you decided about it
-- your Matrix token, if you gave me one, and the push rules that I may have set
-- what I recorded of what you did, and this room
-
-It cannot be undone. **What stays:** your rooms and what is in them, with your homeserver; your accounts on the \
-networks; and, until they are overwritten, the backups of this bridge. `export-my-data` gives you a copy first.
-
-To go on, write `{word}`. (`cancel` stops.)"""
-BEGUN = "I am deleting it. That may take a minute or two; I say when it is done, and leave this room then."
 
 
 class DataCommands:
@@ -48,19 +34,13 @@ class DataCommands:
         self._erase = erase
         self._logins = logins
         self._portals = portals
-        self._questions = Questions(TOO_LONG)
+        self._questions = Questions("data-delete-too-long")
 
     async def export(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """`export-my-data`."""
-        await answer(Reply("I am writing it together…"))
+        await answer(Reply(phrase("data-export-begun")))
         await self._export.send(user, room, secrets.token_hex(8))
-        await answer(
-            Reply(
-                "This is all that I store about you, but for passwords and tokens, which I keep sealed, and what "
-                "was written, which is in your rooms. The file lies with your homeserver, for nobody who does not "
-                "have its address; remove the message when you have saved it."
-            )
-        )
+        await answer(Reply(phrase("data-exported")))
 
     async def delete(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """`delete-my-data`: say what that is, and ask."""
@@ -68,13 +48,7 @@ class DataCommands:
         logins = self._logins.of(user)
         named = ", ".join(code(row.name) for row in logins[:10])
         chats = len(await self._portals.of_owner(user))
-        text = ASK.format(
-            logins=f"your logins, with their passwords ({named})"
-            if logins
-            else "your logins (you have none now)",
-            chats="your 1 chat" if chats == 1 else f"your {chats} chats",
-            word=WORD,
-        )
+        text = phrase("data-delete-ask", logins=len(logins), names=named, chats=chats, word=WORD)
         self._questions.open(room, user, answer)
         await answer(Reply(text))
 
@@ -86,10 +60,10 @@ class DataCommands:
         """Take a message as the answer: exactly the word, or nothing is deleted."""
         await self.cancel(room, user)
         if text.strip().strip("`") != WORD:
-            await answer(Reply(f"That was not `{WORD}`, so nothing is deleted."))
+            await answer(Reply(phrase("data-delete-not-confirmed", word=WORD)))
             return
         await self._erase(user)
-        await answer(Reply(BEGUN))
+        await answer(Reply(phrase("data-delete-begun")))
 
     async def cancel(self, room: RoomId, user: UserId) -> bool:
         """Stop asking; whether there was something to stop."""

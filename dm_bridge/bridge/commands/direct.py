@@ -22,6 +22,7 @@ from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Network
+from dm_bridge.texts import phrase
 
 LISTED = 10  # chats shown of each kind
 HISTORY, MOST_HISTORY = 10, 50  # lines of history, unless asked for more, and at most
@@ -30,18 +31,9 @@ _NAME = 100  # characters of a contact's address that are shown
 _SENTENCE = 200  # characters of a sentence that are shown
 _ROOMY = 10_000  # bytes of history; with formatting, an event of 64 KiB holds it
 
-USAGE = """\
-- `direct`: your direct chats, and how I look after them
-- `direct mark CHAT`: this chat is a direct one
-- `direct unmark CHAT`: it is not, and I leave it so
-- `direct repair`: look now, and put right what is wrong
-- `direct history [N]`: what was changed, by whom
-
-CHAT is your contact's address, or the room's id or link."""
-
 
 class ChatState(enum.Enum):
-    """Where a chat stands; the value is the word that people read."""
+    """Where a chat stands, as the provisioning API says it."""
 
     MARKED = "marked"
     PENDING = "pending"
@@ -157,9 +149,9 @@ class DirectCommands:
             case "history":
                 text = await self._history(user, what.strip())
             case "help":
-                text = f"You can write:\n\n{USAGE}"
+                text = phrase("direct-help")
             case _:
-                text = f"I do not know this. You can write:\n\n{USAGE}"
+                text = phrase("direct-unknown")
         await answer(Reply(text))
 
     async def _status(self, user: UserId) -> str:
@@ -174,7 +166,8 @@ class DirectCommands:
         if self._needs_login(user, status):
             parts.append(not_logged_in(self._networks()))
         else:
-            parts += [_ACCESS[status.access], _sentence(status.observed) + self._seen(status)]
+            looked = f"{_sentence(status.observed)} {self._seen(status)}"
+            parts += [phrase(_ACCESS[status.access]), looked]
         return "\n\n".join(part for part in parts if part)
 
     def _needs_login(self, user: UserId, status: DirectStatus) -> bool:
@@ -183,13 +176,12 @@ class DirectCommands:
 
     def _seen(self, status: DirectStatus) -> str:
         if status.last_seen is None:
-            return " I have not looked yet."
-        return f" I last looked {ago(status.last_seen, self._clock())}."
+            return phrase("direct-not-looked")
+        return phrase("direct-looked", when=ago(status.last_seen, self._clock()))
 
     async def _decide(self, user: UserId, what: str, *, mark: bool) -> str:
         if not what:
-            verb = "mark" if mark else "unmark"
-            raise UserError(f"Which chat? For example: `direct {verb} juliet@example.org`")
+            raise UserError(phrase("direct-mark-which" if mark else "direct-unmark-which"))
         status = await self._view.status(user)
         if self._needs_login(user, status):
             raise UserError(not_logged_in(self._networks()))
@@ -197,14 +189,11 @@ class DirectCommands:
         contact = code(_clip(chat.contact))
         if mark:
             await self._view.mark(user, chat.room)
-            text = f"Your chat with {contact} is a direct chat, and I keep it so."
+            text = phrase("direct-mark-done", contact=contact)
         else:
             await self._view.unmark(user, chat.room)
-            text = (
-                f"I take your chat with {contact} out of your direct chats, and leave it out. "
-                "`direct mark` reverses that."
-            )
-        return f"{text} {_LATER}" if status.access is Access.NONE else text
+            text = phrase("direct-unmark-done", contact=contact)
+        return f"{text} {phrase('direct-later')}" if status.access is Access.NONE else text
 
     def _choose(self, chats: Sequence[DirectChat], what: str) -> DirectChat:
         room = room_in(what)
@@ -216,13 +205,10 @@ class DirectCommands:
             and (chat.room == room if room else chat.contact.casefold() in addresses)
         ]
         if not found:
-            raise UserError(
-                "None of your bridged chats is that one. Give your contact's address, or the room's id or "
-                "link; `direct` lists your chats."
-            )
+            raise UserError(phrase("direct-no-such-chat"))
         if len(found) > 1:
-            choice = ", ".join(code(chat.room) for chat in found[:LISTED])
-            raise UserError(f"You have several chats with this contact. Which room? {choice}")
+            rooms = ", ".join(code(chat.room) for chat in found[:LISTED])
+            raise UserError(phrase("chat-which-room", rooms=rooms))
         return found[0]
 
     def _addresses(self, text: str) -> list[str]:
@@ -240,18 +226,18 @@ class DirectCommands:
         if self._needs_login(user, status):
             return not_logged_in(self._networks())
         if status.access is Access.NONE:
-            return _ACCESS[Access.NONE]
+            return phrase(_ACCESS[Access.NONE])
         return _sentence((await self._view.repair(user)).sentence)
 
     async def _history(self, user: UserId, what: str) -> str:
         limit = HISTORY
         if what:
             if re.fullmatch(r"[0-9]{1,9}", what) is None or int(what) < 1:
-                raise UserError("How many changes? For example: `direct history 20`")
+                raise UserError(phrase("direct-history-how-many"))
             limit = min(int(what), MOST_HISTORY)
         lines = list(await self._view.history(user, limit))[-limit:]
         if not lines:
-            return "I have seen no changes of your direct chats yet."
+            return phrase("direct-history-nothing")
         now = self._clock()
         shown: list[str] = []
         size = 0
@@ -261,66 +247,78 @@ class DirectCommands:
             if size > _ROOMY and shown:
                 break
             shown.append(text)
-        return "\n".join(["What was changed, newest last:", "", *reversed(shown)])
+        return phrase("direct-history", changes="\n".join(reversed(shown)))
 
 
 _ORDER = (ChatState.CONFLICT, ChatState.OPTED_OUT, ChatState.PENDING, ChatState.MARKED)
+_COUNTS = {
+    ChatState.MARKED: "direct-count-marked",
+    ChatState.PENDING: "direct-count-pending",
+    ChatState.OPTED_OUT: "direct-count-opted-out",
+    ChatState.CONFLICT: "direct-count-conflict",
+}
 _MEANING = {
-    ChatState.MARKED: "marked as direct",
-    ChatState.PENDING: "waiting to be marked",
-    ChatState.OPTED_OUT: "left out, because you want it so",
-    ChatState.CONFLICT: "in conflict: another app keeps undoing the mark, so I stopped "
-    "(`direct mark` tries again)",
+    ChatState.MARKED: "direct-chat-marked",
+    ChatState.PENDING: "direct-chat-pending",
+    ChatState.OPTED_OUT: "direct-chat-opted-out",
+    ChatState.CONFLICT: "direct-chat-conflict",
+}
+_MORE = {
+    ChatState.MARKED: "direct-more-marked",
+    ChatState.PENDING: "direct-more-pending",
+    ChatState.OPTED_OUT: "direct-more-opted-out",
+    ChatState.CONFLICT: "direct-more-conflict",
 }
 _ACCESS = {
-    Access.MASQUERADE: "I act for your account with the rights that your server gives me.",
-    Access.TOKEN: "I act for your account with the token that you gave me (`logout-matrix` takes it back).",
-    Access.NONE: "I have no access to your account, so I cannot look after your direct chats. "
-    "With `login-matrix` you can give me a token for it.",
+    Access.MASQUERADE: "direct-access-rights",
+    Access.TOKEN: "direct-access-token",
+    Access.NONE: "direct-access-none",
 }
-_LATER = "I have no access to your account now; I write it down there when I have (`login-matrix`)."
 
 
 def _counts(chats: Sequence[DirectChat]) -> str:
     if not chats:
-        return "You have no bridged chats."
+        return phrase("direct-no-chats")
     counts = Counter(chat.state for chat in chats)
-    words = {ChatState.CONFLICT: "in conflict"}
-    shown = [f"{counts[s]} {words.get(s, s.value)}" for s in reversed(_ORDER) if counts[s]]
-    return f"Your direct chats: {', '.join(shown)}."
+    shown = [phrase(_COUNTS[s], chats=counts[s]) for s in reversed(_ORDER) if counts[s]]
+    return phrase("direct-counts", counts=", ".join(shown))
 
 
 def _list(chats: Sequence[DirectChat], state: ChatState) -> list[str]:
     of_state = sorted(
         (chat for chat in chats if chat.state is state), key=lambda chat: (chat.contact, chat.room)
     )
-    lines = [f"- {code(_clip(chat.contact))}: {_MEANING[state]}" for chat in of_state[:LISTED]]
+    lines = [
+        phrase(_MEANING[state], contact=code(_clip(chat.contact))) for chat in of_state[:LISTED]
+    ]
     if len(of_state) > LISTED:
-        words = "in conflict" if state is ChatState.CONFLICT else state.value
-        lines.append(f"- and {len(of_state) - LISTED} more {words}")
-    return lines
+        lines.append(phrase(_MORE[state], chats=len(of_state) - LISTED))
+    return [f"- {line}" for line in lines]
 
 
 def _history_line(line: HistoryLine, now: float) -> str:
     details = [f"    - {_sentence(detail)}" for detail in line.details[:DETAILS]]
     if len(line.details) > DETAILS:
-        details.append(f"    - and {len(line.details) - DETAILS} more")
-    return "\n".join([f"- {ago(line.at, now)}: {_sentence(line.sentence)}", *details])
+        more = phrase("direct-history-more", changes=len(line.details) - DETAILS)
+        details.append(f"    - {more}")
+    said = phrase("direct-history-line", when=ago(line.at, now), what=_sentence(line.sentence))
+    return "\n".join([f"- {said}", *details])
 
 
 def ago(at: float, now: float) -> str:
     """When something was, for a person: "3 minutes ago" within two days, else the day and time in UTC."""
     seconds = now - at
-    for size, word in ((3600.0, "hour"), (60.0, "minute")):
-        if size <= seconds < 48 * 3600:
-            number = int(seconds // size)
-            return f"{number} {word}{'' if number == 1 else 's'} ago"
+    if 3600 <= seconds < 48 * 3600:
+        return phrase("time-hours-ago", hours=int(seconds // 3600))
+    if 60 <= seconds < 3600:
+        return phrase("time-minutes-ago", minutes=int(seconds // 60))
     if -60 <= seconds < 60:
-        return "just now"
+        return phrase("time-just-now")
     try:
-        return datetime.fromtimestamp(at, UTC).strftime("on %Y-%m-%d at %H:%M UTC")
+        then = datetime.fromtimestamp(at, UTC)
     except (ValueError, OverflowError, OSError):
-        return "at an unknown time"
+        return phrase("time-unknown")
+    return phrase("time-at", day=then.strftime("%Y-%m-%d"), time=then.strftime("%H:%M"))
 
 
 _LINK = re.compile(r"https://matrix\.to/#/(?P<to>[^/?#]+)|matrix:(?P<kind>roomid)/(?P<uri>[^/?#]+)")

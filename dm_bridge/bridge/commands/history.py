@@ -13,6 +13,7 @@ from dm_bridge.ids import PortalKey, RoomId, UserId
 from dm_bridge.matrix.formatting import code
 from dm_bridge.network.api import capabilities_of
 from dm_bridge.network.history import History
+from dm_bridge.texts import phrase
 
 USUALLY = 20
 
@@ -30,24 +31,17 @@ class HistoryCommand:
         meant = await self._resolving.meant(user, who, "history")
         session, contact = meant.session, code(meant.contact)
         if not (capabilities_of(session).history and isinstance(session, History)):
-            raise UserError(
-                f"{code(meant.login.name)} gives out no older messages: its server keeps none, or is not "
-                "connected."
-            )
+            raise UserError(phrase("history-no-record", login=code(meant.login.name)))
         key = PortalKey(meant.login.id, meant.session.chat_with(meant.contact))
         found, more = await self._older.bring(user, key, session, messages)
-        again = f" For more, write {code(f'history {meant.contact} {messages}')}." if more else ""
         if found:
-            number = "one older message" if found == 1 else f"{found} older messages"
-            said = (
-                f"I have found {number} in your chat with {contact}; they are in a thread there, or where it "
-                "begins."
-            )
-        elif more:
-            said = f"I have found nothing older in your chat with {contact} so far."
+            said = [phrase("history-found", messages=found, contact=contact)]
         else:
-            said = f"There is nothing older in your chat with {contact}."
-        await answer(Reply(said + again))
+            said = [phrase("history-nothing-yet" if more else "history-nothing", contact=contact)]
+        if more:
+            again = code(f"history {meant.contact} {messages}")
+            said.append(phrase("history-more", command=again))
+        await answer(Reply(" ".join(said)))
 
 
 def _asked(rest: str) -> tuple[str, int]:
@@ -56,11 +50,8 @@ def _asked(rest: str) -> tuple[str, int]:
     if who and last.isascii() and last.isdigit():
         number = int(last) if len(last) < 6 else 0
         if not 0 < number <= MOST:
-            raise UserError(f"I can bring 1 to {MOST} messages at once.")
+            raise UserError(phrase("history-how-many", most=MOST))
         return who.strip(), number
     if not rest:
-        raise UserError(
-            "Of whom? I bring the messages before those that are in the chat. For example: "
-            "`history juliet@example.org 20`"
-        )
+        raise UserError(phrase("history-whom"))
     return rest, USUALLY

@@ -20,8 +20,7 @@ from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Network
 from dm_bridge.network.login import AskStep, Display, FieldKind, LoginField, WaitStep
 from dm_bridge.store.logins import LoginRow
-
-TOO_LONG = "That took too long, so I have stopped the login. Write `login` to begin again."
+from dm_bridge.texts import phrase
 
 
 @dataclass
@@ -118,7 +117,7 @@ class LoginDialogues:
             return
         attempt, goes_on = dialogue.attempt, False
         try:
-            await answer(Reply("Logging in…"))
+            await answer(Reply(phrase("login-asking")))
             row = await attempt.submit(dialogue.values)
             if row is None:
                 dialogue.values, goes_on = {}, True
@@ -126,8 +125,8 @@ class LoginDialogues:
             else:
                 await answer(_done(attempt.network, row))
         except (UserError, CredentialsError, NetworkError) as error:
-            name = attempt.network.name
-            await answer(Reply(f"⚠ {plain(str(error))} To try again, write `login {name}`."))
+            again = phrase("login-try-again", network=attempt.network.name)
+            await answer(Reply(f"⚠ {plain(str(error))} {again}"))
         finally:
             if not goes_on:
                 await self._close(room, user, dialogue)
@@ -138,7 +137,7 @@ class LoginDialogues:
         async def expired() -> None:
             if await self._close(room, user, dialogue) and dialogue.answer is not None:
                 with contextlib.suppress(BridgeError):
-                    await dialogue.answer(Reply(TOO_LONG))
+                    await dialogue.answer(Reply(phrase("login-too-long")))
 
         dialogue.attempt.wait(expired)
 
@@ -152,10 +151,7 @@ class LoginDialogues:
 
 
 def _done(network: Network, row: LoginRow) -> Reply:
-    return Reply(
-        f"You are logged in to {network.title} as {code(row.name)}. "
-        "Your private chats will appear as they come; write `start` and an address to open one."
-    )
+    return Reply(phrase("login-done", network=network.title, login=code(row.name)))
 
 
 def _question(dialogue: _Dialogue) -> Reply:
@@ -172,17 +168,17 @@ def _question(dialogue: _Dialogue) -> Reply:
 def _show(step: WaitStep) -> str:
     match step.display:
         case Display.QR:
-            shown = f"This is what to make a QR code of: {code(step.data)}"
+            shown = phrase("login-show-qr", data=code(step.data))
         case Display.CODE:
-            shown = f"The code: {code(step.data)}"
+            shown = phrase("login-show-code", data=code(step.data))
         case Display.NOTHING:
             shown = ""
         case _:
             assert_never(step.display)
-    done = "Write `done` when you have. (`cancel` stops.)"
+    done = phrase("login-when-done")
     return " ".join(part for part in (step.instructions, shown, done) if part)
 
 
 def _ask(question: LoginField) -> str:
-    hint = " I will remove your message at once." if question.kind is FieldKind.SECRET else ""
-    return f"Please send your {question.label}.{hint} (`cancel` stops.)"
+    secret = question.kind is FieldKind.SECRET
+    return phrase("login-ask-secret" if secret else "login-ask", what=question.label)

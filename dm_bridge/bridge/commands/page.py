@@ -10,6 +10,7 @@ from typing import Protocol
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.errors import UserError
 from dm_bridge.ids import RoomId, UserId
+from dm_bridge.texts import phrase
 
 
 class PageDoor(Protocol):
@@ -31,36 +32,15 @@ class PageCommand:
         """``page``: a link; ``page close``: signs out everywhere."""
         match rest.lower().split():
             case []:
-                link, minutes = await self._door.link(user), _minutes(self._door.minutes)
-                await answer(
-                    Reply(
-                        f"[Open your page]({link})\n\nThe link works once, in the next {minutes}, and is for you "
-                        "alone: whoever opens it acts as you. `page close` signs you out everywhere."
-                    )
-                )
+                link = await self._door.link(user)
+                await answer(Reply(phrase("page-link", link=link, minutes=self._door.minutes)))
             case ["close"]:
                 many = await self._door.end_all(user)
-                ended = (
-                    "You were signed in nowhere."
-                    if not many
-                    else f"You are signed out{_where(many)}."
-                )
-                await answer(Reply(f"{ended} Links that you have not used do not work any more."))
+                await answer(Reply(phrase("page-closed", places=many)))
             case _:
-                raise UserError("Write `page` for a link, or `page close` to sign out everywhere.")
+                raise UserError(phrase("page-usage"))
 
 
 def signed_in() -> str:
     """What a user is told when somebody has used their link."""
-    return (
-        "Somebody has opened the page with your link. If that was not you, write `page close` now, and then "
-        "`logins` to see whether anything was changed."
-    )
-
-
-def _minutes(many: int) -> str:
-    return "minute" if many == 1 else f"{many} minutes"
-
-
-def _where(many: int) -> str:
-    return "" if many == 1 else f" in {many} places"
+    return phrase("page-opened")

@@ -29,6 +29,7 @@ from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.api import Contact, capabilities_of
 from dm_bridge.network.people import Answers, Blocks, Lists, readable
 from dm_bridge.store.people import PeopleStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -63,19 +64,17 @@ class PeopleCommands:
     async def start(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """``start WHO``: open the chat with somebody."""
         if not rest:
-            raise UserError("With whom? For example: `start juliet@example.org`")
+            raise UserError(phrase("start-whom"))
         meant = await self._resolving.meant(user, rest, "start")
         if await self._people.is_blocked(meant):
-            raise UserError(
-                f"You have blocked {code(meant.contact)}. To write to them, send "
-                f"{code(f'unblock {meant.contact}')} first."
-            )
+            unblock = code(f"unblock {meant.contact}")
+            raise UserError(phrase("start-blocked", contact=code(meant.contact), command=unblock))
         portal, known = await self._people.open(meant)
         link = f"https://matrix.to/#/{portal.room}"
-        invited = "" if portal.joined else " I have invited you to it."
-        await answer(
-            Reply(f"Here you are: [your chat]({link}) with {called(meant, known)}.{invited}")
-        )
+        said = [phrase("start-done", link=link, who=called(meant, known))]
+        if not portal.joined:
+            said.append(phrase("start-invited"))
+        await answer(Reply(" ".join(said)))
 
     # -- lists
 
@@ -88,38 +87,27 @@ class PeopleCommands:
         by, rest = self._resolving.by(user, rest, "contacts", "")
         session = by.session
         if not (capabilities_of(session).contacts and isinstance(session, Lists)):
-            raise UserError(f"{by.network.title} has no contact list that I could show.")
+            raise UserError(phrase("contacts-not-there", network=by.network.title))
         contacts = await listed_contacts(by)
         if not contacts:
-            await answer(Reply("Your contact list is empty."))
+            await answer(Reply(phrase("contacts-empty")))
             return
         pages = -(-len(contacts) // PAGE)
         page = int(rest) if rest.isascii() and rest.isdigit() and len(rest) < 5 else 1
         if not 0 < page <= pages:
-            raise UserError(f"Your contact list has {pages} pages. For example: `contacts {pages}`")
+            raise UserError(phrase("contacts-no-such-page", pages=pages, last=str(pages)))
         self._resolving.remember(user, [meant_by(by, each) for each in contacts])
         chats = await self._chats(by)
         begin = (page - 1) * PAGE
         lines = [
-            line(by.network, each, number, " (chat)" if each.id in chats else "")
+            line(by.network, each, number, "people-line-chat" if each.id in chats else "")
             for number, each in enumerate(contacts[begin : begin + PAGE], begin + 1)
         ]
-        many = "" if pages == 1 else f", page {page} of {pages}"
-        further = "" if page == pages else f" The next page: `contacts {page + 1}`."
-        await answer(
-            Reply(
-                "\n".join(
-                    [
-                        f"Your contact list has {_people(len(contacts))}{many}:",
-                        "",
-                        *lines,
-                        "",
-                        "To write to somebody, send `start` and the number. To open chats with several, send "
-                        f"`contacts import` and their numbers.{further}",
-                    ]
-                )
-            )
-        )
+        shown = "\n".join(lines)
+        said = [phrase("contacts-list", people=len(contacts), page=page, pages=pages, list=shown)]
+        if page < pages:
+            said.append(phrase("contacts-next-page", page=str(page + 1)))
+        await answer(Reply(" ".join(said)))
 
     async def _chats(self, by: By) -> set[ContactId]:
         rows = await self._portals.store.of_login(by.login.id)
@@ -130,36 +118,28 @@ class PeopleCommands:
         by, text = self._resolving.by(user, rest, "search", "TEXT")
         wanted = " ".join(text.casefold().split())
         if not wanted:
-            raise UserError("For whom? For example: `search juliet`")
+            raise UserError(phrase("search-whom"))
         answered = await self._people.search(by, text)
         found, known, problem = answered.contacts, answered.known, plain(answered.problem)
         if not found:
-            await answer(Reply(f"I find nobody. {problem}".strip()))
+            await answer(Reply(f"{phrase('search-nobody')} {problem}".strip()))
             return
         self._resolving.remember(user, [meant_by(by, each) for each in found[:FOUND]])
         lines = [
-            line(by.network, each, number, "" if each.id in known else " (directory)")
+            line(by.network, each, number, "" if each.id in known else "people-line-directory")
             for number, each in enumerate(found[:FOUND], 1)
         ]
-        more = (
-            f" There are {len(found) - FOUND} more; say more of the name."
-            if len(found) > FOUND
-            else ""
-        )
-        end = f"To write to somebody, send `start` and the number.{more} {problem}".strip()
-        await answer(Reply("\n".join(["I have found:", "", *lines, "", end])))
+        said = [phrase("search-found", list="\n".join(lines))]
+        if len(found) > FOUND:
+            said.append(phrase("search-more", people=len(found) - FOUND))
+        await answer(Reply(" ".join([*said, problem]).strip()))
 
     async def _import(self, user: UserId, words: Sequence[str], answer: Answer) -> None:
         """``contacts import NUMBERS`` or ``all``: open chats with those who have none."""
         if not words:
-            raise UserError(
-                "With whom? I open a chat with everybody whose number you give, such as `contacts import 1 4-9`, "
-                "or with all your contacts: `contacts import all`. Write `contacts` to see their numbers."
-            )
+            raise UserError(phrase("contacts-import-whom"))
         if user in self._imports:
-            raise UserError(
-                "I am still busy with the last ones; I will tell you when that is done."
-            )
+            raise UserError(phrase("contacts-import-busy"))
         if words[-1].lower() == "all":
             by, _ = self._resolving.by(user, " ".join(words[:-1]), "contacts import", "all")
             meant = [meant_by(by, each) for each in await listed_contacts(by)]
@@ -168,9 +148,7 @@ class PeopleCommands:
             meant = [await self._resolving.meant(user, str(n), "contacts") for n in numbers]
         task = asyncio.create_task(self._open_all(user, meant, answer), name=f"import for {user}")
         self._imports[user] = task
-        await answer(
-            Reply(f"I open chats with {_people(len(meant))}, as far as you have none yet.")
-        )
+        await answer(Reply(phrase("contacts-import-begun", people=len(meant))))
 
     async def _open_all(self, user: UserId, wanted: Sequence[Meant], answer: Answer) -> None:
         slots = asyncio.Semaphore(IMPORTED_AT_ONCE)
@@ -187,14 +165,9 @@ class PeopleCommands:
         try:
             await asyncio.gather(*map(open_one, wanted))
             if failed:
-                await answer(
-                    Reply(
-                        f"⚠ I could not open the chats with {_people(len(failed))}; try again later, and those "
-                        "who have one are passed over."
-                    )
-                )
+                await answer(Reply(phrase("contacts-import-failed", people=len(failed))))
             else:
-                await answer(Reply(f"Done: you have a chat with {_people(len(wanted))}."))
+                await answer(Reply(phrase("contacts-import-done", people=len(wanted))))
         except BridgeError as error:
             log.info("a user could not be told what became of an import", reason=str(error))
         except Exception:
@@ -212,12 +185,8 @@ class PeopleCommands:
         meant, session = await self._asking(user, rest, "accept")
         await in_time(session.accept(meant.contact))
         await self._store.answered(meant.login.id, [meant.contact])
-        await answer(
-            Reply(
-                f"{called(meant)} is your contact now: they see whether you are there, and I have asked them "
-                f"for the same. To write to them, send {code(f'start {meant.contact}')}."
-            )
-        )
+        start = code(f"start {meant.contact}")
+        await answer(Reply(phrase("accept-done", who=called(meant), command=start)))
 
     async def decline(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """``decline WHO``: refuse them."""
@@ -227,12 +196,8 @@ class PeopleCommands:
         meant, session = await self._asking(user, rest, "decline")
         await in_time(session.decline(meant.contact))
         await self._store.answered(meant.login.id, [meant.contact])
-        await answer(
-            Reply(
-                f"I have refused {called(meant)}. They can ask again; to hear no more of them, send "
-                f"{code(f'block {meant.contact}')}."
-            )
-        )
+        block = code(f"block {meant.contact}")
+        await answer(Reply(phrase("decline-done", who=called(meant), command=block)))
 
     async def _list_requests(self, user: UserId, answer: Answer) -> None:
         lines = []
@@ -246,23 +211,20 @@ class PeopleCommands:
                 entry = described(request, readable(network, request.contact))
                 lines.append(f"{len(listed)}. {entry.removeprefix('- ')}")
         if not lines:
-            await answer(Reply("Nobody waits for an answer of yours."))
+            await answer(Reply(phrase("requests-none")))
             return
         self._resolving.remember(user, listed)
-        end = "To answer, write `accept` or `decline` and the number, or the address."
-        await answer(Reply("\n".join(["They ask to be contacts of yours:", "", *lines, "", end])))
+        await answer(Reply(phrase("requests-list", list="\n".join(lines))))
 
     async def _asking(self, user: UserId, rest: str, command: str) -> tuple[Meant, Answers]:
         """Somebody who waits for an answer. Raises `UserError`."""
         meant = await self._resolving.meant(user, rest, command)
         session = meant.session
         if not (capabilities_of(session).requests and isinstance(session, Answers)):
-            raise UserError(f"On {meant.network.title} nobody needs to ask.")
+            raise UserError(phrase("requests-not-needed", network=meant.network.title))
         waiting = await self._store.requests(meant.login.id)
         if all(request.contact != meant.contact for request in waiting):
-            raise UserError(
-                f"{code(meant.contact)} does not wait for an answer. Write `accept` to see who does."
-            )
+            raise UserError(phrase("requests-not-of", contact=code(meant.contact)))
         return meant, session
 
     # -- who is not to be heard
@@ -274,15 +236,11 @@ class PeopleCommands:
             return
         meant, session = await self._blocking(user, rest, "block")
         if meant.contact == meant.login.remote:
-            raise UserError("That is your own address.")
+            raise UserError(phrase("chat-own-address"))
         await in_time(session.block(meant.contact))
         await self._store.answered(meant.login.id, [meant.contact])
-        await answer(
-            Reply(
-                f"{called(meant)} is blocked: nothing of them reaches you any more, on no device, and they do not "
-                f"see whether you are there. To take that back, send {code(f'unblock {meant.contact}')}."
-            )
-        )
+        unblock = code(f"unblock {meant.contact}")
+        await answer(Reply(phrase("block-done", who=called(meant), command=unblock)))
 
     async def unblock(self, user: UserId, room: RoomId, rest: str, answer: Answer) -> None:
         """``unblock WHO``: let them through again."""
@@ -291,31 +249,25 @@ class PeopleCommands:
             return
         meant, session = await self._blocking(user, rest, "unblock")
         if meant.contact not in await in_time(session.blocked()):
-            raise UserError(f"{code(meant.contact)} is not blocked. Write `block` to see who is.")
+            raise UserError(phrase("unblock-not-blocked", contact=code(meant.contact)))
         await in_time(session.unblock(meant.contact))
-        await answer(Reply(f"{called(meant)} is no longer blocked."))
+        await answer(Reply(phrase("unblock-done", who=called(meant))))
 
     async def _blocking(self, user: UserId, rest: str, command: str) -> tuple[Meant, Blocks]:
         meant = await self._resolving.meant(user, rest, command)
         session = meant.session
         if not (capabilities_of(session).blocks and isinstance(session, Blocks)):
-            raise UserError(
-                f"I cannot block anybody for {code(meant.login.name)}: it has no such thing."
-            )
+            raise UserError(phrase("block-not-possible", login=code(meant.login.name)))
         return meant, session
 
     async def _list_blocked(self, user: UserId, answer: Answer) -> None:
         by, _ = self._resolving.by(user, "", "block", "WHO")
         session = by.session
         if not (capabilities_of(session).blocks and isinstance(session, Blocks)):
-            raise UserError(
-                f"I cannot block anybody for {code(by.login.name)}: it has no such thing."
-            )
+            raise UserError(phrase("block-not-possible", login=code(by.login.name)))
         blocked = sorted(await in_time(session.blocked()))
         if not blocked:
-            await answer(
-                Reply("You have blocked nobody. To block somebody, send `block` and their address.")
-            )
+            await answer(Reply(phrase("block-nobody")))
             return
         listed = [meant_by(by, await session_contact(by, each)) for each in blocked[:PAGE]]
         self._resolving.remember(user, listed)
@@ -323,11 +275,10 @@ class PeopleCommands:
             line(by.network, await session_contact(by, each.contact), number)
             for number, each in enumerate(listed, 1)
         ]
-        more = f" The first {PAGE} are shown." if len(blocked) > PAGE else ""
-        end = f"To hear from somebody again, send `unblock` and the number.{more}"
-        await answer(
-            Reply("\n".join([f"You have blocked {_people(len(blocked))}:", "", *lines, "", end]))
-        )
+        said = [phrase("block-list", people=len(blocked), list="\n".join(lines))]
+        if len(blocked) > PAGE:
+            said.append(phrase("block-list-first", people=PAGE))
+        await answer(Reply(" ".join(said)))
 
 
 async def session_contact(by: By, contact: ContactId) -> Contact:
@@ -346,10 +297,6 @@ def called(meant: Meant, known: Contact | None = None) -> str:
     return code(meant.contact) if read == meant.contact else f"{plain(read)}, {code(meant.contact)}"
 
 
-def _people(number: int) -> str:
-    return "one person" if number == 1 else f"{number} people"
-
-
 def _numbers(words: Sequence[str]) -> list[int]:
     """The numbers in ``1 4-9``, in order. Raises `UserError`."""
     numbers: dict[int, None] = {}
@@ -358,8 +305,6 @@ def _numbers(words: Sequence[str]) -> list[int]:
         if not all(
             each.isascii() and each.isdigit() and len(each) < 6 for each in (first, last or first)
         ):
-            raise UserError(
-                "Which numbers? For example: `contacts import 1 4-9`, or `contacts import all`"
-            )
+            raise UserError(phrase("contacts-import-numbers"))
         numbers |= dict.fromkeys(range(int(first), int(last if dash and last else first) + 1))
     return list(numbers)

@@ -16,11 +16,11 @@ from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ContactId, PortalKey
 from dm_bridge.network.api import Contact, capabilities_of
 from dm_bridge.network.people import PEOPLE_SECONDS, Blocks, Searches
+from dm_bridge.texts import phrase
 
 T = TypeVar("T")
 
 _BLOCKED_SECONDS = 5.0
-NO_DIRECTORY = "I have looked in your contact list only: there is no directory that I could ask."
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class People:
         known = frozenset(each.id for each in found)
         session = by.session
         if not (capabilities_of(session).search and isinstance(session, Searches)):
-            return Found(found, known, NO_DIRECTORY)
+            return Found(found, known, phrase("search-no-directory"))
         try:
             elsewhere = await in_time(session.search(text))
         except NetworkError as error:
@@ -94,4 +94,4 @@ async def in_time(work: Awaitable[T]) -> T:
         async with asyncio.timeout(PEOPLE_SECONDS):
             return await work
     except TimeoutError as error:
-        raise NetworkError("Your network does not answer; try again later.") from error
+        raise NetworkError(phrase("people-no-answer")) from error

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from dm_bridge.bridge.commands.reply import Answer, Reply
 from dm_bridge.errors import BridgeError
 from dm_bridge.ids import RoomId, UserId
+from dm_bridge.texts import phrase
 
 PATIENCE = 600.0
 """Seconds after which an unanswered question no longer waits."""
@@ -25,7 +26,7 @@ class _Question:
 
 
 class Questions:
-    """``too_long``: what is said when one ends by itself. ``closed``: is told whose question has ended."""
+    """``too_long``: the message that is said when one ends by itself. ``closed``: is told whose has ended."""
 
     def __init__(self, too_long: str, closed: Callable[[UserId], None] = lambda user: None) -> None:
         self._too_long = too_long
@@ -46,7 +47,7 @@ class Questions:
             if self._open.get((room, user)) is question:
                 self.close(room, user)
                 with contextlib.suppress(BridgeError):
-                    await question.answer(Reply(self._too_long))
+                    await question.answer(Reply(phrase(self._too_long)))
 
         question.expiry = asyncio.create_task(expire(), name="question")
 

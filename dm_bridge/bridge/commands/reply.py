@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import functools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from dm_bridge.network.api import Network
+from dm_bridge.texts import phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,5 +27,13 @@ Answer = Callable[[Reply], Awaitable[None]]
 
 def not_logged_in(networks: Sequence[Network]) -> str:
     """What a user without a login is told, with the command that makes one."""
-    choice = " or ".join(f"`login {network.name}`" for network in networks)
-    return f"You are not logged in to any network. Write {choice or '`login`'} to log in."
+    commands = choice(f"`login {network.name}`" for network in networks) or "`login`"
+    return phrase("login-not-logged-in", commands=commands)
+
+
+def choice(items: Iterable[str]) -> str:
+    """What there is to choose from, as people say it: "this or that"; empty for nothing."""
+    rest = iter(items)
+    return functools.reduce(
+        lambda some, other: phrase("choice-or", some=some, other=other), rest, next(rest, "")
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from dm_bridge.bridge.commands.reply import not_logged_in
-from dm_bridge.bridge.commands.standing import login_again, words_for
+from dm_bridge.bridge.commands.standing import words_for
 from dm_bridge.bridge.commands.typed import uncopied
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.names import clean_name
@@ -24,6 +24,7 @@ from dm_bridge.network.api import Contact, Network, Session, capabilities_of
 from dm_bridge.network.people import Lists, readable
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import PortalStore
+from dm_bridge.texts import phrase
 
 MAX_LISTS = 200
 """Users whose last list is remembered."""
@@ -79,14 +80,17 @@ class Resolving:
         if len(rows) == 1:
             return self._connected(rows[0]), text
         tail = f" {example}" if example else ""
-        choice = ", ".join(f"`{command} {row.id}{tail}` ({code(row.name)})" for row in rows)
-        raise UserError(f"You have several logins. Which one? {choice}")
+        commands = ", ".join(f"`{command} {row.id}{tail}` ({code(row.name)})" for row in rows)
+        raise UserError(phrase("login-which-one", commands=commands))
 
     def _connected(self, row: LoginRow) -> By:
         session = self._logins.session(row.id)
         if session is None:
+            state = words_for(self._logins.state(row.id))
             raise UserError(
-                f"{code(row.name)} is {words_for(self._logins.state(row.id))}. {login_again(row)}."
+                phrase(
+                    "login-not-connected", login=code(row.name), state=state, network=row.network
+                )
             )
         return By(row, session, self._logins.network(row.network))
 
@@ -99,7 +103,7 @@ class Resolving:
         by, rest = self.by(user, text, command, "ADDRESS")
         rest = uncopied(rest)
         if len(words := rest.split()) == 2 and _is_address(by.network, words[-1]):
-            raise UserError("You have no such login. Write `logins` to see those you have.")
+            raise UserError(phrase("login-no-such"))
         ghost = await self._ghost(rest)
         if ghost is not None:
             return await self._of_ghost(user, by, *ghost)
@@ -108,17 +112,14 @@ class Resolving:
         except UserError as error:
             found = await self._named(by, rest)
             if not found:
-                raise UserError(
-                    f"{error} Nobody in your contact list is called so, either."
-                ) from None
+                raise UserError(f"{error} {phrase('people-none-called-so')}") from None
         if len(found) > 1:
             self.remember(user, found)
             lines = [f"{n}. {code(each.contact)}" for n, each in enumerate(found[:LISTED], 1)]
-            more = f" Here are the first {LISTED}." if len(found) > LISTED else ""
-            raise UserError(
-                f"Several of your contacts are called so. Which one? Write `{command}` and the number.{more}\n\n"
-                + "\n".join(lines)
-            )
+            asked = [phrase("people-several-called-so", command=command)]
+            if len(found) > LISTED:
+                asked.append(phrase("people-first", people=LISTED))
+            raise UserError(f"{' '.join(asked)}\n\n" + "\n".join(lines))
         return found[0]
 
     async def addressed(self, user: UserId, by: By, text: str) -> Meant:
@@ -131,10 +132,7 @@ class Resolving:
     def _numbered(self, user: UserId, number: int) -> Meant:
         listed = self._lists.get(user, [])
         if not 0 < number <= len(listed):
-            raise UserError(
-                "There is no such number in what I have shown you last. Write `contacts` or `search` and a name "
-                "to get a list."
-            )
+            raise UserError(phrase("people-no-such-number"))
         meant = listed[number - 1]
         by = self._connected(meant.login)
         return Meant(by.login, by.session, by.network, meant.contact)
@@ -148,17 +146,17 @@ class Resolving:
             return None
         ghost = self._namespace.parse(named)
         if ghost is None:
-            raise UserError("That is a Matrix user, and not a contact of yours on another network.")
+            raise UserError(phrase("people-matrix-user"))
         contact = ghost.contact or await self._portals.ghost_contact(UserId(named))
         if contact is None:
-            raise UserError("I do not know this contact. Give me their address instead.")
+            raise UserError(phrase("people-unknown"))
         return ghost.network, contact
 
     async def _of_ghost(self, user: UserId, by: By, network: str, contact: ContactId) -> Meant:
         if by.login.network != network:
             others = [row for row in self._logins.of(user) if row.network == network]
             if len(others) != 1:
-                raise UserError("That contact is on a network where you have no login.")
+                raise UserError(phrase("people-no-login"))
             by = self._connected(others[0])
         return Meant(by.login, by.session, by.network, by.network.parse_contact(contact))
 
@@ -199,10 +197,11 @@ def title(contact: Contact) -> str | None:
 
 
 def line(network: Network, contact: Contact, number: int, mark: str = "") -> str:
-    """A line of a numbered list."""
+    """A line of a numbered list. ``mark``: the message that says more of the ``$person``."""
     read = readable(network, contact.id)
     name = title(contact) or (read if read != contact.id else None)
-    return f"{number}. {f'{plain(name)}, ' if name else ''}{code(contact.id)}{mark}"
+    person = f"{plain(name)}, {code(contact.id)}" if name else code(contact.id)
+    return f"{number}. {phrase(mark, person=person) if mark else person}"
 
 
 def _is_address(network: Network, text: str) -> bool:

@@ -1,26 +1,22 @@
-"""How a login is, in words, and what its user can do about it."""
+"""How a login is, in words."""
 
 from __future__ import annotations
 
 from dm_bridge.matrix.formatting import plain
 from dm_bridge.network.events import SessionState, SessionStatus
-from dm_bridge.store.logins import LoginRow
+from dm_bridge.texts import phrase
 
-_STATUS_WORDS = {
-    SessionStatus.CONNECTING: "connecting",
-    SessionStatus.CONNECTED: "connected",
-    SessionStatus.TRANSIENT_DISCONNECT: "disconnected for the moment, trying again",
-    SessionStatus.BAD_CREDENTIALS: "refused by its server",
-    SessionStatus.LOGGED_OUT: "logged out",
-    SessionStatus.UNKNOWN_ERROR: "in trouble",
+_STATES = {
+    SessionStatus.CONNECTING: "login-state-connecting",
+    SessionStatus.CONNECTED: "login-state-connected",
+    SessionStatus.TRANSIENT_DISCONNECT: "login-state-disconnected",
+    SessionStatus.BAD_CREDENTIALS: "login-state-refused",
+    SessionStatus.LOGGED_OUT: "login-state-logged-out",
+    SessionStatus.UNKNOWN_ERROR: "login-state-error",
 }
 
 
 def words_for(state: SessionState) -> str:
     """How a login is, with the reason; without the last full stop."""
-    words, reason = _STATUS_WORDS[state.status], state.reason.strip().rstrip(".")
-    return f"{words}: {plain(reason)}" if reason else words
-
-
-def login_again(row: LoginRow) -> str:
-    return f"To log in again, write `login {row.network}`"
+    words, reason = phrase(_STATES[state.status]), state.reason.strip().rstrip(".")
+    return phrase("login-state-why", state=words, why=plain(reason)) if reason else words

@@ -62,6 +62,10 @@ class SessionSending:
 
     async def send(self, message: OutgoingMessage) -> RemoteId:
         """See `Session.send`. Several chats send at once; within a chat the caller awaits each."""
+        payload = self._written(message)
+        return await self._send(message, payload + receipts.expected(), message.attachment)
+
+    def _written(self, message: OutgoingMessage | OutgoingEdit) -> list[Element]:
         about = message.reply_to
         quoted = about is not None and not isinstance(message.attachment, OutgoingMedia)
         quote = about.text if about is not None and quoted else ""
@@ -69,12 +73,11 @@ class SessionSending:
         if about is not None:
             author = self._login.remote if about.from_self else message.chat
             payload += relations.reply(xml_text(about.id), author)
-        return await self._send(message, payload + receipts.expected(), message.attachment)
+        return payload
 
     async def edit(self, edit: OutgoingEdit) -> RemoteId:
         """See `Edits`."""
-        payload = message_payload(edit.content, edit.id, contact=edit.chat)
-        payload += relations.correction(xml_text(edit.target.id))
+        payload = self._written(edit) + relations.correction(xml_text(edit.target.id))
         sent = await self._send(edit, payload + receipts.expected(), edit.attachment)
         return self._looked(EDITS, edit.chat, sent)
 
