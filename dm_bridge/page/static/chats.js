@@ -25,8 +25,8 @@ export class Chats {
     this.page = page;
     this.filter = "";
     this.starter = new Starter(page);
-    this.above = el("div", { class: "stack" }, el("h2", { tabindex: "-1" }, phrase("page-chats")), el("p", { class: "quiet" }, phrase("page-moment")));
-    this.below = el("div", { class: "stack" });
+    this.above = el("div", { class: "part" }, el("h2", { tabindex: "-1" }, phrase("page-chats")), el("p", { class: "quiet" }, phrase("page-moment")));
+    this.below = el("div", { class: "part" });
     this.list = el("ul", { class: "cards" });
     show(place, this.above, this.starter.form, this.below);
   }
