@@ -214,6 +214,13 @@ async def test_a_user_does_everything_on_the_page(
         await expect(page.locator("#changes")).to_contain_text(juliet.bare_jid)
         await tab.look_in_all_ways("chats")
 
+        # an address starts a chat, or finds the one that there is
+        who = page.get_by_role("combobox", name="Start a chat with")
+        await who.press_sequentially(juliet.bare_jid)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("The chat is there:")).to_be_visible()
+        await tab.look_in_all_ways("chats-started")
+
         # out of m.direct, and back
         await card.get_by_role("button", name="Leave out").press("Enter")
         await expect(card.get_by_text("Left out")).to_be_visible(timeout=PATIENCE)

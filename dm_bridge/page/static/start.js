@@ -33,7 +33,7 @@ export class Starter {
     this.send = el("button", {}, phrase("page-start"));
     this.list = el("ul", { id: "offers", role: "listbox", class: "offers", "aria-label": phrase("page-start-people"), hidden: true });
     this.status = el("p", { class: "quiet", role: "status" });
-    this.form = el("form", { class: "inline card", hidden: true }, el("label", {}, phrase("page-start-with"), this.who), this.byLabel, this.send, this.status, this.list);
+    this.form = el("form", { class: "inline card", hidden: true }, el("label", {}, phrase("page-start-with"), this.who), this.list, this.byLabel, this.send, this.status);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.start(this.who.value.trim(), this.by.value);

@@ -131,8 +131,8 @@ page-start-with = Start a chat with (a name, or an address on the network)
 page-start-by = By which login
 page-start-people = People who are called so
 page-start-offers = { $count ->
-    [one] One person is called so. Choose them below, or go on typing.
-   *[other] { $count } people are called so. Choose one below, or go on typing.
+    [one] One person is called so. Choose them from the list, or go on typing.
+   *[other] { $count } people are called so. Choose one from the list, or go on typing.
   }
 # $login: its name, such as an address.
 page-start-offer-by = by { $login }
