@@ -18,6 +18,7 @@ from dm_bridge.matrix import handshake
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.pings import Pings
 from dm_bridge.ops.health import Health
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +85,7 @@ class Meeting:
                 async with asyncio.timeout(PING_INTERVAL):
                     await self._unreachable.wait()
                     url = self._config.homeserver.url
-                    self._health.homeserver(f"The homeserver at {url} cannot be reached.")
+                    self._health.homeserver(phrase("health-unreachable", url=url))
 
     async def _problem(self) -> str | None:
         appservice = self._config.appservice

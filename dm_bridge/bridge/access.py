@@ -21,16 +21,11 @@ from dm_bridge.matrix.discovery import ClientApi, Discovery
 from dm_bridge.store.audit_log import Act
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.tokens import TokenStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
 _TOKEN = re.compile(r"[\x21-\x7E]{8,4096}\Z")
-LOST = "⚠ The token that you gave me for your Matrix account does not work any more, so I have forgotten it. "
-WAY_BACK = (
-    "Until you give me another one with `login-matrix`, I cannot keep your direct chats in order; what there is "
-    "to do waits until then."
-)
-NOT_NEEDED = "I can act for your account without it, so there is nothing for you to do."
 
 
 class MatrixTokens:
@@ -99,7 +94,7 @@ class MatrixTokens:
         found out now.
         """
         if _TOKEN.match(token) is None:
-            raise UserError("That is no access token: one is a long word without spaces.")
+            raise UserError(phrase("access-no-token"))
         api = await self._discovery.find(user)
         homeserver = self._homeserver(user, api, token)
         await _verify(homeserver)
@@ -154,10 +149,11 @@ class MatrixTokens:
             del self._sealed[user]
         log.warning("a user's token does not work any more", user=user)
         try:
-            rest = NOT_NEEDED if self._accounts.can_act_for(user) else WAY_BACK
-            await self._tell(user, LOST + rest)
+            needed = not self._accounts.can_act_for(user)
+            rest = phrase("access-way-back" if needed else "access-not-needed")
+            await self._tell(user, f"{phrase('access-lost')} {rest}")
             await self._store.forget(user, sealed)
-            details = {"reason": "It does not work any more."}
+            details = {"reason": phrase("access-token-removed")}
             await self._audit.record("bridge", Act.TOKEN_REMOVED, user, details, BRIDGE)
         except BridgeError as error:  # it is found to be lost again after the next start
             log.warning("a user could not be told", user=user, reason=str(error))
@@ -168,21 +164,15 @@ async def _verify(homeserver: TokenHomeserver) -> None:
     try:
         answer = await homeserver.request("GET", Path.v3.account.whoami, deadline=10)
         if answer.get("user_id") != homeserver.owner:
-            raise UserError(
-                "This token belongs to another account than the one you are writing with, so I do not take it."
-            )
+            raise UserError(phrase("access-other-account"))
         await get_direct(homeserver, homeserver.owner)
     except HomeserverError as error:
         if error.status == 401:
-            raise UserError(
-                "Your homeserver does not know this token. Perhaps it is not whole, or its session was signed out."
-            ) from error
+            raise UserError(phrase("access-unknown-token")) from error
         if error.status == 403:
-            raise UserError(
-                "Your homeserver does not let this token read your settings."
-            ) from error
+            raise UserError(phrase("access-no-settings")) from error
         raise HomeserverError(
-            "Your homeserver does not answer as it should right now. Try again later.",
+            phrase("access-no-answer"),
             status=error.status,
             errcode=error.errcode,
             certain=error.certain,

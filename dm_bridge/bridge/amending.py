@@ -22,7 +22,6 @@ from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.references import Known, Reaction, ReferenceStore
 
 REACTION = "m.reaction"
-UNKNOWN = "it is about no message that is known"
 _EDITS_OF_EDITS = 5
 
 Sent = Callable[[PortalKey, RemoteId], Awaitable[OutboxRow | None]]
@@ -88,7 +87,7 @@ class Amending:
         """Redact what its author has taken back."""
         target = await self.original(portal.key, event.target, event.from_self)
         if target is None:
-            return InboxOutcome(row, "dropped", reason=UNKNOWN)
+            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
         await self._redact(portal, target, row, sender)
         return InboxOutcome(row, "delivered")
 
@@ -99,7 +98,7 @@ class Amending:
         key = portal.key
         target = await self.original(key, event.target)
         if target is None:
-            return InboxOutcome(row, "dropped", reason=UNKNOWN)
+            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
         there = await self._references.reactions(key, target, from_self=event.from_self)
         named = dict.fromkeys(event.emojis)
         adds = event.change is not ReactionChange.REMOVED

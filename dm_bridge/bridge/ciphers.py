@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, modes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 
 from dm_bridge.errors import NetworkError
+from dm_bridge.texts import phrase
 
 TAG = 16
 """Bytes of a GCM tag, which stands at the end of a file."""
-DAMAGED = "It is not what its sender sent: it was damaged, or somebody changed it."
 
 
 async def exactly(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
@@ -30,7 +30,7 @@ async def exactly(chunks: AsyncIterator[bytes], size: int) -> AsyncIterator[byte
             break
         yield chunk
     if left:
-        raise NetworkError("It is not as large as its server says.", retry_after=10.0)
+        raise NetworkError(phrase("file-other-size"), retry_after=10.0)
 
 
 async def hashed(chunks: AsyncIterator[bytes], sha256: bytes) -> AsyncIterator[bytes]:
@@ -42,7 +42,7 @@ async def hashed(chunks: AsyncIterator[bytes], sha256: bytes) -> AsyncIterator[b
             yield held
         held = chunk
     if not hmac.compare_digest(digest.digest(), sha256):
-        raise NetworkError(DAMAGED)
+        raise NetworkError(phrase("file-damaged"))
     if held:
         yield held
 
@@ -61,7 +61,7 @@ async def opened_gcm(chunks: AsyncIterator[bytes], key: bytes, iv: bytes) -> Asy
     try:
         cipher.finalize_with_tag(rest)
     except (InvalidTag, ValueError) as error:
-        raise NetworkError(DAMAGED) from error
+        raise NetworkError(phrase("file-damaged")) from error
     if held:
         yield held
 

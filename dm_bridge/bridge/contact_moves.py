@@ -28,6 +28,7 @@ from dm_bridge.network.people import readable
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import PortalRow, PortalState, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -148,9 +149,11 @@ class ContactMoves:
             log.warning("a room could not be described", room=row.room, reason=str(error))
         if row.ghost == old_ghost:
             return
-        text = f"This contact has a new address: {code(row.contact)}. The chat goes on with it."
+        text = phrase("chat-contact-moved", contact=code(row.contact))
         await self._life.say(row, row.room, text, "contact moved", old_ghost, row.ghost)
-        await self._life.leave(row.room, [old_ghost], f"The contact is {row.contact} now.")
+        await self._life.leave(
+            row.room, [old_ghost], phrase("chat-contact-left", contact=row.contact)
+        )
 
     async def _unsay(
         self, row: PortalRow, before: PortalKey, login: LoginRow, network: Network

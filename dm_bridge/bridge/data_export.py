@@ -15,6 +15,7 @@ from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.media import MediaRepository
 from dm_bridge.store.audit_log import Act
 from dm_bridge.store.exporting import ExportStore
+from dm_bridge.texts import phrase
 
 LARGEST = 32_000_000
 """Bytes of one file."""
@@ -44,14 +45,14 @@ class DataExport:
         """Send the file; how many bytes it has. Raises `UserError`, `HomeserverError`, `StorageError`."""
         if wait := self._allowances.take(user):
             raise TooOften(
-                f"You have had your data several times today; again in {wait / 3600:.0f} hours.",
+                phrase("data-several-times", hours=round(wait / 3600)),
                 wait,
             )
         document = bytearray()
         async for part in self._store.export(user):
             document += part
             if len(document) > LARGEST:
-                raise UserError("There is too much for one file; please ask the bridge's admin.")
+                raise UserError(phrase("data-too-much"))
         await self._audit.record(user, Act.EXPORTED, user, {"bytes": len(document)}, BOT)
         mime = "application/json"
         mxc = await self._media.upload(_pieces(document), len(document), mime, NAME, user=self._bot)

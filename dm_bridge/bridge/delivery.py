@@ -29,15 +29,13 @@ from dm_bridge.matrix.formatting import notice, plain
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalRow, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
 STATUS_EVENT = "com.beeper.message_send_status"
 LEFT_BEHIND = 1000
 """Notices that are looked at in one go."""
-DELIVERED = "Your message was delivered meanwhile."
-AGAIN = "To try again, send the bridge's bot `retry`."
-GIVEN_UP = "⚠ Your message was not delivered. The bridge has stopped trying; send it again if it still matters."
 
 
 class Fate(enum.Enum):
@@ -91,7 +89,7 @@ class Deliveries:
         self._checkpoints.waiting(row, notice(sentence)["body"])
         if row.notice is not None:
             return
-        text = f"Your message is not delivered yet. {sentence} The bridge keeps trying."
+        text = phrase("delivery-waits", why=sentence)
         event = row.verdict
         if event is not None:  # it was tried again
             await self._change(row.room, event, portal.ghost, text, row.received_at)
@@ -119,8 +117,8 @@ class Deliveries:
         self._checkpoints.failed(
             row, notice(sentence)["body"], expired=expired, unsendable=fate is Fate.UNSENDABLE
         )
-        what = "was not delivered." if certain else "may not have been delivered."
-        event = await self._reply(row, portal, "undelivered", f"⚠ Your message {what} {sentence}")
+        text = phrase("delivery-failed" if certain else "delivery-uncertain", why=sentence)
+        event = await self._reply(row, portal, "undelivered", text)
         if row.verdict is not None and row.verdict != event:
             await self._take_back(row.room, row.verdict, portal.ghost)
         if event != row.verdict:
@@ -133,10 +131,8 @@ class Deliveries:
     ) -> EventId | None:
         """The network took the message as ``remote``, and did not deliver it. Returns the notice, if any."""
         self._checkpoints.sent_back(row.room, row.id, reason)
-        sentence = f"{plain(reason)} {AGAIN}"
-        event = await self._reply(
-            row, portal, "sent back", f"⚠ Your message was not delivered. {sentence}"
-        )
+        sentence = phrase("delivery-again", why=plain(reason))
+        event = await self._reply(row, portal, "sent back", phrase("delivery-failed", why=sentence))
         if row.verdict is not None and row.verdict != event:
             await self._take_back(row.room, row.verdict, portal.ghost)
         await self._outbox.sent_back(replace(row, verdict=event), portal.key, remote, reason)
@@ -197,11 +193,11 @@ class Deliveries:
             await self._status(row, portal, Fate.DELIVERED, "")
             for event in (row.notice, row.verdict):
                 if event is not None:
-                    await self._change(row.room, event, portal.ghost, DELIVERED)
+                    await self._change(row.room, event, portal.ghost, phrase("delivery-done"))
         elif row.notice is not None and row.verdict is not None:
             await self._take_back(row.room, row.notice, portal.ghost)
         elif row.notice is not None:
-            await self._change(row.room, row.notice, portal.ghost, GIVEN_UP)
+            await self._change(row.room, row.notice, portal.ghost, phrase("delivery-given-up"))
         if row.notice is not None or (delivered and row.verdict is not None):
             await self._outbox.forget_notices(row, verdict=delivered)
 
@@ -224,7 +220,7 @@ class Deliveries:
         transaction = digest_id("notice", "taken back", event)
         with _unless_for_good(room):
             await self._homeserver.redact(
-                room, event, transaction, "Another notice has taken its place.", user=ghost
+                room, event, transaction, phrase("delivery-other-notice"), user=ghost
             )
 
     async def _reply(

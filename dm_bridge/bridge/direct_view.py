@@ -17,6 +17,7 @@ from dm_bridge.bridge.commands.direct import (
     Repair,
     RepairOutcome,
 )
+from dm_bridge.bridge.direct_words import words_of
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.direct import DMState, ManagedDM, Source, Version
 from dm_bridge.direct.change import subjects
@@ -27,28 +28,11 @@ from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.journals import JournalStore
+from dm_bridge.texts import phrase
 
 PATIENCE = 20.0  # seconds that a repair may take before it goes on by itself
 
 Contact = Callable[[UserId], Awaitable[tuple[NetworkName, ContactId] | None]]
-
-_BY = {
-    Source.PUSHED: "Another client wrote the list.",
-    Source.WATCHED: "Another client wrote the list.",
-    Source.ACTIVITY: "Another client had written the list.",
-    Source.SWEEP: "Another client had written the list.",
-    Source.READ: "Another client had written the list.",
-    Source.WRITTEN: "The bridge wrote the list.",
-}
-
-
-_YOU = (
-    ("The bridge wrote", "I wrote"),
-    ("by the user", "by you"),
-    ("the user has", "you have"),
-    ("the user does", "you do"),
-    ("until they mark", "until you mark"),
-)
 
 
 class View:
@@ -100,10 +84,7 @@ class View:
     async def repair(self, account: UserId) -> Repair:
         """Read, decide and write now; what came of it."""
         if self._access(account) is Access.NONE:
-            raise UserError(
-                "I have no access to your account, so I cannot repair its list of direct chats. "
-                "Write `login-matrix` to give me access."
-            )
+            raise UserError(phrase("direct-no-access"))
         await self._journals.at_peace(account)
         before = await self._journals.read(account)
         self._keeper.urge(account)
@@ -113,18 +94,14 @@ class View:
         if seen.refused:
             return Repair(RepairOutcome.REFUSED, seen.refused)
         if after.doubt is not None or seen.at is None:
-            return Repair(
-                RepairOutcome.SLOW,
-                "I am still at it: the homeserver is slow to answer. Look again with `direct`.",
-            )
+            return Repair(RepairOutcome.SLOW, phrase("direct-still-at-it"))
         known = before.seq - (before.doubt is not None)  # what is in doubt was not made before
         new = [v for v in after.versions if v.seq > known and v.source is Source.WRITTEN]
         if not new:
-            return Repair(RepairOutcome.RIGHT, "I have looked, and everything is as it should be.")
+            return Repair(RepairOutcome.RIGHT, phrase("direct-as-it-should-be"))
         changed = [(*version.change.added, *version.change.removed) for version in new]
         changes = sum(len(subjects(atoms)) for atoms in changed)
-        what = "1 thing" if changes == 1 else f"{changes} things"
-        said = f"I have put {what} right. `direct history` says what."
+        said = phrase("direct-put-right", things=changes)
         return Repair(RepairOutcome.REPAIRED, said, changes)
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
@@ -134,9 +111,9 @@ class View:
         names: dict[str, str] = {}
         for dm in await self._store.managed(account):
             contact = await self._name(dm)
-            names[dm.room] = f"your chat with {contact}"
+            names[dm.room] = phrase("direct-your-chat", contact=contact)
             names.update(dict.fromkeys((dm.ghost, *dm.aliases), contact))
-        lines = [_to_its_user(line_of(version), names) for version in versions]
+        lines = [_to_its_user(version, names) for version in versions]
         return [
             replace(line, before=b, after=a)
             for line, (b, a) in zip(lines, _around(journal, limit), strict=True)
@@ -144,23 +121,13 @@ class View:
 
     async def _opt(self, account: UserId, room: RoomId, *, out: bool) -> None:
         if not await self._store.opt(account, room, out):
-            raise UserError("That is none of your bridged chats. Write `direct` to see them.")
+            raise UserError(phrase("direct-none-of-yours"))
         self._keeper.urge(account)
         await self._keeper.settled(account, within=PATIENCE)
 
     async def _name(self, dm: ManagedDM) -> str:
         contact = await self._contact(dm.ghost)
         return str(dm.ghost) if contact is None else contact[1]
-
-
-def line_of(version: Version) -> HistoryLine:
-    """A version, in words: who did what, and each chat that it concerns."""
-    sentences = [reason.sentence for reason in version.reasons]
-    if version.source is Source.WRITTEN:
-        details = tuple(sentences) or tuple(_changes(version))
-        return HistoryLine(version.at, _BY[version.source], details, ours=True)
-    happened = sentences[0] if sentences else _BY[version.source]
-    return HistoryLine(version.at, happened, (*sentences[1:], *_changes(version)))
 
 
 Rooms = dict[str, list[str]]
@@ -186,21 +153,16 @@ def _under(keys: set[str], entries: set[tuple[str, str]]) -> Rooms:
     return {key: sorted(room for k, room in entries if k == key) for key in sorted(keys)}
 
 
-def _to_its_user(line: HistoryLine, names: Mapping[str, str]) -> HistoryLine:
+def _to_its_user(version: Version, names: Mapping[str, str]) -> HistoryLine:
     """A line for the user whose history it is: contacts by name, and the user as "you"."""
-
-    def told(text: str) -> str:
-        for one, other in (*names.items(), *_YOU):
-            text = text.replace(one, other)
-        return text[:1].upper() + text[1:]
-
-    return replace(line, sentence=told(line.sentence), details=tuple(map(told, line.details)))
+    sentence, details = words_of(version, lambda one: names.get(one, one), reader="you")
+    ours = version.source is Source.WRITTEN
+    return HistoryLine(version.at, _large(sentence), tuple(map(_large, details)), ours=ours)
 
 
-def _changes(version: Version) -> list[str]:
-    added = [f"added: {item} under {key}" for key, item in sorted(version.change.added)]
-    removed = [f"removed: {item} under {key}" for key, item in sorted(version.change.removed)]
-    return added + removed
+def _large(text: str) -> str:
+    """With a large first letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _state(dm: ManagedDM, fought: bool, marked: bool) -> ChatState:

@@ -14,6 +14,7 @@ from dm_bridge.ids import UserId
 from dm_bridge.matrix.accounts import Accounts, get_direct, put_direct
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.journals import LEASE
+from dm_bridge.texts import phrase
 
 WRITE_WITHIN = 0.8 * LEASE
 """Seconds for one write: no other process may write for the account meanwhile."""
@@ -77,8 +78,7 @@ class Documents:
                     await self._accounts.put_direct(account, text)
         except TimeoutError as error:
             raise HomeserverError(
-                f"The homeserver did not answer within {WRITE_WITHIN:.0f} seconds when the list of direct "
-                "chats was written.",
+                phrase("direct-write-slow", seconds=round(WRITE_WITHIN)),
                 certain=False,
                 retry_after=1.0,
             ) from error
@@ -86,8 +86,7 @@ class Documents:
             if error.status != 413:
                 raise
             raise HomeserverError(
-                f"The list of direct chats (m.direct) has grown to {len(text):,} bytes, and that is more than "
-                "the homeserver accepts. Its admin can raise the limit for the size of a request.",
+                phrase("direct-too-large", bytes=len(text)),
                 status=413,
                 errcode=error.errcode,
             ) from error

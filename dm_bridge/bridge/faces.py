@@ -29,6 +29,7 @@ from dm_bridge.network.signals import RemoteProfile
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import GhostRow, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -216,12 +217,12 @@ class Faces:
         """Where the homeserver has the picture; None when it is none that can be shown."""
         session = self._logins.session(login)
         if session is None or not isinstance(session, Profiles):
-            raise NetworkError("The login is not connected any more.", retry_after=AGAIN)
+            raise NetworkError(phrase("picture-not-connected"), retry_after=AGAIN)
         try:
             async with asyncio.timeout(PEOPLE_SECONDS):
                 data = await session.avatar(ghost.contact, avatar)
         except TimeoutError as error:
-            raise NetworkError("A picture did not come in time.", retry_after=AGAIN) from error
+            raise NetworkError(phrase("picture-not-in-time"), retry_after=AGAIN) from error
         kind = picture_type(data) if len(data) <= MAX_AVATAR else None
         if kind is None:
             log.info("a contact's picture is none", ghost=ghost.user_id, bytes=len(data))

@@ -33,6 +33,7 @@ from dm_bridge.matrix.rooms import event_of
 from dm_bridge.network.events import RemoteEdit, RemoteMessage, Text
 from dm_bridge.network.media import File, Media, MediaKind, Place
 from dm_bridge.store.references import Known
+from dm_bridge.texts import phrase
 from dm_bridge.web import Web, body
 
 log = structlog.get_logger(__name__)
@@ -151,7 +152,7 @@ class FilesIn:
             if may_pass(error) and patient:
                 raise
             log.warning("the homeserver takes no file", login=login, reason=str(error))
-            why = "The homeserver does not take it."
+            why = phrase("file-not-taken")
             return Shown(MESSAGE, to_content(_linked(attachment, said, why)))
 
     async def _mentioned(self, portal: OpenPortal, event: EventId, user: UserId) -> bool:
@@ -169,15 +170,15 @@ class FilesIn:
 
     async def _in_turn(self, media: Media, said: Text, ghost: UserId, login: LoginId) -> Shown:
         if not self._largest:
-            raise NetworkError("No files are carried here.")
+            raise NetworkError(phrase("file-none-carried"))
         if self._under_way.total() >= AT_ONCE or self._under_way[login] >= OF_ONE_LOGIN:
-            raise NotYet("Other files come first.", TURN)
+            raise NotYet(phrase("file-others-first"), TURN)
         self._under_way[login] += 1
         try:
             async with asyncio.timeout(DEADLINE):
                 return await self._carry(media, said, ghost)
         except TimeoutError as error:
-            raise NetworkError("It did not arrive in time.", retry_after=10.0) from error
+            raise NetworkError(phrase("file-not-in-time"), retry_after=10.0) from error
         finally:
             self._under_way[login] -= 1
             if not self._under_way[login]:
@@ -235,9 +236,7 @@ class FilesIn:
 
 def _check_size(size: int | None, limit: int) -> None:
     if size is not None and size > limit:
-        raise NetworkError(
-            f"It is {megabytes(size)} large, and at most {megabytes(limit)} are carried here."
-        )
+        raise NetworkError(phrase("file-too-large", size=megabytes(size), largest=megabytes(limit)))
 
 
 def megabytes(size: int) -> str:
@@ -246,29 +245,31 @@ def megabytes(size: int) -> str:
 
 
 def _check_status(response: aiohttp.ClientResponse) -> None:
-    host = response.url.host
+    host = response.url.host or ""
     match response.status:
         case 200:
             return
         case 404 | 410:
-            raise NetworkError(f"{host} does not have it any more.")
+            raise NetworkError(phrase("file-gone", host=host))
         case 401 | 403:
-            raise NetworkError(f"{host} does not give it to the bridge.")
+            raise NetworkError(phrase("file-not-given", host=host))
         case status if status >= 500 or status in (408, 425, 429):
-            raise NetworkError(f"{host} cannot give it at the moment ({status}).", retry_after=10.0)
+            raise NetworkError(
+                phrase("file-not-given-now", host=host, status=str(status)), retry_after=10.0
+            )
         case status:
-            raise NetworkError(f"{host} does not give it ({status}).")
+            raise NetworkError(phrase("file-not-given-status", host=host, status=str(status)))
 
 
 def _size(response: aiohttp.ClientResponse, media: Media) -> int:
     """How many bytes come, which the homeserver has to be told before the first one."""
     if response.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
-        raise NetworkError("Its server sends it in a form that was not asked for.")
+        raise NetworkError(phrase("file-other-form"))
     size = response.content_length
     if size is None and media.key is None:
         size = media.size
     if size is None:
-        raise NetworkError("Its server does not say how large it is.")
+        raise NetworkError(phrase("file-of-no-size"))
     return size
 
 
@@ -278,7 +279,7 @@ async def _in_time(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     async for chunk in body(response):
         received += len(chunk)
         if now() - start > START and received < SLOWEST * (now() - start):
-            raise NetworkError(f"{response.url.host} sends it too slowly.")
+            raise NetworkError(phrase("file-too-slow", host=response.url.host or ""))
         yield chunk
 
 
@@ -289,7 +290,7 @@ def _decrypted(chunks: AsyncIterator[bytes], media: Media) -> AsyncIterator[byte
         if media.key is not None and media.iv is not None:
             chunks = opened_gcm(chunks, bytes.fromhex(media.key), bytes.fromhex(media.iv))
     except ValueError as error:
-        raise NetworkError("Its key makes no sense.") from error
+        raise NetworkError(phrase("file-wrong-key")) from error
     return chunks
 
 
@@ -334,7 +335,7 @@ def _linked(media: Media, said: Text, why: str = "") -> Text:
     url = media.url
     if media.key is not None and media.iv is not None:  # with what it takes to read it (XEP-0454)
         url = f"aesgcm{url.removeprefix('https')}#{media.iv}{media.key}"
-    because = f"(The bridge could not carry this file. {why})" if why else ""
+    because = phrase("file-is-a-link", why=why) if why else ""
     return Text("\n".join(filter(None, (said.body, url, because))))
 
 

@@ -18,6 +18,7 @@ from dm_bridge.ids import UserId
 from dm_bridge.matrix.attachments import Attached
 from dm_bridge.matrix.media import DEADLINE, MediaRepository
 from dm_bridge.network.media import Opened, OutgoingMedia, Place
+from dm_bridge.texts import phrase
 
 
 class FilesOut:
@@ -64,9 +65,7 @@ class _Source:
         except HomeserverError as error:
             raise _failure(error) from error
         except TimeoutError as error:
-            raise NetworkError(
-                "The homeserver did not give out the file in time.", retry_after=10.0
-            ) from error
+            raise NetworkError(phrase("file-homeserver-slow"), retry_after=10.0) from error
 
     def _chunks(self, found: Opened) -> AsyncIterator[bytes]:
         chunks = exactly(found.chunks, found.size)
@@ -84,14 +83,11 @@ async def _explained(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 def _too_large(size: int, largest: int) -> str:
     if not largest:
-        return "This bridge carries no files. Send a link instead."
-    return (
-        f"The file is {megabytes(size)} large, and at most {megabytes(largest)} are carried here. "
-        "Send a smaller one, or a link."
-    )
+        return phrase("file-send-a-link")
+    return phrase("file-send-smaller", size=megabytes(size), largest=megabytes(largest))
 
 
 def _failure(error: HomeserverError) -> NetworkError:
     if error.status in (403, 404):
-        return NetworkError("The homeserver does not have the file any more. Send it again.")
-    return NetworkError(f"The file cannot be read. {error}", retry_after=error.retry_after)
+        return NetworkError(phrase("file-homeserver-lost"))
+    return NetworkError(phrase("file-unreadable", why=str(error)), retry_after=error.retry_after)

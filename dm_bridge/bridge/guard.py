@@ -21,9 +21,9 @@ from dm_bridge.store.audit_log import Act
 from dm_bridge.store.logins import NO_LIMITS, Full, LoginLimits, LoginStore
 from dm_bridge.store.safeguards import SafeguardStore
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.texts import Value, phrase
 
 HOUR = 3600.0
-NOT_PERMITTED = "This bridge is not open to you any more; ask its admin."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +88,15 @@ class Guard:
     def barred(self, user: UserId) -> str | None:
         """Why none of the user's logins may be connected, as a sentence for them; or None."""
         if not self._settings.permitted(user):
-            return NOT_PERMITTED
+            return phrase("guard-not-open")
         if user in self._leaving:
-            return "Your data are being deleted."
+            return phrase("guard-leaving")
         reason = self._stopped.get(user)
         if reason is None:
             return None
-        why = f" ({reason.rstrip('.')})" if reason else ""
-        return f"The admin of this bridge has stopped your logins{why}; ask them."
+        if not reason:
+            return phrase("guard-stopped")
+        return phrase("guard-stopped-because", why=reason.rstrip("."))
 
     # -- logging in
 
@@ -111,9 +112,7 @@ class Guard:
             if (why := self.barred(user)) is not None:
                 raise NotAllowed(why)
             if wait := self._attempts.take(user):
-                raise TooOften(
-                    f"Too many attempts to log in; the next one is possible {_in(wait)}.", wait
-                )
+                raise TooOften(phrase("guard-too-many-attempts", **_in(wait)), wait)
             limits = self.limits(user)
             if not known and limits != NO_LIMITS:
                 full = (await logins.counts(user)).full(limits)
@@ -127,15 +126,10 @@ class Guard:
         """The error that says that there can be no further login."""
         limits = self.limits(user)
         if full is Full.BRIDGE:
-            return NotAllowed(
-                f"This bridge has as many logins as it may have ({limits.bridge}); ask its admin."
-            )
+            return NotAllowed(phrase("guard-bridge-full", number=limits.bridge or 0))
         if not limits.user:
-            return NotAllowed("The admin of this bridge lets you have no logins; ask them.")
-        many = "1 login" if limits.user == 1 else f"{limits.user} logins"
-        return NotAllowed(
-            f"You may have {many} at most. Log out of one (`logout`) to make another, or ask the bridge's admin."
-        )
+            return NotAllowed(phrase("guard-no-logins"))
+        return NotAllowed(phrase("guard-user-full", number=limits.user))
 
     async def full(self, user: UserId, network: Network, full: Full, door: str) -> NotAllowed:
         """The network has accepted a login for which there is no room here."""
@@ -163,11 +157,7 @@ class Guard:
         seq, wait = await self._store.try_account(digest, by, self._settings.failures)
         if not wait:
             return Try(digest, seq)
-        error = TooOften(
-            "Logins to this account have been refused several times of late. So that nobody's password is guessed "
-            f"here, and the account is not locked, the next one is possible {_in(wait)}.",
-            wait,
-        )
+        error = TooOften(phrase("guard-account-refused", **_in(wait)), wait)
         await self._refused(user, network, str(error), door)
         raise error
 
@@ -209,7 +199,8 @@ def _normal(network: Network, value: str) -> str:
         return value.strip().casefold()
 
 
-def _in(seconds: float) -> str:
+def _in(seconds: float) -> dict[str, Value]:
+    """The values of the message ``guard-when``."""
     if seconds < 90:
-        return f"in {max(1, math.ceil(seconds))} seconds"
-    return f"in {math.ceil(seconds / 60)} minutes"
+        return {"unit": "seconds", "number": max(1, math.ceil(seconds))}
+    return {"unit": "minutes", "number": math.ceil(seconds / 60)}

@@ -23,6 +23,7 @@ from dm_bridge.network.api import Session
 from dm_bridge.store.logins import LoginRow, LoginState
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.portals import Membership, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -70,9 +71,7 @@ class Invites:
         contact = await self._valid_contact(ghost)
         if not self._may_use(inviter) or contact is None:
             # Nobody may fill the homeserver with ghosts by inviting what stands for no contact of theirs.
-            await self.decline(
-                room, ghost, "This bridge is not open to you, or has no such contact."
-            )
+            await self.decline(room, ghost, phrase("invite-not-open"))
             return []
         network_name, remote = contact
         await self._ghosts.ensure(network_name, remote, remote)
@@ -82,7 +81,9 @@ class Invites:
             await self.decline(
                 room,
                 ghost,
-                f"You are not logged in to {network.title}. Write to {self._bot}: login {network_name}",
+                phrase(
+                    "invite-not-logged-in", title=network.title, bot=self._bot, network=network_name
+                ),
             )
             return []
         try:
@@ -102,18 +103,18 @@ class Invites:
         }  # a room to which several contacts were invited is no chat of two, though some have declined
         alone = others <= {ghost, inviter, self._bot}
         if not alone or not (direct or await self._unnamed(room, ghost)):
-            await self._leave(room, ghost, "Contacts can be in one-to-one chats only.")
+            await self._leave(room, ghost, phrase("invite-not-alone"))
             return []
         if await self._has_state(room, ghost, "m.room.encryption"):
             await self._leave(
                 room,
                 ghost,
-                "The bridge cannot read encrypted rooms yet; write in one without encryption.",
+                phrase("invite-encrypted"),
             )
             return []
         session = self._logins.session(login.id)
         if session is None:  # it was there a moment ago
-            raise NetworkError("The login is not connected any more.", retry_after=1.0)
+            raise NetworkError(phrase("invite-not-connected"), retry_after=1.0)
         return await self._settle(room, ghost, login, session)
 
     async def _replaces(self, room: RoomId, ghost: UserId) -> bool:
@@ -135,11 +136,11 @@ class Invites:
         portal = await self._store.reserve(key, contact[1], ghost)
         if portal.room is not None and portal.room != room and portal.membership is Membership.JOIN:
             link = f"https://matrix.to/#/{portal.room}"
-            content = notice(f"We have a chat already; [this is it]({link}).")
+            content = notice(phrase("invite-have-a-chat-there", link=link))
             await self._homeserver.send(
                 room, "m.room.message", content, digest_id("have chat", room), user=ghost
             )
-            await self._leave(room, ghost, "We have a chat already.")
+            await self._leave(room, ghost, phrase("invite-have-a-chat"))
             return []
         await self._portals.adopt(portal, login, network, room)
         return await self.missed(room, login.owner, ghost)

@@ -18,6 +18,7 @@ from typing import assert_never
 
 import structlog
 
+from dm_bridge.bridge.direct_words import left_as_it_is
 from dm_bridge.bridge.documents import Documents
 from dm_bridge.bridge.keeper_work import ARRIVALS, MANY, Paces, Work
 from dm_bridge.direct import (
@@ -331,8 +332,8 @@ class Keeper:
         match outcome.decision:
             case Keep():
                 problem: str | None = ""
-            case Refuse(_, sentence):
-                problem = sentence
+            case Refuse(reason):
+                problem = left_as_it_is(known.account, reason)
             case Put():
                 problem = None  # as it was, until it is written
         keep = isinstance(outcome.decision, Keep)

@@ -22,6 +22,7 @@ from typing import Generic, TypeVar
 import structlog
 
 from dm_bridge.errors import BridgeError, NotYet, StorageError
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +191,7 @@ class Lanes(Generic[K]):
                 pause = await self._failed(key, error.retry_after, str(error))
             except Exception:
                 log.exception("a lane met an error of our own", lane=self._name)
-                pause = await self._failed(key, None, "an error of our own")
+                pause = await self._failed(key, None, phrase("delivery-our-error"))
             else:
                 self._failures.pop(key, None)
                 self._over()

@@ -29,6 +29,7 @@ from dm_bridge.store.audit_log import erased_subject
 from dm_bridge.store.erasing import Erasure, ErasureStore
 from dm_bridge.store.rooms import RoomStore
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -37,11 +38,6 @@ WRITTEN_WITHIN = 30.0
 """Seconds for which is waited for m.direct to be written without the chats, each time."""
 PATIENCE = 10
 """Attempts for which a homeserver that does not let m.direct be written keeps the rest waiting."""
-GOODBYE = (
-    "All that I knew about you is deleted: your logins, your chats, what I remembered of your direct chats, and "
-    "this room. Your rooms and what is in them stay with your homeserver. "
-    "If you invite me again, I do not know you."
-)
 
 
 class _NotOurs(Exception):
@@ -159,7 +155,7 @@ class Leaving:
             self._keeper.urge(account)
         await self._keeper.settled(*accounts, within=WRITTEN_WITHIN)
         if await self._unwritten(user) and not last:
-            raise NotYet("Direct chats are still to be written.", 2.0)
+            raise NotYet(phrase("data-direct-chats-first"), 2.0)
 
     async def _unwritten(self, user: UserId) -> list[UserId]:
         reached = self._tokens.access(user) is not Access.NONE
@@ -173,7 +169,7 @@ class Leaving:
                 lambda room=room: self._homeserver.send(
                     room,
                     "m.room.message",
-                    notice(GOODBYE),
+                    notice(phrase("data-deleted")),
                     digest_id("erased", room),
                     user=self._bot,
                 ),

@@ -18,6 +18,7 @@ from dm_bridge.network.api import Network
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginStep, WaitStep
 from dm_bridge.store.audit_log import Act
 from dm_bridge.store.logins import LoginRow
+from dm_bridge.texts import phrase
 
 PATIENCE = 600.0
 """Seconds for which a step waits for its answer."""
@@ -62,7 +63,7 @@ class LoginAttempt:
         tried = await guard.try_account(self.user, self.network, self.step, typed, self._door)
         step = await self._ask(values, tried)
         if not self._open:
-            raise UserError("The login was given up.")
+            raise UserError(phrase("notice-login-given-up"))
         if not isinstance(step, LoginDone):
             self._keep(values)
             self.step = step

@@ -30,6 +30,7 @@ from dm_bridge.store.audit_log import Act
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -173,8 +174,12 @@ class Logins:
         """A configured network. Raises `UserError` when there is none of this name."""
         network = self._networks.get(name)
         if network is None:
-            known = ", ".join(sorted(self._networks)) or "none"
-            raise UserError(f"This bridge has no network called {name}. It has: {known}.")
+            known = ", ".join(sorted(self._networks))
+            raise UserError(
+                phrase(
+                    "notice-no-such-network", name=name, known=len(self._networks), networks=known
+                )
+            )
         return network
 
     def network_of(self, login: LoginRow) -> Network | None:
@@ -363,9 +368,7 @@ class Logins:
                 self._in_background(self._open_later(live, error.retry_after or 0.0))
         except Exception:
             live.awaited = False
-            live.state = SessionState(
-                SessionStatus.UNKNOWN_ERROR, "Something went wrong in the bridge; tell its admin."
-            )
+            live.state = SessionState(SessionStatus.UNKNOWN_ERROR, phrase("notice-our-mistake"))
             log.exception("a login could not be opened for a reason of our own", login=live.row.id)
         self._states.note(live.row, live.state)
         return False
@@ -460,8 +463,12 @@ class Logins:
         await self._insist(
             lambda: self._tell(
                 live.row.owner,
-                f"⚠ {plain(live.row.name)} is disconnected. {plain(state.reason)} "
-                f"To go on, log in again: `login {live.row.network}`",
+                phrase(
+                    "notice-disconnected",
+                    login=plain(live.row.name),
+                    why=plain(state.reason),
+                    network=live.row.network,
+                ),
             )
         )
         self._on_connected(live.row.id)  # whoever waits for this login need wait no longer

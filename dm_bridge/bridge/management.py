@@ -23,27 +23,9 @@ from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.audit_log import Act
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
-
-GREETING = "Hello! I bridge your private chats."
-GREETING_ENCRYPTED = (
-    "Hello! I bridge your private chats, but I cannot read what you write here: this room is encrypted. "
-    "Please open a room with me without encryption, and write `help` there."
-)
-NOT_ALONE = "I talk to one person at a time. Please open a room with just the two of us."
-TOO_LATE = (
-    "The login is no longer waiting: it took too long, or I was restarted. I have removed your message, in "
-    "case it was your password or token. Please begin again."
-)
-ENOUGH = (
-    "I answer {many} messages in a minute, and these were more. I answer again in a minute; until then I pass "
-    "over what you write here."
-)
-UNREADABLE = (
-    "I cannot read this: the room is encrypted, or it was not a text message. "
-    "Please write to me in a room without encryption."
-)
 
 
 class Management:
@@ -86,7 +68,7 @@ class Management:
             return []
         await self._homeserver.join(room, user=self._bot)
         if not await self._is_alone_with(room, user):
-            await self._say(room, NOT_ALONE, "not alone", room)
+            await self._say(room, phrase("notice-not-alone"), "not alone", room)
             await self._homeserver.leave(room, user=self._bot)
             return []
         await self._store.add_management(room, user)
@@ -95,8 +77,8 @@ class Management:
             encrypted = await rooms.state_of(
                 self._homeserver, room, "m.room.encryption", user=self._bot
             )
-            greeting = f"{GREETING} {self._commands.first_step(user)}"
-            greeting = GREETING_ENCRYPTED if encrypted else greeting
+            greeting = f"{phrase('notice-greeting')} {self._commands.first_step(user)}"
+            greeting = phrase("notice-greeting-encrypted") if encrypted else greeting
             await self._say(room, greeting, "greeting", room)
         return [OutboxRow(EventId(event["event_id"]), room, user, event) for event in missed]
 
@@ -112,14 +94,14 @@ class Management:
             if known is not None:
                 await self._store.remove_management(room)
                 await self._commands.forget(known, room)
-                await self._say(room, NOT_ALONE, "no longer alone", event)
+                await self._say(room, phrase("notice-not-alone"), "crowded", event)
                 await self._homeserver.leave(room, user=self._bot)
             return
         if user != known:
             await self._store.add_management(room, user)
         if not self._may_use(user):
             if await self._store.refuse_once(user):
-                details = {"reason": "This bridge is not open to them."}
+                details = {"reason": phrase("notice-not-open-to-them")}
                 await self._audit.record_now_and_then(user, Act.REFUSED, user, details, BOT)
                 await self._say(room, self._refusal(), "refusal", room)
             return
@@ -128,12 +110,12 @@ class Management:
             await self._pass_over(room, user, event, attention)
             return
         if text is None:
-            await self._say(room, UNREADABLE, "unreadable", event)
+            await self._say(room, phrase("notice-unreadable"), "unreadable", event)
             return
         late = await self._store.take_secret_asked(room)
         if late and not self._commands.is_waiting(user, room):
             await self._hide(room, user, event)
-            await self._say(room, TOO_LATE, "too late", event)
+            await self._say(room, phrase("notice-too-late"), "too late", event)
             return
         number = 0
 
@@ -160,7 +142,7 @@ class Management:
             await self._hide(room, user, event)
         if attention is Attention.ENOUGH and self._quiet is not None:
             log.info("a user writes more than is answered", user=user)
-            await self._say(room, ENOUGH.format(many=self._quiet.many), "enough", event)
+            await self._say(room, phrase("notice-enough", many=self._quiet.many), "enough", event)
 
     async def tell(self, user: UserId, text: str, about: str | None = None) -> None:
         """Say something in every management room of a user; once, when it is ``about`` the same."""
@@ -171,10 +153,7 @@ class Management:
             await self._say(room, text, "tell", room, about or secrets.token_hex(8))
 
     def _refusal(self) -> str:
-        return (
-            "Sorry, this bridge is not open to you. "
-            f"If you think it should be, please ask the admin of {self._domain}."
-        )
+        return phrase("notice-not-open", server=self._domain)
 
     async def _is_alone_with(self, room: RoomId, user: UserId) -> bool:
         members = await self._homeserver.members(room, user=self._bot)
@@ -182,7 +161,7 @@ class Management:
 
     async def _hide(self, room: RoomId, user: UserId, event: EventId) -> None:
         """Redact a message that held a secret: as the bot where it has the power, else as the user."""
-        reason = "It held a secret."
+        reason = phrase("notice-held-a-secret")
         try:
             await self._homeserver.redact(
                 room, event, digest_id("redact", event), reason, user=self._bot
@@ -195,7 +174,7 @@ class Management:
         except BridgeError as error:
             log.warning("a message with a secret could not be redacted", reason=str(error))
             await self._say(
-                room, "⚠ I could not remove your password or token here. Please delete that message.",
+                room, phrase("notice-not-removed"),
                 "not redacted", event,
             )  # fmt: skip
 

@@ -27,6 +27,7 @@ from dm_bridge.errors import BridgeError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.matrix.direct_push import DirectPush, PushAnswer
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -52,17 +53,15 @@ class ObservationMode(enum.Enum):
 
     @property
     def sentence(self) -> str:
-        return _SENTENCES[self]
+        return phrase(_SENTENCES[self])
 
 
 _SENTENCES = {
-    ObservationMode.PUSHED: "Your homeserver tells me of every change at once.",
-    ObservationMode.WATCHED: "I am watching, and notice every change at once.",
-    ObservationMode.ACTIVITY: (
-        "I look when you do something in a bridged chat, and else now and then."
-    ),
-    ObservationMode.SWEPT: "I look now and then; nobody else should write it.",
-    ObservationMode.NONE: "I cannot see changes, as I have no access to your account.",
+    ObservationMode.PUSHED: "direct-seen-pushed",
+    ObservationMode.WATCHED: "direct-seen-watched",
+    ObservationMode.ACTIVITY: "direct-seen-activity",
+    ObservationMode.SWEPT: "direct-seen-swept",
+    ObservationMode.NONE: "direct-seen-none",
 }
 
 

@@ -26,6 +26,7 @@ from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead
 from dm_bridge.network.history import HISTORY_SECONDS, History, HistoryPage
 from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.portals import PortalRow, PortalStore
+from dm_bridge.texts import phrase
 
 MOST = 200
 """Messages that can be asked for at once."""
@@ -62,9 +63,7 @@ class Older:
         Returns how many there are, and whether there may be more. Raises `BridgeError`.
         """
         if self._imports.door(key) is not Door.OPEN:
-            raise UserError(
-                "I am still bringing over your earlier chats; ask again when I have told you that it is done."
-            )
+            raise UserError(phrase("older-not-yet"))
         async with self._importer.alone_with(user):
             known = await self._store.chat(key)
             if known is not None and known.state == "shown" and known.place is None:
@@ -113,7 +112,7 @@ class Older:
         self, row: PortalRow, place: str | None, events: Sequence[RemoteEvent]
     ) -> EventId:
         assert row.room is not None
-        content = {**notice(f"🕘 {said_of(events)} They are in this thread."), HISTORY: OLD}
+        content = {**notice(phrase("older-in-thread", messages=said_of(events))), HISTORY: OLD}
         transaction = digest_id("thread", row.key.login, row.key.chat, row.room, place or "")
         return await self._homeserver.send(
             row.room, "m.room.message", content, transaction, user=row.ghost
@@ -125,20 +124,20 @@ async def _older(session: History, key: PortalKey, place: str | None, messages: 
         async with asyncio.timeout(HISTORY_SECONDS):
             return await session.older(key.chat, place, messages)
     except TimeoutError as error:
-        raise NetworkError("Your network does not answer; try again later.") from error
+        raise NetworkError(phrase("older-no-answer")) from error
 
 
 def said_of(events: Sequence[RemoteEvent]) -> str:
     """What stands above older messages: from when they are."""
     times = [at for event in events if (at := getattr(event, "sent_at", None)) is not None]
     if not times:
-        return "Older messages."
+        return phrase("older-messages")
     first, last = (_day(at) for at in (min(times), max(times)))
-    return (
-        f"Older messages, of {first}." if first == last else f"Older messages, {first} to {last}."
-    )
+    if first == last:
+        return phrase("older-messages-of-day", day=first)
+    return phrase("older-messages-of-days", first=first, last=last)
 
 
 def _day(at: float) -> str:
     day = datetime.datetime.fromtimestamp(at, datetime.UTC)
-    return f"{day.day} {day:%B %Y}"
+    return phrase("older-day", day=day.day, month=day.month, year=str(day.year))

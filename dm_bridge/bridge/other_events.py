@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from dm_bridge.network.events import Text
+from dm_bridge.texts import phrase
 
 Json = dict[str, Any]
 
@@ -24,13 +25,6 @@ _VOTES = ("m.poll.response", "org.matrix.msc3381.poll.response")
 _LIVE = ("m.beacon_info", "org.matrix.msc3672.beacon_info")
 _WHEREABOUTS = ("m.beacon", "org.matrix.msc3672.beacon")
 _TEXTS = ("m.text", "org.matrix.msc1767.text", "body")
-NO_CALLS = "The bridge carries no calls. Write to your contact, or agree on another way to call."
-NO_VOTES = (
-    "Your contact sees a poll as text, and not how anybody votes. Write your answer as a message."
-)
-NO_LIVE_PLACES = (
-    "The bridge carries no live locations. Send the place where you are as an ordinary location."
-)
 MAX_ANSWERS = 50
 
 
@@ -40,9 +34,9 @@ def in_words(kind: str, content: Json) -> Text | str | None:
     None where nobody would expect that the contact sees anything.
     """
     if kind in _CALLS:
-        return NO_CALLS
+        return phrase("delivery-no-calls")
     if kind in _VOTES:
-        return NO_VOTES
+        return phrase("delivery-no-votes")
     if kind in _WHEREABOUTS:  # of what the user was told when it began
         return None
     poll = next((content[key] for key in _POLLS if isinstance(content.get(key), dict)), None)
@@ -53,7 +47,8 @@ def in_words(kind: str, content: Json) -> Text | str | None:
 
 def state_in_words(kind: str, content: Json) -> str | None:
     """Why nothing can be sent of a state of the room; None where nobody would expect it to be."""
-    return NO_LIVE_PLACES if kind in _LIVE and content.get("live") is True else None
+    live = kind in _LIVE and content.get("live") is True
+    return phrase("delivery-no-live-places") if live else None
 
 
 def _poll(poll: Json) -> str:

@@ -39,6 +39,7 @@ from dm_bridge.network.people import readable
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import Membership, PortalRow, PortalState, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -280,7 +281,7 @@ class Portals:
             return
         if self._clock() - again.successor_at < FOLLOW_PATIENCE:
             raise NotYet(
-                "The room of this chat was replaced, and the contact is not invited to the new one yet.",
+                phrase("chat-successor-not-ready"),
                 FOLLOW_PAUSE,
             )
         await self.life.abandon(again)
@@ -405,7 +406,7 @@ class Portals:
             current = await self.store.get(row.key)
             if current is None:
                 return
-            reason = "The chat is no longer bridged."
+            reason = phrase("chat-ends")
             former = await self.store.former_rooms(row.key)
             own = current.room
             if (

@@ -24,6 +24,7 @@ from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Network
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.portals import Membership, PortalRow, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -183,9 +184,7 @@ class PortalLife:
         await self.say(
             row,
             room,
-            f"Somebody else is in this room now, so it is no longer listed as a direct chat. The bridge still "
-            f"carries only your own messages to {contact}, and theirs to you; but everybody in this room can "
-            "read both. When the others have left, it is a direct chat again.",
+            phrase("chat-crowded", contact=contact),
             "crowded",
             about,
         )

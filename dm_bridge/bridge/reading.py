@@ -18,8 +18,6 @@ from dm_bridge.store.inbox import InboxOutcome
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.portals import Membership, PortalRow, PortalStore
 
-UNKNOWN = "it is about no message that is known"
-
 Original = Callable[[PortalKey, RemoteId, bool], Awaitable[EventId | None]]
 Sent = Callable[[PortalKey, RemoteId], Awaitable[OutboxRow | None]]
 
@@ -55,16 +53,16 @@ class Reading:
         """Show it, if there is a room to show it in. Raises `BridgeError`."""
         portal = await self._portals.get(key)
         if portal is None or portal.room is None:
-            return InboxOutcome(row, "dropped", reason=UNKNOWN)
+            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
         if not isinstance(event, RemoteRead):
             sent = await self._sent(key, event.target)
             if sent is None:
-                return InboxOutcome(row, "dropped", reason=UNKNOWN)
+                return InboxOutcome(row, "dropped", reason="it is about no message that is known")
             await self._deliveries.received(sent, portal)
             return InboxOutcome(row, "delivered")
         target = await self._original(key, event.target, not event.from_self)
         if target is None:
-            return InboxOutcome(row, "dropped", reason=UNKNOWN)
+            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
         if event.from_self:
             return self._own(row, portal, target)
         if not portal.shows_reads:

@@ -54,7 +54,7 @@ class Receipts:
         if reader in self._tasks or len(self._tasks) < MAX_WAITING:
             self._newest[reader] = event
         if reader in self._newest and reader not in self._tasks:
-            name = f"receipts of {reader[1]} in {reader[0]}"
+            name = f"{reader[0]}: receipts of {reader[1]}"
             self._tasks[reader] = asyncio.create_task(self._send(reader, own=own), name=name)
 
     async def stop(self) -> None:

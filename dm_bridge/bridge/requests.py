@@ -21,6 +21,7 @@ from dm_bridge.matrix.formatting import code, plain
 from dm_bridge.network.people import readable
 from dm_bridge.network.signals import RemoteRequest
 from dm_bridge.store.people import PeopleStore, RequestRow
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -123,23 +124,14 @@ class Requests:
             for each in waiting[:LISTED]
         ]
         if len(waiting) > LISTED:
-            lines.append(f"- and {len(waiting) - LISTED} more; write `accept` to see them all")
-        who = "Somebody asks" if len(waiting) == 1 else f"{len(waiting)} people ask"
-        where = f" on {code(row.name)}" if several else ""
-        first = waiting[0].contact
-        await self._tell(
-            row.owner,
-            "\n".join(
-                [
-                    f"{who} to be a contact of yours{where}. Until you answer, they do not see whether you are "
-                    "there.",
-                    "",
-                    *lines,
-                    "",
-                    f"To answer, write `accept` or `decline` and the address, such as {code(f'accept {first}')}.",
-                ]
-            ),
+            lines.append(phrase("requests-more", more=len(waiting) - LISTED))
+        asked = (
+            phrase("requests-asked-on", people=len(waiting), login=code(row.name))
+            if several
+            else phrase("requests-asked", people=len(waiting))
         )
+        answer = phrase("requests-answer", example=code(f"accept {waiting[0].contact}"))
+        await self._tell(row.owner, "\n".join([asked, "", *lines, "", answer]))
         await self._store.set_told(login, [each.contact for each in waiting])
 
 

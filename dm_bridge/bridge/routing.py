@@ -16,6 +16,7 @@ from dm_bridge.matrix.attachments import Attached, attached, caption, is_media
 from dm_bridge.matrix.formatting import from_content, names_user, without_fallback
 from dm_bridge.network.events import Text
 from dm_bridge.network.media import Place
+from dm_bridge.texts import phrase
 
 Json = dict[str, Any]
 
@@ -197,18 +198,9 @@ Route = (
     | ManagerLeft
 )
 
-ENCRYPTED = (
-    "This room is encrypted, and the bridge cannot read encrypted messages yet. "
-    "Write to the contact in a room without encryption: send the bot `start` and their address."
-)
 _SHORTCODES = ("com.beeper.reaction.shortcode", "shortcode")
 """What names a custom emoji (MSC4027), whose key is the address of a picture."""
 _OF_THE_OWNER = Message | Edit | Reaction | Redaction | Unsendable
-NAMELESS = (
-    "This emoji is a picture without a name, which your contact cannot see. React with another one."
-)
-UNVERIFIABLE = "Contacts on other networks have no keys in Matrix, so they cannot be verified."
-UNREADABLE = "The file has no address that the bridge can read. Send it again, with another client."
 
 
 def route(event: Json, facts: RoomFacts, *, bot: UserId, namespace: GhostNamespace) -> Route:
@@ -233,7 +225,7 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
             return _message(content, sender, facts)
         case "m.room.encrypted":
             if sender == facts.owner:
-                return Unsendable(ENCRYPTED)
+                return Unsendable(phrase("delivery-encrypted"))
             if facts.owner is None:
                 return Command(None)
             return Ignore("it is encrypted, and not by the user of this chat")
@@ -337,7 +329,7 @@ def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
 def _said(content: Json) -> tuple[Text, Attached | Place | None] | Unsendable:
     """What a message says, and of what."""
     if content.get("msgtype") == "m.key.verification.request":
-        return Unsendable(UNVERIFIABLE)
+        return Unsendable(phrase("delivery-no-keys"))
     attachment = attached(content)
     if isinstance(attachment, Attached):
         return caption(content), attachment
@@ -345,15 +337,19 @@ def _said(content: Json) -> tuple[Text, Attached | Place | None] | Unsendable:
         words = filter(None, (caption(content).body, attachment.uri))
         return Text("\n".join(words)), attachment
     if is_media(content):
-        return Unsendable(UNREADABLE)
+        return Unsendable(phrase("delivery-no-address"))
     text = from_content(content)
-    return Unsendable("It has no text.") if text is None or not text.body.strip() else (text, None)
+    return (
+        Unsendable(phrase("delivery-no-text"))
+        if text is None or not text.body.strip()
+        else (text, None)
+    )
 
 
 def _sticker(content: Json) -> Route:
     what = attached(content, sticker=True)
     if what is None:
-        return Unsendable(UNREADABLE)
+        return Unsendable(phrase("delivery-no-address"))
     answers = _answers(content.get("m.relates_to"))
     return Message(Text(""), _marker(content), answers=answers, attachment=what)
 
@@ -392,7 +388,7 @@ def _edit(content: Json, relation: Json, ghost: UserId | None) -> Route:
     if isinstance(said, Unsendable) and is_media(changed):
         return Ignore("an edit of what was not carried")
     if isinstance(said, Unsendable):
-        return Unsendable("The changed message has no text.")
+        return Unsendable(phrase("delivery-no-text-left"))
     text = _noting(said[0], changed, ghost)
     return Edit(EventId(target), text, _marker(content), said[1])
 
@@ -408,7 +404,7 @@ def _reaction(content: Json) -> Route:
         names = map(content.get, _SHORTCODES)
         named = next((name for name in names if isinstance(name, str) and name.strip()), None)
         if named is None:
-            return Unsendable(NAMELESS)
+            return Unsendable(phrase("delivery-nameless-emoji"))
         emoji = named
     return Reaction(EventId(target), emoji, _marker(content))
 

@@ -14,6 +14,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.ids import GhostNamespace, LoginId, PortalKey, RoomId, UserId
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.undelivered import Stuck, Undelivered, UndeliveredStore
+from dm_bridge.texts import phrase
 
 DAYS = 7
 """For how many days a message is offered; what is older is hardly news to anybody."""
@@ -67,11 +68,11 @@ class SecondTries:
                 case routing.Message() as message:
                     messages.append(Written(row, message.words))
                 case routing.Edit() as edit:
-                    messages.append(Written(row, f"(edited) {edit.words}"))
+                    messages.append(Written(row, phrase("delivery-of-edit", text=edit.words)))
                 case routing.Reaction(emoji=emoji):
-                    messages.append(Written(row, f"(reaction) {emoji}"))
+                    messages.append(Written(row, phrase("delivery-of-reaction", emoji=emoji)))
                 case routing.Redaction():
-                    messages.append(Written(row, "(deleted a message)"))
+                    messages.append(Written(row, phrase("delivery-of-retraction")))
                 case routing.Unsendable():
                     hopeless.append(row)
                 case _:

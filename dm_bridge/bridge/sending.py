@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from dm_bridge.bridge.delivery import AGAIN, Deliveries, Fate
+from dm_bridge.bridge.delivery import Deliveries, Fate
 from dm_bridge.bridge.files_in import megabytes
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import NetworkError
@@ -34,17 +34,16 @@ from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.logins import LoginRow, LoginState
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalRow
+from dm_bridge.texts import phrase
 
 TELL_AFTER = 15.0
 """Seconds a message may wait for its network before the user is told."""
-_NOT_CONNECTED = "Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`."
-
 
 _CANNOT: dict[type[Outgoing], str] = {
-    OutgoingEdit: "{title} cannot change messages: your contact still sees the old text. Send a new message.",
-    OutgoingRetraction: "{title} cannot take messages back: your contact can still read it.",
-    OutgoingReactions: "{title} has no reactions: your contact does not see this one.",
-    OutgoingMessage: "{title} takes no files from here. Send a link to it instead.",
+    OutgoingEdit: "delivery-no-edits",
+    OutgoingRetraction: "delivery-no-retractions",
+    OutgoingReactions: "delivery-no-reactions",
+    OutgoingMessage: "delivery-no-files",
 }
 
 
@@ -94,18 +93,19 @@ class Sending:
         refusal = _refusal(login, state.status, login.name)
         if refusal is not None or session is None:
             await settle()
-            refusal = refusal or _NOT_CONNECTED
-            told = _refusal(login, state.status, plain(login.name)) or _NOT_CONNECTED
+            unconnected = phrase("delivery-not-connected")
+            refusal = refusal or unconnected
+            told = _refusal(login, state.status, plain(login.name)) or unconnected
             certain = row.attempted_at is None
             row = await self._deliveries.undelivered(row, portal, told, certain=certain)
             await self.failed(row, portal, "failed" if certain else "uncertain", refusal)
             return None
         able = _ability(session, what)
-        too_large = _too_large(session, what)
+        title = self._logins.network(login.network).title
+        too_large = _too_large(session, what, title)
         if able is None or too_large is not None:
             await settle()
-            title = self._logins.network(login.network).title
-            sentence = (too_large or _CANNOT[type(what)]).format(title=title)
+            sentence = too_large or phrase(_CANNOT[type(what)], title=title)
             row = await self._deliveries.undelivered(row, portal, sentence, fate=Fate.UNSENDABLE)
             await self.failed(row, portal, "dropped", sentence)  # to try again would not help
             return None
@@ -140,8 +140,8 @@ class Sending:
                     await self._deliveries.waiting(row, portal, plain(sentence))
                 raise error
             certain, expired = certain and row.attempted_at is None, True
-            sentence = f"{sentence} The bridge has stopped trying."
-        told = f"{plain(sentence)} {AGAIN}"
+            sentence = phrase("delivery-no-more", why=sentence)
+        told = phrase("delivery-again", why=plain(sentence))
         row = await self._deliveries.undelivered(
             row, portal, told, certain=certain, expired=expired
         )
@@ -179,7 +179,7 @@ def _ability(session: Session, what: Outgoing) -> Callable[[Any], Awaitable[Remo
             return None
 
 
-def _too_large(session: Session, what: Outgoing) -> str | None:
+def _too_large(session: Session, what: Outgoing, title: str) -> str | None:
     """What to say of a file that is larger than the network takes, by what is said of it.
 
     A session that can send none says that itself, with the reason.
@@ -188,10 +188,8 @@ def _too_large(session: Session, what: Outgoing) -> str | None:
     file = getattr(what, "attachment", None)
     if not largest or not isinstance(file, OutgoingMedia) or (file.size or 0) <= largest:
         return None
-    return (
-        f"The file is {megabytes(file.size or 0)} large, and {{title}} takes at most {megabytes(largest)} from "
-        "you. Send a smaller one, or a link."
-    )
+    size = megabytes(file.size or 0)
+    return phrase("file-too-large-for-network", size=size, title=title, largest=megabytes(largest))
 
 
 def _away(
@@ -200,13 +198,17 @@ def _away(
     """Why nobody needs to try to send now, if so: the bridge hears when that changes."""
     if session is None:
         return (
-            NetworkError(f"{login.name} is being connected.", retry_after=1.0) if may_come else None
+            NetworkError(phrase("delivery-connecting", login=login.name), retry_after=1.0)
+            if may_come
+            else None
         )
     match state.status:
         case SessionStatus.CONNECTING:
-            sentence = f"{login.name} is being connected."
+            sentence = phrase("delivery-connecting", login=login.name)
         case SessionStatus.TRANSIENT_DISCONNECT | SessionStatus.UNKNOWN_ERROR:
-            sentence = f"{login.name} is not connected at the moment. {state.reason}".rstrip()
+            sentence = phrase(
+                "delivery-not-connected-now", login=login.name, why=state.reason
+            ).rstrip()
         case _:
             return None
     return NetworkError(sentence, retry_after=1.0)
@@ -215,10 +217,7 @@ def _away(
 def _refusal(login: LoginRow, status: SessionStatus, name: str) -> str | None:
     """Why nothing can be sent, if so. ``name``: the login's, as it is to be written."""
     if login.state is LoginState.LOGGED_OUT:
-        return f"You are logged out of {name}. Send the bridge's bot `login {login.network}`, then `retry`."
+        return phrase("delivery-logged-out", login=name, network=login.network)
     if status in (SessionStatus.BAD_CREDENTIALS, SessionStatus.LOGGED_OUT):
-        return (
-            f"The server of {name} does not accept your login any more. "
-            f"Send the bridge's bot `login {login.network}`, then `retry`."
-        )
+        return phrase("delivery-login-refused", login=name, network=login.network)
     return None

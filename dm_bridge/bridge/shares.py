@@ -29,6 +29,7 @@ from dm_bridge.ids import UserId
 from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Buried
 from dm_bridge.store.instances import Errand, Instance, InstanceStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -36,10 +37,6 @@ FORGOTTEN = "forgotten"
 """The kind of errand that says that a user was erased."""
 AT_ONCE = 500
 """Users that are taken, or given away, in one step."""
-EXPIRED = (
-    "This process could not show for some seconds that it lives, because the database does not answer; so it "
-    "keeps still until it can."
-)
 
 
 class Tenants(Protocol):
@@ -125,7 +122,7 @@ class Shares:
         """Why nothing may be done outside the database right now, if so."""
         if self._beaten_at is None or self._clock() - self._beaten_at <= ACTS * self._lease:
             return None
-        return EXPIRED
+        return phrase("process-keeps-still")
 
     # -- being there
 

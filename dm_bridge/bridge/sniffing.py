@@ -15,6 +15,7 @@ import imagesize  # type: ignore[import-untyped]
 
 from dm_bridge.errors import NetworkError
 from dm_bridge.network.media import File, MediaKind, kind_of, plain_type
+from dm_bridge.texts import phrase
 
 HEAD = 64 * 1024
 """Bytes that are looked at."""
@@ -61,9 +62,9 @@ def look(head: bytes, said: File, served_as: str) -> File:
     kind = said.kind if said.kind is not MediaKind.FILE else kind_of(claimed)
     if _MARKUP.match(head):
         if said.kind is MediaKind.FILE and not said.mimetype and claimed == "text/html":
-            raise NoFile("It is a page, and no file.")
+            raise NoFile(phrase("file-is-a-page"))
         if kind is not MediaKind.FILE and "svg" not in claimed:
-            raise NetworkError(f"It is said to be {_A[kind]}, and is something else.")
+            raise NetworkError(phrase("file-is-something-else", kind=_SAID_TO_BE[kind]))
         return replace(said, kind=MediaKind.FILE, mimetype=_harmless(claimed))
     found = filetype.guess_mime(head) or ""
     found = _USUAL.get(found, found)
@@ -73,7 +74,7 @@ def look(head: bytes, said: File, served_as: str) -> File:
             and kind is not MediaKind.FILE
             and not found.startswith(("image/", "audio/", "video/"))
         ):
-            raise NetworkError(f"It is said to be {_A[kind]}, and is something else.")
+            raise NetworkError(phrase("file-is-something-else", kind=_SAID_TO_BE[kind]))
         return replace(said, kind=MediaKind.FILE, mimetype=_harmless(found or claimed))
     really = kind_of(found)
     if really in _PLAYED and kind in _PLAYED and (found in _EITHER or really is MediaKind.AUDIO):
@@ -93,12 +94,12 @@ def picture_type(data: bytes) -> str | None:
     return "image/png" if found == "image/apng" else found if found in _FACES else None
 
 
-_A = {
-    MediaKind.IMAGE: "a picture",
-    MediaKind.STICKER: "a picture",
-    MediaKind.VIDEO: "a film",
-    MediaKind.AUDIO: "an audio file",
-    MediaKind.VOICE: "an audio file",
+_SAID_TO_BE = {
+    MediaKind.IMAGE: "picture",
+    MediaKind.STICKER: "picture",
+    MediaKind.VIDEO: "film",
+    MediaKind.AUDIO: "audio",
+    MediaKind.VOICE: "audio",
 }
 
 

@@ -14,6 +14,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.errors import BridgeError, UserError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.formatting import plain
+from dm_bridge.texts import phrase
 
 
 class Steward:
@@ -35,9 +36,7 @@ class Steward:
                 told = await self._told(user, fields["text"])
                 return {"told": told}
             case _:
-                raise UserError(
-                    "Another process of the bridge, of another version, cannot do this."
-                )
+                raise UserError(phrase("notice-other-version"))
 
     def _described(self, user: UserId) -> list[dict[str, str]]:
         return [
@@ -53,13 +52,12 @@ class Steward:
     async def _log_out(self, user: UserId, login: str, by: str) -> list[str]:
         rows = [row for row in self._logins.of(user) if login in ("", row.id)]
         if not rows:
-            raise UserError("They have no such login.")
+            raise UserError(phrase("notice-no-such-login"))
         for row in rows:
             await self._logins.logout(row.id, by)
             await self._told(
                 user,
-                f"⚠ An admin of this bridge has logged you out of {plain(row.name)}, and its password is "
-                f"forgotten. Your chats stay. To go on, write `login {row.network}`.",
+                phrase("notice-logged-out-by-admin", login=plain(row.name), network=row.network),
             )
         return [row.name for row in rows]
 

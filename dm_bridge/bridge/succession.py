@@ -23,13 +23,13 @@ from dm_bridge.matrix.homeserver import Json
 
 
 class Verdict(enum.Enum):
-    """Whether a room may take another one's place; if not, why not."""
+    """Whether a room may take another one's place; if not, why not (see the message ``chat-stays``)."""
 
-    FOLLOW = "the user has replaced the room"
-    NO_TOMBSTONE = "the old room does not say that this one replaces it"
-    NOT_BY_THE_USER = "somebody else than the user has replaced the room"
-    NOT_CREATED_BY_THEM = "the new room was created by somebody else"
-    OTHER_PREDECESSOR = "the new room does not say that it replaces this one"
+    FOLLOW = "follow"
+    NO_TOMBSTONE = "no-tombstone"
+    NOT_BY_THE_USER = "not-by-the-user"
+    NOT_CREATED_BY_THEM = "not-created-by-them"
+    OTHER_PREDECESSOR = "other-predecessor"
 
 
 def judge(

@@ -14,7 +14,7 @@ from typing import assert_never
 
 import structlog
 
-from dm_bridge.bridge.amending import UNKNOWN, Amending
+from dm_bridge.bridge.amending import Amending
 from dm_bridge.bridge.contact_moves import Moved
 from dm_bridge.bridge.delivery import Deliveries
 from dm_bridge.bridge.files_in import FilesIn, parts_of
@@ -26,7 +26,7 @@ from dm_bridge.bridge.recorder import Recorder
 from dm_bridge.bridge.sent_before import PART, REMOTE_ID, SentBefore
 from dm_bridge.bridge.signals import Signals
 from dm_bridge.bridge.silence import HISTORY, OLD
-from dm_bridge.bridge.unreadable import TOLD, Unreadable
+from dm_bridge.bridge.unreadable import Unreadable
 from dm_bridge.errors import (
     BridgeError,
     HomeserverError,
@@ -70,6 +70,7 @@ from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.references import Known, ReferenceStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -226,9 +227,15 @@ class ToMatrix:
             if isinstance(event, RemoteRetraction | RemoteReactions):
                 author = event.from_self if isinstance(event, RemoteRetraction) else None
                 if await self._amending.original(row.key, event.target, author) is None:
-                    return portal, InboxOutcome(row.id, "dropped", reason=UNKNOWN)
+                    return portal, InboxOutcome(
+                        row.id, "dropped", reason="it is about no message that is known"
+                    )
             if self._unreadable.is_told(row.key, event):
-                return portal, InboxOutcome(row.id, "dropped", reason=TOLD)
+                return portal, InboxOutcome(
+                    row.id,
+                    "dropped",
+                    reason="it is encrypted, and the user has been told of one before it",
+                )
             if portal is None:
                 if await self._portal_store.get(row.key) is None:
                     await self._in_turn(row, {row.key.chat})
@@ -261,15 +268,12 @@ class ToMatrix:
         """
         for move in await self._inbox.moves_before(row.key, row.id):
             if move.chat != row.key.chat and not chats.isdisjoint({move.chat, move.new_chat}):
-                raise NotYet("The earlier move of a contact comes first.", TURN)
+                raise NotYet(phrase("delivery-earlier-move"), TURN)
 
     async def _park(self, portal: OpenPortal | None, row: InboxRow, reason: str) -> InboxOutcome:
         """Put a message aside that nothing can be done about, and tell the user so."""
         if portal is not None:
-            content = notice(
-                "⚠ A message from this contact could not be shown here. The bridge has put it aside; "
-                "ask the contact to send it again, or tell the bridge's admin."
-            )
+            content = notice(phrase("chat-message-parked"))
             transaction = digest_id("parked", row.key.login, row.key.chat, row.id)
             try:
                 await self._homeserver.send(
@@ -334,11 +338,8 @@ class ToMatrix:
         portal = await self._portal_store.get(row.key)
         if portal is None or portal.room is None:
             return
-        text = (
-            f"This contact has a new address: {code(event.new)}. You have a chat with that address already, so "
-            "both chats stay as they are."
-        )
-        await self._portals.life.say(portal, portal.room, text, "contact has a chat", row.id)
+        text = phrase("chat-contact-has-another", contact=code(event.new))
+        await self._portals.life.say(portal, portal.room, text, "taken", row.id)
 
     async def _reopen(self, portal: OpenPortal, row: InboxRow) -> OpenPortal:
         """The homeserver refused a message: look who is in the room, and open the portal again."""
@@ -486,7 +487,7 @@ class ToMatrix:
             told = await self._deliveries.sent_back(row, portal, failure.message, failure.reason)
         if told is not None:
             return told
-        content: Json = notice(f"⚠ A message of yours was not delivered. {plain(failure.reason)}")
+        content: Json = notice(phrase("delivery-earlier-failed", why=plain(failure.reason)))
         transaction = digest_id("failure", portal.key.login, portal.key.chat, failure.message)
         return await self._homeserver.send(
             portal.room, "m.room.message", content, transaction, user=portal.ghost

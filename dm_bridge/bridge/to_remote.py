@@ -16,7 +16,7 @@ from typing import assert_never
 import structlog
 
 from dm_bridge.bridge import routing
-from dm_bridge.bridge.delivery import AGAIN, Deliveries, Fate
+from dm_bridge.bridge.delivery import Deliveries, Fate
 from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.logins import Logins
@@ -36,6 +36,7 @@ from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalRow, PortalStore
 from dm_bridge.store.references import ReferenceStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -164,7 +165,7 @@ class ToRemote:
             row = await self._deliveries.undelivered(
                 row,
                 portal,
-                f"Something went wrong in the bridge. {AGAIN} Tell the bridge's admin if it happens again.",
+                phrase("delivery-our-mistake"),
                 certain=False,
             )
         await self._outbox.finish(row, "parked", reason=reason)
@@ -285,7 +286,7 @@ class ToRemote:
                 async with self._portals.settled(portal.key) as now:
                     if now is None or now.ghost != ghost:
                         await self._invites.decline(
-                            row.room, ghost, "This room is a private chat with somebody else."
+                            row.room, ghost, phrase("chat-of-somebody-else")
                         )
             case routing.Ignore() | routing.Command() | routing.ManagerLeft():
                 pass
@@ -298,7 +299,7 @@ class ToRemote:
         self, row: OutboxRow, portal: PortalRow, login: LoginRow, *, joined: bool
     ) -> None:
         if portal.room != row.room:  # a room that the portal had before, and nobody needs any more
-            await self._portals.life.leave(row.room, [portal.ghost], "The chat goes on elsewhere.")
+            await self._portals.life.leave(row.room, [portal.ghost], phrase("chat-elsewhere"))
             await self._portal_store.forget_former(row.room)
         elif joined:
             await self._portals.life.user_joined(portal, login)
@@ -322,7 +323,7 @@ class ToRemote:
                 if not joined:
                     await self._management.left(row.room)
             case routing.GhostInvited(ghost) if facts.manager is not None:
-                await self._invites.decline(row.room, ghost, "This room is for the bridge's bot.")
+                await self._invites.decline(row.room, ghost, phrase("chat-room-of-the-bot"))
             case routing.GhostInvited(ghost, direct):
                 missed = await self._invites.ghost_invited(row.room, row.sender, ghost, direct)
                 caught_up = await self._catch_up(missed, lane)
@@ -395,7 +396,7 @@ class ToRemote:
                 return ours or (delivered.from_self and await self._is_gone(row, portal))
             if self._clock() > deadline:
                 raise HomeserverError(
-                    "The homeserver has not answered yet whether it took a message of the user's.",
+                    phrase("delivery-homeserver-silent"),
                     retry_after=1.0,
                 )
             await asyncio.sleep(0.1)
@@ -415,11 +416,11 @@ class ToRemote:
         chat = portal.key.chat
         waiting = await self._inbox.moves_waiting(portal.key.login)
         if any(chat in (move.chat, move.new_chat) for move in waiting):
-            raise NotYet("The move of the contact to another address comes first.", TURN)
+            raise NotYet(phrase("delivery-contact-moves"), TURN)
         if lane.changes != self._portals.life.changes:
             current = await self._portal_store.get(portal.key)
             if current is None or current.room != portal.room:
-                raise NotYet("The chat has just changed.", TURN)
+                raise NotYet(phrase("delivery-chat-changed"), TURN)
 
     async def _send(
         self, row: OutboxRow, lane: _Lane, portal: PortalRow, login: LoginRow, what: Outgoing

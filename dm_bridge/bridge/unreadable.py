@@ -12,7 +12,6 @@ from dm_bridge.network.events import RemoteEvent, RemoteMessage
 
 REMEMBERED = 10_000
 """Chats; what is forgotten, also by a restart, is told once more."""
-TOLD = "it is encrypted, and the user has been told of one before it"
 
 
 class Unreadable:

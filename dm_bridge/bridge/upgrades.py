@@ -29,6 +29,7 @@ from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.portals import PortalRow, PortalStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -118,7 +119,7 @@ class Upgrades:
         if verdict is not Verdict.FOLLOW:
             if row.successor == new:
                 await self._store.set_successor(row.key, None)
-                await self._life.leave(new, [row.ghost], "This room does not replace our chat.")
+                await self._life.leave(new, [row.ghost], phrase("chat-not-replaced"))
                 await self._refuse(row, verdict, new)
                 if not await self._life.may_write(row, old):
                     await self._life.abandon(row)
@@ -199,9 +200,7 @@ class Upgrades:
         await self._life.say(
             row,
             row.room,
-            f"This chat stays here and does not move to the other room: {verdict.value}. If you cannot write here "
-            f"any more, send the bridge's bot `delete-chat {row.room}`, and then `start` with the address "
-            f"{code(row.contact)}.",
+            phrase("chat-stays", why=verdict.value, room=row.room, contact=code(row.contact)),
             "not followed",
             new,
         )

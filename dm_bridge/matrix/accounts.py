@@ -17,6 +17,7 @@ from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId, server_name
 from dm_bridge.matrix.homeserver import ATTEMPT_DEADLINE, TOTAL_DEADLINE, Homeserver, Json
 from dm_bridge.matrix.signals import mark_read
+from dm_bridge.texts import phrase
 
 DIRECT = "m.direct"
 PATIENCE_ELSEWHERE = (
@@ -37,7 +38,7 @@ class NoAccess(HomeserverError):
     """The bridge may not, or cannot, act for this user."""
 
     def __init__(self, user: UserId) -> None:
-        super().__init__(f"The bridge has no access to the account {user}.")
+        super().__init__(phrase("homeserver-no-access", account=user))
 
 
 class TokenHomeserver(Homeserver):
@@ -169,7 +170,7 @@ class Accounts:
             repeat_unsure=False,
         )
         if not _is_event_id(event):
-            raise HomeserverError(f"{homeserver.url} answered with no event id.", certain=False)
+            raise HomeserverError(phrase("homeserver-no-event", url=homeserver.url), certain=False)
         return event
 
     async def set_state(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 
 from dm_bridge.errors import HomeserverError
+from dm_bridge.texts import phrase
 
 SPACING = 0.02
 """Seconds between two requests when a limit has just ended."""
@@ -37,7 +38,7 @@ class Budget:
             at = max(now, limit, self._next)
             if at > until:
                 raise HomeserverError(
-                    "The homeserver has asked for patience.",
+                    phrase("homeserver-limits"),
                     status=429,
                     errcode="M_LIMIT_EXCEEDED",
                     certain=True,

@@ -21,6 +21,7 @@ from yarl import URL
 
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import UserId, server_name
+from dm_bridge.texts import phrase
 from dm_bridge.web import PublicResolver, is_not_public, is_public, without_repeats
 
 DEADLINE = 10.0  # seconds for one document, redirects included
@@ -71,12 +72,12 @@ class Discovery:
             return ClientApi(url.rstrip("/"), self._named)
         match = _SERVER_NAME.match(server)
         if match is None:
-            raise UserError("Your user id names no server that I could look for.")
+            raise UserError(phrase("discovery-no-name"))
         default = f"https://{match['host']}"
         status, raw = await self._get(f"{default}/.well-known/matrix/client")
         base = _base_url(raw) if status == 200 else URL(default)
         if status not in (200, 404):
-            raise _unusable(f"Asked where its homeserver is, your server answered {status}.")
+            raise _unusable(phrase("discovery-answered", status=str(status)))
         await self._check_versions(base)
         return ClientApi(str(base).rstrip("/"), self._public)
 
@@ -91,7 +92,7 @@ class Discovery:
         status, raw = await self._get(f"{str(base).rstrip('/')}/_matrix/client/versions", follow=0)
         answer = _object(raw) if status == 200 else {}
         if not isinstance(answer.get("versions"), list):
-            raise _unusable("Where your homeserver should be, something else answers.")
+            raise _unusable(phrase("discovery-something-else"))
 
     async def _get(self, start: str, *, follow: int = MAX_REDIRECTS) -> tuple[int, bytes]:
         """GET with redirects, each to https and checked anew: the last status, and at most `MAX_DOCUMENT`."""
@@ -107,10 +108,10 @@ class Discovery:
             if is_not_public(error):
                 raise _private() from error
             raise HomeserverError(
-                f"{url.host} cannot be reached ({_cause(error)}). Try again later.",
+                phrase("discovery-unreachable", host=url.host or "", why=_cause(error)),
                 retry_after=60.0,
             ) from error
-        raise _unusable("Asked where its homeserver is, your server only points elsewhere.")
+        raise _unusable(phrase("discovery-elsewhere"))
 
 
 def public_session(
@@ -151,7 +152,7 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         raw += chunk
         if len(raw) > limit:
             response.close()
-            raise aiohttp.ClientPayloadError("the answer is too long")
+            raise aiohttp.ClientPayloadError(phrase("discovery-too-long"))
     return bytes(raw)
 
 
@@ -159,10 +160,10 @@ def _base_url(raw: bytes) -> URL:
     homeserver = _object(raw).get("m.homeserver")
     base = homeserver.get("base_url") if isinstance(homeserver, dict) else None
     if not isinstance(base, str):
-        raise _unusable("Asked where its homeserver is, your server's answer makes no sense.")
+        raise _unusable(phrase("discovery-nonsense"))
     url = _checked(base)
     if url.query_string or url.fragment:
-        raise _unusable("Asked where its homeserver is, your server's answer makes no sense.")
+        raise _unusable(phrase("discovery-nonsense"))
     return url
 
 
@@ -172,11 +173,9 @@ def _checked(text: str) -> URL:
         url = URL(text)
         host = url.raw_host
     except ValueError:
-        raise _unusable(
-            "Your server names its homeserver by something that is no address."
-        ) from None
+        raise _unusable(phrase("discovery-no-address")) from None
     if url.scheme != "https" or not host or url.user is not None or url.password is not None:
-        raise _unusable("Your server names its homeserver by something that is no https address.")
+        raise _unusable(phrase("discovery-no-https"))
     try:
         ipaddress.ip_address(host.rstrip("."))
     except ValueError:
@@ -197,25 +196,20 @@ def _object(raw: bytes) -> dict[str, object]:
 def _cause(error: BaseException) -> str:
     match error:
         case TimeoutError():
-            return "no answer in time"
+            return phrase("discovery-no-answer")
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientSSLError():
-            return "its certificate is not accepted"
+            return phrase("discovery-certificate")
         case aiohttp.ClientConnectorError():
-            return error.os_error.strerror or "no connection"
+            return error.os_error.strerror or phrase("discovery-no-connection")
         case aiohttp.ClientPayloadError():
             return str(error)
         case _:
-            return "no connection"
+            return phrase("discovery-no-connection")
 
 
 def _unusable(sentence: str) -> UserError:
-    return UserError(
-        f"{sentence} I look for homeservers as Matrix clients do, at /.well-known/matrix/client."
-    )
+    return UserError(phrase("discovery-unusable", why=sentence))
 
 
 def _private() -> UserError:
-    return UserError(
-        "Your homeserver's address is inside a private network, where I send nothing unless the admin of "
-        "this bridge allows it (direct.homeservers)."
-    )
+    return UserError(phrase("discovery-private"))

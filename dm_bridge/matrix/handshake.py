@@ -14,6 +14,7 @@ from dm_bridge.errors import HomeserverError, RegistrationError
 from dm_bridge.ids import UserId, server_name
 from dm_bridge.matrix import ghosts
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.texts import phrase
 
 _UNKNOWN_TOKEN = ("M_UNKNOWN_TOKEN", "M_MISSING_TOKEN", "M_FORBIDDEN", "M_UNAUTHORIZED")
 
@@ -28,25 +29,18 @@ async def check_identity(homeserver: Homeserver, bot: UserId) -> None:
         who = await homeserver.whoami()
     except HomeserverError as error:
         if error.errcode in _UNKNOWN_TOKEN:
-            raise RegistrationError(
-                "The homeserver does not know our appservice.as_token. Run `dm-bridge registration`, list "
-                "both files it writes in the homeserver's app_service_config_files, and restart it."
-            ) from error
+            raise RegistrationError(phrase("registration-unknown")) from error
         if error.status == 404:
             raise RegistrationError(
-                f"There is no Matrix homeserver at {homeserver.url} ({error}). Check homeserver.url."
+                phrase("registration-no-homeserver", url=homeserver.url, error=str(error))
             ) from error
         raise
     if server_name(who) != server_name(bot):
         raise RegistrationError(
-            f"The homeserver's name is {server_name(who)}, but homeserver.domain says {server_name(bot)}. "
-            "Correct homeserver.domain, run `dm-bridge registration` again, and restart the homeserver."
+            phrase("registration-other-domain", name=server_name(who), domain=server_name(bot))
         )
     if who != bot:
-        raise RegistrationError(
-            f"The homeserver has registered us as {who}, but appservice.bot says {bot}. "
-            "Run `dm-bridge registration` again and restart the homeserver."
-        )
+        raise RegistrationError(phrase("registration-other-bot", user=who, bot=bot))
     await ghosts.register(homeserver, bot)
 
 
@@ -56,11 +50,7 @@ async def accounts_problem(homeserver: Homeserver) -> str | None:
         await homeserver.whoami()
     except HomeserverError as error:
         if error.errcode in _UNKNOWN_TOKEN:
-            return (
-                "The homeserver does not know appservice.accounts_token: registration-accounts.yaml is not in "
-                "its app_service_config_files, or is out of date. Until it is there, chats are not joined for "
-                "users, and their m.direct is not kept."
-            )
+            return phrase("registration-no-accounts")
         raise
     return None
 
@@ -86,35 +76,18 @@ async def ping_problem(
             case "M_UNRECOGNIZED":
                 return None
             case "M_FORBIDDEN":
-                return (
-                    f"The homeserver knows our as_token under another id than appservice.id ({appservice}). "
-                    "Run `dm-bridge registration` again and restart the homeserver."
-                )
+                return phrase("registration-other-id", id=appservice)
             case "M_URL_NOT_SET":
-                return (
-                    "The homeserver has no url for us. Set appservice.url, run `dm-bridge registration` again "
-                    "and restart the homeserver."
-                )
+                return phrase("registration-no-url")
             case "M_BAD_STATUS":
-                return (
-                    f"The homeserver reaches something at {url}, but is refused there. Either that is not this "
-                    "bridge (check appservice.url), or its hs_token differs from ours (run "
-                    "`dm-bridge registration` again and restart the homeserver)."
-                )
+                return phrase("registration-refused-there", url=url)
             case "M_CONNECTION_FAILED" | "M_CONNECTION_TIMEOUT":
                 # Synapse also says so of a ping that came while it makes up for pushes that failed.
                 if await arrived(transaction):
                     return None
-                return (
-                    f"The homeserver cannot reach us at {url}. Check appservice.url and appservice.listen, and "
-                    "that nothing blocks the way; after a change, run `dm-bridge registration` again."
-                )
+                return phrase("registration-not-reached", url=url)
             case _:
                 raise
     if not await arrived(transaction):
-        return (
-            f"The homeserver reaches another program than this one at {url}. Check appservice.url and "
-            "appservice.listen, and that no second bridge runs with this configuration; after a change, run "
-            "`dm-bridge registration` again."
-        )
+        return phrase("registration-other-program", url=url)
     return None

@@ -27,6 +27,7 @@ from yarl import URL
 from dm_bridge.errors import HomeserverAway, HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId
 from dm_bridge.matrix.budget import Budget
+from dm_bridge.texts import phrase
 from dm_bridge.web import CHUNK
 
 ATTEMPT_DEADLINE = 60.0
@@ -216,13 +217,16 @@ class Homeserver:
         except aiohttp.ClientConnectorError as error:
             self._unreachable()
             raise HomeserverAway(
-                f"The homeserver at {self.url} cannot be reached ({error.os_error.strerror or error}). "
-                "Check that it runs and that homeserver.url is right.",
+                phrase(
+                    "homeserver-unreachable",
+                    url=self.url,
+                    why=error.os_error.strerror or str(error),
+                ),
                 self.url,
             ) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise HomeserverError(
-                f"The homeserver at {self.url} did not answer ({str(error) or type(error).__name__}).",
+                phrase("homeserver-silent", url=self.url, why=str(error) or type(error).__name__),
                 certain=False,
                 retry_after=1.0,
             ) from error
@@ -313,14 +317,16 @@ def _answer(status: int, headers: Mapping[str, str], raw: bytes, path: PathBuild
         return raw
     fields = answer if isinstance(answer, dict) else {}
     errcode = str(fields.get("errcode", ""))
-    said = str(fields.get("error", "")) or "no Matrix error; is there a proxy in between?"
+    said = str(fields.get("error", "")) or phrase("homeserver-said-nothing")
     retry_after: float | None = None
     if status == 429:
         retry_after = _retry_after(fields, headers)
     elif status >= 500 or (200 <= status < 300) or not errcode:
         retry_after = 1.0 if status not in (404, 413) else None
     raise HomeserverError(
-        f"The homeserver answered {status} {errcode} ({said}) to /{path}.",
+        phrase(
+            "homeserver-answered", status=str(status), errcode=errcode, said=said, path=str(path)
+        ),
         status=status,
         errcode=errcode,
         certain=400 <= status < 500,

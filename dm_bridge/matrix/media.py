@@ -20,6 +20,7 @@ from dm_bridge.errors import BridgeError, HomeserverError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.network.media import Opened
+from dm_bridge.texts import phrase
 from dm_bridge.web import Failing
 
 LIMIT_KEPT = 600.0
@@ -100,11 +101,11 @@ class MediaRepository:
             raise
         except TimeoutError as error:
             raise HomeserverError(
-                "The homeserver did not take a file in time.", certain=False, retry_after=10.0
+                phrase("homeserver-no-upload"), certain=False, retry_after=10.0
             ) from error
         mxc = Mxc.parse(answer.get("content_uri"))
         if mxc is None:
-            raise HomeserverError("The homeserver took a file, and does not say where it is.")
+            raise HomeserverError(phrase("homeserver-no-address"))
         return mxc
 
     @asynccontextmanager
@@ -115,9 +116,7 @@ class MediaRepository:
         async with self._homeserver.stream("GET", path, user=user, headers=headers) as response:
             size = response.content_length
             if size is None or response.headers.get("Content-Encoding", "identity") != "identity":
-                raise HomeserverError(
-                    "The homeserver does not say how large the file is; the bridge cannot pass it on."
-                )
+                raise HomeserverError(phrase("homeserver-no-size"))
             yield Opened(size, self._homeserver.body(response))
 
 

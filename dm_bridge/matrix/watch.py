@@ -29,6 +29,7 @@ from dm_bridge.errors import BridgeError, HomeserverError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.matrix.sessions import homeserver_session
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -139,7 +140,7 @@ class DirectWatch:
 
     def _check(self) -> None:
         if not self._may_watch(self._user):
-            raise HomeserverError(f"The bridge may not watch the account {self._user}.")
+            raise HomeserverError(phrase("homeserver-not-watched", account=self._user))
 
     async def _poll(self, since: str | None, wait: float) -> Mapping[str, Any]:
         self._check()
@@ -182,7 +183,7 @@ def _next_batch(answer: Mapping[str, Any]) -> str:
     token = answer.get("next_batch")
     if not isinstance(token, str) or not token:
         raise HomeserverError(
-            "The homeserver's answer to /sync lacks next_batch. Is there a proxy in between?",
+            phrase("homeserver-no-next-batch"),
             certain=False,
             retry_after=LONGEST_PAUSE / 2,
         )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from aiohttp import web
 
 from dm_bridge.errors import BridgeError
+from dm_bridge.texts import phrase
 
 REMEMBERED = 60.0
 """For how many seconds a failed intake counts: where what is not ready cannot be reached (Kubernetes), the
@@ -31,7 +32,7 @@ class Health:
         self._intake_problem: str | None = None
         self._intake_at = 0.0
         self._stopping = False
-        self._homeserver_problem: str | None = "The homeserver has not been reached yet."
+        self._homeserver_problem: str | None = phrase("health-not-reached")
 
     @property
     def homeserver_ok(self) -> bool:
@@ -58,7 +59,7 @@ class Health:
             yield
         except Exception as error:
             expected = isinstance(error, BridgeError)
-            self.intake(str(error) if expected else "an error of our own; the log has the details.")
+            self.intake(str(error) if expected else phrase("health-our-error"))
             on_failure()
             raise
         self.intake(None)
@@ -67,10 +68,10 @@ class Health:
     def intake_problem(self) -> str | None:
         """Why pushed events are not taken in."""
         if self._stopping:
-            return "The bridge is stopping."
+            return phrase("health-stopping")
         if self._intake_problem is None or self._clock() - self._intake_at > REMEMBERED:
             return None
-        return f"What the homeserver pushed was not taken in: {self._intake_problem}"
+        return phrase("health-not-taken-in", why=self._intake_problem)
 
     def stopping(self) -> None:
         """From now on, not ready."""
@@ -84,7 +85,7 @@ class Health:
 
         async def ready(request: web.Request) -> web.Response:
             database = await self._database_ok()
-            problems = [] if database else ["The database does not answer."]
+            problems = [] if database else [phrase("health-no-database")]
             if self._homeserver_problem is not None:
                 problems.append(self._homeserver_problem)
             intake = self.intake_problem

@@ -19,6 +19,7 @@ from dm_bridge.provisioning.calls import Answer, Run
 from dm_bridge.provisioning.refusals import bad_json
 from dm_bridge.provisioning.wire import Nothing
 from dm_bridge.store.page import PageSession
+from dm_bridge.texts import phrase
 
 PREFIX = "/page"
 """Where it is on the bridge's listener; a proxy brings it to `PageSettings.url`."""
@@ -120,7 +121,7 @@ async def _token(request: web.Request) -> str:
     try:
         return Token.model_validate_json(await body_of(request)).token
     except ValidationError:
-        raise bad_json("The body must be a JSON object with a token.") from None
+        raise bad_json(phrase("page-no-token")) from None
 
 
 @web.middleware

@@ -23,6 +23,7 @@ from dm_bridge.page.settings import PageSettings
 from dm_bridge.provisioning.limits import Limit, address_of
 from dm_bridge.provisioning.refusals import Refusal
 from dm_bridge.store.page import PageSession, PageStore
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -94,14 +95,14 @@ class Sessions:
         session = await self._store.session(_hash(cookie)) if cookie else None
         if session is None:
             if cookie:
-                self._unknown.take(address_of(request), "Too many attempts; wait a little.")
-            raise Refusal(401, "M_UNKNOWN_TOKEN", "You are not signed in, or no longer.")
+                self._unknown.take(address_of(request), phrase("page-too-many-attempts"))
+            raise Refusal(401, "M_UNKNOWN_TOKEN", phrase("page-not-signed-in"))
         asked = unquote(request.headers[HEADER])
         if asked.startswith("@") and asked != session.user:
             raise Refusal(
                 401,
                 "M_UNKNOWN_TOKEN",
-                "Somebody else has signed in in this browser. Reload the page to go on as they.",
+                phrase("page-somebody-else"),
             )
         self._permitted(session.user)
         return session
@@ -155,26 +156,25 @@ class Sessions:
         origin = request.headers.get("Origin", self._settings.origin).lower()
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
         if HEADER not in request.headers or site != "same-origin":
-            raise Refusal(403, "M_FORBIDDEN", "Only the bridge's own page may ask for this.")
+            raise Refusal(403, "M_FORBIDDEN", phrase("page-only-itself"))
         if origin != self._settings.origin:
             raise Refusal(
                 403,
                 "M_FORBIDDEN",
-                f"Please open this page at its own address: {self._settings.url}",
+                phrase("page-other-address", url=self._settings.url),
             )
 
     def _permitted(self, user: UserId) -> UserId:
         if not self._settings.may_use(user):
-            raise Refusal(403, "M_FORBIDDEN", "This bridge is not open to you; ask its admin.")
+            raise Refusal(403, "M_FORBIDDEN", phrase("page-not-open"))
         return user
 
     def _used(self, request: web.Request) -> Refusal:
-        self._unknown.take(address_of(request), "Too many attempts; wait a little.")
+        self._unknown.take(address_of(request), phrase("page-too-many-attempts"))
         return Refusal(
             403,
             "M_UNKNOWN_TOKEN",
-            "This link does not work any more: it works once, and for a few minutes. "
-            f"Write `page` to {self._settings.bot} for a new one.",
+            phrase("page-link-used", bot=self._settings.bot),
         )
 
 

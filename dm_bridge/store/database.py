@@ -19,6 +19,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from dm_bridge.errors import StorageError
+from dm_bridge.texts import phrase
 
 Connection = PoolConnectionProxy  # what `Database.connection` yields
 
@@ -49,9 +50,7 @@ class Buried(StorageError):
     """The other processes have taken this one for dead, and have taken over all it had."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "This process was silent for longer than its lease, and another process has taken over its users."
-        )
+        super().__init__(phrase("storage-taken-over"))
 
 
 def storage_error(error: BaseException) -> StorageError:
@@ -59,20 +58,14 @@ def storage_error(error: BaseException) -> StorageError:
     if isinstance(
         error, asyncpg.InvalidPasswordError | asyncpg.InvalidAuthorizationSpecificationError
     ):
-        return StorageError(
-            f"PostgreSQL refuses our user or password ({error}). Check database.url."
-        )
+        return StorageError(phrase("storage-refused", why=str(error)))
     if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return StorageError(
-            f"PostgreSQL has no such database ({error}). Create it, or check database.url."
-        )
+        return StorageError(phrase("storage-none", why=str(error)))
     if isinstance(error, asyncpg.UndefinedTableError):
-        return StorageError(
-            "The database has no dm_bridge schema (or only a part of it). Run `dm-bridge migrate`."
-        )
+        return StorageError(phrase("storage-empty"))
     detail = str(error) or type(error).__name__
     return StorageError(
-        f"PostgreSQL cannot be used right now ({detail}). Check that it runs and that database.url is right.",
+        phrase("storage-away", why=detail),
         certain=isinstance(error, ConnectionRefusedError | FileNotFoundError),
         retry_after=1.0,
     )

@@ -20,6 +20,7 @@ from dm_bridge.direct.saved import version_detail, version_of
 from dm_bridge.errors import StorageError
 from dm_bridge.ids import UserId
 from dm_bridge.store.database import Connection, Database
+from dm_bridge.texts import phrase
 
 LEASE = 10.0
 """Seconds for which a process may write for an account without asking again."""
@@ -31,7 +32,7 @@ class Busy(StorageError):
 
     def __init__(self, account: UserId) -> None:
         super().__init__(
-            f"Another process of the bridge is writing the direct chats of {account}; waiting for it.",
+            phrase("storage-busy", account=account),
             retry_after=1.0,
         )
 

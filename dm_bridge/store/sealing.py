@@ -21,6 +21,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from dm_bridge.errors import StorageError
+from dm_bridge.texts import phrase
 
 _VERSION = b"\x01"
 _KEY_BYTES = 32
@@ -70,14 +71,11 @@ class SealingKey:
     def unseal(self, login: str, sealed: bytes) -> dict[str, str]:
         """Open what `seal` made for the same login. Raises `StorageError` when that is impossible."""
         if sealed[:1] != _VERSION or len(sealed) < _HEADER or sealed[1:9] != self._id:
-            raise StorageError(
-                "The stored credentials were sealed with another key. Restore the key file that belongs to "
-                "this database, or log in again."
-            )
+            raise StorageError(phrase("storage-other-key"))
         try:
             plain = self._cipher.decrypt(sealed[9:_HEADER], sealed[_HEADER:], login.encode())
         except InvalidTag as error:
-            raise StorageError("The stored credentials are damaged. Log in again.") from error
+            raise StorageError(phrase("storage-damaged")) from error
         credentials: dict[str, str] = orjson.loads(plain)
         return credentials
 

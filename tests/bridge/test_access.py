@@ -13,7 +13,7 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from dm_bridge.bridge import access as module
-from dm_bridge.bridge.access import NOT_NEEDED, WAY_BACK, MatrixTokens
+from dm_bridge.bridge.access import MatrixTokens
 from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import UserId
 from dm_bridge.matrix.accounts import Access, Accounts, TokenHomeserver
@@ -23,6 +23,7 @@ from dm_bridge.store.database import Database
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.tokens import TokenStore
 from dm_bridge.testing.synapse import MatrixAccount, Synapse
+from dm_bridge.texts import phrase
 
 from .fakes import until
 
@@ -229,7 +230,7 @@ async def test_a_token_that_ends_is_forgotten_and_its_owner_is_told_once(
     await asyncio.sleep(0.1)
     ((whom, text),) = world.told
     assert whom == user
-    assert (NOT_NEEDED if masquerading else WAY_BACK) in text
+    assert phrase("access-not-needed" if masquerading else "access-way-back") in text
     assert await world.store.all() == []
     world.start_anew()
     await world.tokens.take()

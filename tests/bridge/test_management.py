@@ -9,10 +9,6 @@ import pytest
 
 from dm_bridge.bridge.commands import Answer, Reply
 from dm_bridge.bridge.management import (
-    GREETING,
-    GREETING_ENCRYPTED,
-    NOT_ALONE,
-    UNREADABLE,
     Management,
 )
 from dm_bridge.errors import HomeserverError
@@ -20,6 +16,7 @@ from dm_bridge.ids import EventId, GhostNamespace, RoomId, UserId
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.store.database import Database
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.texts import phrase
 
 from .fakes import FakeHomeserver
 
@@ -89,7 +86,7 @@ def world(database: Database) -> World:
 async def test_an_invite_by_a_user_is_accepted_greeted_and_kept_in_mind(world: World) -> None:
     world.room_of(USER)
     assert await world.management.invited(ROOM, USER) == []
-    assert world.said == [f"{GREETING} Write `login fake`."]
+    assert world.said == [f"{phrase('notice-greeting')} Write `login fake`."]
     assert await world.management.user_of(ROOM) == USER
 
 
@@ -97,8 +94,8 @@ async def test_in_an_encrypted_room_the_greeting_says_that_it_cannot_be_read(wor
     world.room_of(USER)
     world.homeserver.state["m.room.encryption"] = {"algorithm": "m.megolm.v1.aes-sha2"}
     assert await world.management.invited(ROOM, USER) == []
-    assert world.said == [GREETING_ENCRYPTED]
-    assert "cannot read" in GREETING_ENCRYPTED
+    assert world.said == [phrase("notice-greeting-encrypted")]
+    assert "cannot read" in world.said[0]
 
 
 async def test_what_was_written_before_the_bot_came_is_answered_instead_of_a_greeting(
@@ -128,7 +125,7 @@ async def test_a_stranger_is_not_greeted(world: World) -> None:
 async def test_a_group_gets_an_explanation_and_no_bot(world: World) -> None:
     world.room_of(USER, STRANGER)
     await world.management.invited(ROOM, USER)
-    assert world.said == [NOT_ALONE]
+    assert world.said == [phrase("notice-not-alone")]
     assert [call[2] for call in world.homeserver.verbs("leave")] == [BOT]
     assert await world.management.user_of(ROOM) is None
 
@@ -185,7 +182,7 @@ async def test_a_stranger_is_refused_once_and_then_never_answered(world: World) 
 async def test_what_cannot_be_read_is_said_so(world: World) -> None:
     await world.store.add_management(ROOM, USER)
     await world.write(USER, None)
-    assert world.said == [UNREADABLE]
+    assert world.said == [phrase("notice-unreadable")]
     assert world.commands.ran == []
 
 

@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from dm_bridge.bridge import routing
 from dm_bridge.bridge.other_events import (
     MAX_ANSWERS,
-    NO_CALLS,
-    NO_LIVE_PLACES,
-    NO_VOTES,
     in_words,
 )
 from dm_bridge.bridge.routing import RoomFacts, route
 from dm_bridge.ids import GhostNamespace, UserId
 from dm_bridge.network.events import Text
+from dm_bridge.texts import phrase
 
 OWNER = UserId("@juliet:example.org")
 GHOST = UserId("@_xmpp_xmpp_romeo:example.org")
@@ -62,7 +60,7 @@ def test_a_poll_has_an_end() -> None:
 
 @pytest.mark.parametrize("kind", ["m.call.invite", "org.matrix.msc4075.rtc.notification"])
 def test_a_call_is_told_to_reach_nobody(kind: str) -> None:
-    assert in_words(kind, {"call_id": "1"}) == NO_CALLS
+    assert in_words(kind, {"call_id": "1"}) == phrase("delivery-no-calls")
 
 
 @pytest.mark.parametrize("kind", ["m.call.candidates", "m.beacon", "org.example.data"])
@@ -101,20 +99,22 @@ def test_only_what_the_user_says_in_the_timeline_is_carried() -> None:
     assert decide("org.example.note", note) == routing.Message(Text("note"), None)
     assert isinstance(decide("org.example.note", note, state_key=""), routing.Ignore)
     assert isinstance(decide("org.example.note", note, sender=GHOST), routing.Ignore)
-    assert decide("m.call.invite", {}) == routing.Unsendable(NO_CALLS)
+    assert decide("m.call.invite", {}) == routing.Unsendable(phrase("delivery-no-calls"))
 
 
 @pytest.mark.parametrize("kind", ["m.poll.response", "org.matrix.msc3381.poll.response"])
 def test_a_vote_is_told_to_reach_nobody(kind: str) -> None:
     vote = {"m.relates_to": {"rel_type": "m.reference", "event_id": "$poll"}}
-    assert decide(kind, vote) == routing.Unsendable(NO_VOTES)
+    assert decide(kind, vote) == routing.Unsendable(phrase("delivery-no-votes"))
     assert isinstance(decide(kind, vote, sender=GHOST), routing.Ignore)
 
 
 @pytest.mark.parametrize("kind", ["m.beacon_info", "org.matrix.msc3672.beacon_info"])
 def test_a_live_location_is_told_to_reach_nobody_when_it_begins(kind: str) -> None:
     begun, ended = ({"live": live, "timeout": 60_000} for live in (True, False))
-    assert decide(kind, begun, state_key=OWNER) == routing.Unsendable(NO_LIVE_PLACES)
+    assert decide(kind, begun, state_key=OWNER) == routing.Unsendable(
+        phrase("delivery-no-live-places")
+    )
     assert isinstance(decide(kind, ended, state_key=OWNER), routing.Ignore)
     assert isinstance(decide(kind, begun, sender=GHOST, state_key=GHOST), routing.Ignore)
 

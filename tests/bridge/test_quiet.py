@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dm_bridge.bridge.management import ENOUGH
 from dm_bridge.bridge.quiet import PAUSE, Attention, Quiet
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.store.database import Database
+from dm_bridge.texts import phrase
 
 from .test_management import BOT, ROOM, USER, World
 
@@ -37,7 +37,7 @@ async def test_what_may_be_a_secret_is_removed_though_nothing_is_answered(
     await world.write(USER, "help", "$1")
     await world.write(USER, "help", "$2")
     await world.write(USER, "help", "$3")
-    assert world.said == ["answered", ENOUGH.format(many=1)]
+    assert world.said == ["answered", phrase("notice-enough", many=1)]
     await world.store.ask_secret(RoomId(ROOM))
     await world.write(USER, "my password", "$4")
     assert [what for _, what, _ in world.homeserver.verbs("redact")] == ["$4"]

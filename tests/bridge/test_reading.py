@@ -16,7 +16,7 @@ from dm_bridge.bridge import receipts as receipts_module
 from dm_bridge.bridge.attention import Attention
 from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.presences import Presences
-from dm_bridge.bridge.reading import UNKNOWN, Reading
+from dm_bridge.bridge.reading import Reading
 from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.bridge.signals import MAX_PUSHED, Signals
 from dm_bridge.bridge.typing_notices import TypingNotices
@@ -261,7 +261,10 @@ async def test_a_receipt_about_no_message_of_the_other_side_is_dropped(
     scene: Scene, event: RemoteRead | RemoteReceived
 ) -> None:
     outcome = await scene.carry(event)
-    assert (outcome.state, outcome.reason) == ("dropped", UNKNOWN)
+    assert (outcome.state, outcome.reason) == (
+        "dropped",
+        "it is about no message that is known",
+    )
     assert scene.matrix.calls == []
     assert not (await scene.world.row()).shows_reads
 

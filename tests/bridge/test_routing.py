@@ -15,6 +15,7 @@ from dm_bridge.ids import EventId, GhostNamespace, UserId
 from dm_bridge.matrix.attachments import Attached
 from dm_bridge.network.events import Text
 from dm_bridge.network.media import MediaKind, Place
+from dm_bridge.texts import phrase
 
 BOT = UserId("@bridge:example.org")
 OWNER = UserId("@juliet:example.org")
@@ -385,7 +386,7 @@ MARK = {"org.dm_bridge.remote_id": "r"}
         ),
         (
             event("m.reaction", content=about("m.annotation", "$a", key="mxc://a/b")),
-            routing.Unsendable(routing.NAMELESS),
+            routing.Unsendable(phrase("delivery-nameless-emoji")),
         ),
         (event("m.room.redaction", redacts="$a"), routing.Redaction(EventId("$a"), None)),
         (

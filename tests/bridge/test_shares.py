@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from dm_bridge.bridge.shares import EXPIRED, FORGOTTEN, Shares
+from dm_bridge.bridge.shares import FORGOTTEN, Shares
 from dm_bridge.bridge.vital_signs import ACTS
 from dm_bridge.errors import AdminError, StorageError
 from dm_bridge.ids import ContactId, NetworkName, UserId
@@ -19,6 +19,7 @@ from dm_bridge.store.database import Buried, Database
 from dm_bridge.store.erasing import ErasureStore
 from dm_bridge.store.instances import CHANNEL, Errand, InstanceStore
 from dm_bridge.store.logins import LoginStore
+from dm_bridge.texts import phrase
 
 LEASE = 2.0
 NETWORK = NetworkName("fake")
@@ -177,7 +178,7 @@ async def test_one_that_is_silent_is_taken_over_and_may_not_act_by_then(world: W
     await within(3 * LEASE, lambda: len(first.has) == len(users))
     took = asyncio.get_running_loop().time() - began
     assert took > ACTS * LEASE
-    assert second.shares.refusal() == EXPIRED
+    assert second.shares.refusal() == phrase("process-keeps-still")
     with pytest.raises(StorageError):
         await second.shares.adopt([UserId("@late:example.org")])
     with pytest.raises(Buried):
@@ -248,7 +249,7 @@ async def test_another_bridge_is_told_whose_database_it_is(world: World) -> None
         await other.shares.join("another bridge", "0")
     assert process.shares.refusal() is None
     process.clock_ahead = ACTS * LEASE + 0.1
-    assert process.shares.refusal() == EXPIRED
+    assert process.shares.refusal() == phrase("process-keeps-still")
 
 
 async def test_who_is_erased_is_had_by_nobody_and_all_are_told(world: World) -> None:

@@ -15,9 +15,6 @@ from mautrix.api import PathBuilder
 
 from dm_bridge.bridge import receipts as receipts_module
 from dm_bridge.bridge.delivery import (
-    AGAIN,
-    DELIVERED,
-    GIVEN_UP,
     STATUS_EVENT,
     Deliveries,
     DeliverySettings,
@@ -53,6 +50,7 @@ from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.queue import Direction, QueueStore
 from dm_bridge.store.references import ReferenceStore
+from dm_bridge.texts import phrase
 from tests.store.stored import OWNER
 
 from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
@@ -567,7 +565,7 @@ async def test_a_notice_that_could_not_be_unsaid_is_dealt_with_at_the_next_start
     await carrier.deliveries.settle()
     assert await carrier.outbox.unsettled_notices(10) == []
     assert carrier.said.redacted == []
-    assert carrier.said.shown == [DELIVERED if delivered else GIVEN_UP]
+    assert carrier.said.shown == [phrase("delivery-done" if delivered else "delivery-given-up")]
 
 
 async def test_a_notice_is_for_the_process_that_has_the_user(carrier: Carrier) -> None:
@@ -579,7 +577,7 @@ async def test_a_notice_is_for_the_process_that_has_the_user(carrier: Carrier) -
     assert "not delivered yet" in carrier.said.shown[0]
     carrier.ours = True
     await carrier.deliveries.settle()
-    assert carrier.said.shown == [GIVEN_UP]
+    assert carrier.said.shown == [phrase("delivery-given-up")]
 
 
 async def test_what_is_parked_is_said_to_wait_no_more(carrier: Carrier) -> None:
@@ -613,7 +611,7 @@ async def test_the_notice_of_a_failure_tells_of_the_success_of_another_attempt(
     await carrier.put_back()
     carrier.start_over()
     await carrier.attempt(None)
-    assert carrier.said.shown == [DELIVERED]
+    assert carrier.said.shown == [phrase("delivery-done")]
     assert carrier.said.redacted == []
     row = await carrier.row()
     assert (row["state"], row["notice"], row["verdict"]) == ("delivered", None, None)
@@ -631,7 +629,7 @@ async def test_the_notice_of_a_failure_tells_of_another_wait(carrier: Carrier) -
     assert shown.startswith("⚠ Your message may not")
     await carrier.put_back()
     await carrier.attempt(None)
-    assert carrier.said.shown == [DELIVERED]
+    assert carrier.said.shown == [phrase("delivery-done")]
 
 
 async def test_a_success_that_could_not_be_told_is_told_later(carrier: Carrier) -> None:
@@ -643,7 +641,7 @@ async def test_a_success_that_could_not_be_told_is_told_later(carrier: Carrier) 
         await carrier.deliveries.settle()
     carrier.said.trouble = None
     await carrier.deliveries.settle()
-    assert carrier.said.shown == [DELIVERED]
+    assert carrier.said.shown == [phrase("delivery-done")]
     assert await carrier.outbox.unsettled_notices(10) == []
 
 
@@ -739,4 +737,6 @@ async def test_the_notice_of_a_message_that_was_sent_back_says_so_whoever_looks_
         killed = False
     assert (await carrier.row())["state"] == "failed"
     await carrier.deliveries.settle()
-    assert carrier.said.shown == [f"⚠ Your message was not delivered. The mailbox is full. {AGAIN}"]
+    assert carrier.said.shown == [
+        "⚠ Your message was not delivered. The mailbox is full. To try again, send the bridge's bot `retry`."
+    ]

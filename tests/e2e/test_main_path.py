@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
-from dm_bridge.bridge.delivery import DELIVERED
 from dm_bridge.bridge.features import ROOM_FEATURES
 from dm_bridge.testing.matrix_client import Seen
 from dm_bridge.testing.stack import Stack
+from dm_bridge.texts import phrase
 from tests.e2e.pairs import PASSWORD, as_appservice, ghost_direct, ghost_of, invite_of, pair, unique
 
 
@@ -293,7 +293,8 @@ async def test_what_the_other_server_sent_back_can_be_tried_again(stack: Stack) 
             await p.ask("retry all", "I try it again")
             await late.wait_for_text("are you there now?")
             await p.alice.wait_for(
-                lambda s: s.room_id == room and DELIVERED in (s.body or ""), after=mark
+                lambda s: s.room_id == room and phrase("delivery-done") in (s.body or ""),
+                after=mark,
             )
             assert "Nothing that you wrote" in await p.ask("retry", "Nothing")
             assert len(late.received) == 1

@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from dm_bridge.bridge.delivery import DELIVERED, GIVEN_UP
 from dm_bridge.testing.matrix_client import Seen
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.stack import Stack
+from dm_bridge.texts import phrase
 from tests.bridge.collector import Collector
 from tests.bridge.fakes import until
 from tests.e2e.conftest import Workplace
@@ -131,7 +131,7 @@ async def test_a_message_that_failed_is_listed_tried_again_and_told_to_have_arri
         mark = p.alice.mark()
         await p.ask("retry all", "I try it again")
         await p.juliet.wait_for_text("But soft", timeout=60)
-        await changed(p, notice, DELIVERED, after=mark)
+        await changed(p, notice, phrase("delivery-done"), after=mark)
         await arrived(p, room, ["But soft"])
         remote = ["WILL_RETRY", "TIMEOUT", "SUCCESS"]
         expected = [("BRIDGE", "SUCCESS"), *(("REMOTE", status) for status in remote)]
@@ -158,7 +158,7 @@ async def test_a_message_that_may_have_arrived_is_looked_for_before_it_is_sent_a
         number = listed.partition("- `")[2].partition("`")[0]
         mark = p.alice.mark()
         assert "send nothing twice" in await p.ask(f"retry {number}", "I try it again")
-        await changed(p, notice, DELIVERED, after=mark)
+        await changed(p, notice, phrase("delivery-done"), after=mark)
         await arrived(p, room, ["It is the east"])
 
 
@@ -180,6 +180,6 @@ async def test_a_notice_follows_what_an_admin_drops_beside_the_running_bridge(
         )
         (row,) = [row["id"] for row in listed["rows"] if row["room"] == room]
         await stack.bridge.command("queue", "drop", row, "-c", config, "--yes")
-        await changed(p, wait, GIVEN_UP, after=mark)
+        await changed(p, wait, phrase("delivery-given-up"), after=mark)
         wire.mend()
         await arrived(p, room, [])

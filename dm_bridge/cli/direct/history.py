@@ -81,14 +81,14 @@ def _write_trace(ledger: Ledger, journal: Journal) -> None:
 
 
 def _print(version: Version) -> None:
-    from dm_bridge.bridge.direct_view import line_of
+    from dm_bridge.bridge.direct_words import words_of
 
-    line = line_of(version)
+    sentence, details = words_of(version)
     click.echo()
     how = HOW[version.source.value]
     click.secho(f"{moment(version.at)}  #{version.seq}, {how}", bold=True)
-    say(line.sentence, 2)
-    for detail in line.details:
+    say(sentence, 2)
+    for detail in details:
         say(detail, 4)
     if version.source is Source.WRITTEN:
         for sign, atoms in (("+", version.change.added), ("-", version.change.removed)):
