@@ -19,6 +19,7 @@ from dm_bridge.bridge.commands.direct import (
 )
 from dm_bridge.bridge.direct_words import words_of
 from dm_bridge.bridge.keeper import Keeper
+from dm_bridge.bridge.names import name_of
 from dm_bridge.direct import DMState, ManagedDM, Source, Version
 from dm_bridge.direct.change import subjects
 from dm_bridge.direct.conflicts import calmed, yielded
@@ -28,15 +29,20 @@ from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.journals import JournalStore
+from dm_bridge.store.people import Called
 from dm_bridge.texts import phrase
 
 PATIENCE = 20.0  # seconds that a repair may take before it goes on by itself
 
+Names = Callable[[UserId], Awaitable[Mapping[RoomId, Called]]]
 Contact = Callable[[UserId], Awaitable[tuple[NetworkName, ContactId] | None]]
 
 
 class View:
-    """``contact``: whom a ghost stands for. ``access``, ``observed``: how an account is reached and seen."""
+    """``contact``: whom a ghost stands for. ``called``: who is in an account's chats.
+
+    ``access``, ``observed``: how an account is reached and seen.
+    """
 
     def __init__(
         self,
@@ -44,6 +50,7 @@ class View:
         store: DirectStore,
         journals: JournalStore,
         contact: Contact,
+        called: Names,
         access: Callable[[UserId], Access],
         observed: Callable[[UserId], str],
         clock: Callable[[], float],
@@ -52,6 +59,7 @@ class View:
         self._store = store
         self._journals = journals
         self._contact = contact
+        self._called = called
         self._access = access
         self._observed = observed
         self._clock = clock
@@ -108,10 +116,12 @@ class View:
         """The last ``limit`` changes at most, newest last."""
         journal = await self._journals.read(account)
         versions = journal.versions[-limit:]
+        called = await self._called(account)
         names: dict[str, str] = {}
         for dm in await self._store.managed(account):
-            contact = await self._name(dm)
-            names[dm.room] = phrase("direct-your-chat", contact=contact)
+            address, name = await self._name(dm), name_of(called.get(dm.room))
+            contact = phrase("direct-contact", name=name, address=address) if name else address
+            names[dm.room] = phrase("direct-your-chat", contact=name or address)
             names.update(dict.fromkeys((dm.ghost, *dm.aliases), contact))
         lines = [_to_its_user(version, names) for version in versions]
         return [

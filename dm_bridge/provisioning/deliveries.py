@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dm_bridge.bridge.names import name_of
 from dm_bridge.bridge.second_tries import SecondTries, Written
 from dm_bridge.ids import RoomId, UserId
 from dm_bridge.provisioning.calls import Call
-from dm_bridge.provisioning.direct import name_of
 from dm_bridge.provisioning.refusals import Refusal, not_found
 from dm_bridge.provisioning.wire_watch import Deliveries, DeliveriesRetried, DeliveryProblem
 from dm_bridge.store.people import PeopleStore

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dm_bridge.bridge.commands.direct import ChatState, DirectView
-from dm_bridge.bridge.names import clean_name
+from dm_bridge.bridge.names import name_of
 from dm_bridge.ids import RoomId
 from dm_bridge.provisioning.calls import Call
 from dm_bridge.provisioning.refusals import not_found
@@ -14,7 +14,7 @@ from dm_bridge.provisioning.wire import (
     DirectInfo,
     DirectRepaired,
 )
-from dm_bridge.store.people import Called, PeopleStore
+from dm_bridge.store.people import PeopleStore
 
 HISTORY, MOST_HISTORY = 20, 200
 
@@ -94,12 +94,6 @@ class DirectCalls:
             if chat.room == room and chat.state is not ChatState.RETIRED:
                 return room
         raise not_found("Chat")
-
-
-def name_of(called: Called | None) -> str | None:
-    """What somebody is called, where that is another thing than their address."""
-    name = None if called is None else clean_name(called.name)
-    return None if called is None or name == called.contact else name
 
 
 def _milliseconds(seconds: float) -> int:

@@ -17,6 +17,8 @@ from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.store.database import Database
+from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.portals import PortalStore
 
 from .kept import BOT, GHOST, OUTSIDER, ROOM, SECOND, THIRD, USER, Kept, busy
 
@@ -35,6 +37,7 @@ class Viewed(Kept):
             self.store,
             self.journals,
             contact,
+            PeopleStore(database).called,
             self.accounts.access,
             lambda account: "It is watched.",
             time.time,
@@ -222,3 +225,8 @@ async def test_history_says_in_words_who_did_what(viewed: Viewed) -> None:
     assert lines[2].after == {"@friend:x": ["!a", "!b"], GHOST: sorted([SECOND, THIRD])}
     assert (lines[3].before, lines[3].after) == ({"@new:x": []}, {"@new:x": ["!c"]})
     assert await viewed.view.history(USER, 1) == lines[-1:]
+    portals = PortalStore(viewed.database)
+    await portals.ghost(NetworkName("fake"), ContactId("romeo"), GHOST)
+    await portals.set_ghost(GHOST, "Romeo")
+    removed = (await viewed.view.history(USER, 2))[0].details[1]
+    assert removed == "Removed: your chat with Romeo under Romeo (romeo)"
