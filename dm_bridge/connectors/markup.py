@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from dm_bridge.texts import phrase
+
 MAX_DEPTH = 100
 """Elements nested deeper are read as if their tags were not there (as the Matrix specification asks)."""
 MAX_INDENTED = 16
@@ -82,7 +84,9 @@ def from_html(markup: str, notation: Notation) -> str:
 def covered(text: str, reason: str) -> str:
     """``text``, of a spoiler, after a word of warning: few networks can hide a part of a message."""
     why = " ".join(reason.split())
-    return f"(spoiler: {why}) ||{text}||" if why else f"(spoiler) ||{text}||"
+    if why:
+        return phrase("connector-spoiler-why", why=why, text=text)
+    return phrase("connector-spoiler", text=text)
 
 
 def _without_comments(markup: str) -> str:

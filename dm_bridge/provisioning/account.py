@@ -26,6 +26,7 @@ from dm_bridge.provisioning.wire import (
 )
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.rooms import RoomStore
+from dm_bridge.texts import phrase
 
 _TROUBLE = (
     SessionStatus.TRANSIENT_DISCONNECT,
@@ -88,7 +89,11 @@ class AccountCalls:
 
     def _flows(self) -> list[LoginFlow]:
         return [
-            LoginFlow(id=each.name, name=each.title, description=f"Log in to {each.title}.")
+            LoginFlow(
+                id=each.name,
+                name=each.title,
+                description=phrase("provisioning-flow", network=each.title),
+            )
             for each in self._logins.networks
         ]
 

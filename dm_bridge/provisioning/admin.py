@@ -38,6 +38,7 @@ from dm_bridge.provisioning.wire_admin import (
 )
 from dm_bridge.store.overview import OverviewStore, StoredAccount, StoredLogin
 from dm_bridge.store.queue import Depth, Direction, QueueRow
+from dm_bridge.texts import phrase
 
 PAGE, MOST = 50, 200
 PARKED = 100
@@ -99,7 +100,7 @@ class AdminCalls:
             version=__version__,
             homeserver=_health(vitals.homeserver_problem()),
             intake=_health(vitals.intake_problem()),
-            database=_health(None if database else "The database does not answer in time."),
+            database=_health(None if database else phrase("provisioning-database-slow")),
             queues=[
                 QueueDepth.model_validate(
                     {
@@ -168,7 +169,7 @@ class AdminCalls:
 
     def _admit(self, call: Call) -> None:
         if not self._administers(call.user):
-            raise Refusal(403, "M_FORBIDDEN", "Only admins of this bridge may see that.")
+            raise Refusal(403, "M_FORBIDDEN", phrase("provisioning-only-admins"))
 
     def _login(self, row: StoredLogin) -> AdminLogin:
         ours = self._logins.owner(row.id) is not None
@@ -247,8 +248,4 @@ def _place(cursor: str) -> tuple[str, str, str]:
         owner, network, remote = orjson.loads(base64.urlsafe_b64decode(cursor))
         return str(owner), str(network), str(remote)
     except (ValueError, TypeError):
-        raise Refusal(
-            400,
-            "M_INVALID_PARAM",
-            "`after` is not the `next` of a page; leave it out for the first one.",
-        ) from None
+        raise Refusal(400, "M_INVALID_PARAM", phrase("provisioning-odd-place")) from None

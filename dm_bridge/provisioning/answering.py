@@ -13,6 +13,7 @@ from aiohttp import web
 
 from dm_bridge.provisioning.calls import Answer
 from dm_bridge.provisioning.refusals import Refusal
+from dm_bridge.texts import phrase
 
 MAX_BODY = 64 * 1024
 BODY_DEADLINE = 20.0
@@ -31,7 +32,7 @@ async def body_of(request: web.Request) -> bytes:
         async for chunk in request.content.iter_any():
             body += chunk
             if len(body) > MAX_BODY:
-                raise Refusal(413, "M_TOO_LARGE", "The body is larger than 64 KiB.")
+                raise Refusal(413, "M_TOO_LARGE", phrase("provisioning-body-too-large"))
     return bytes(body)
 
 
@@ -55,12 +56,12 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     except Refusal as error:
         refusal = error
     except web.HTTPNotFound:
-        refusal = Refusal(404, "M_UNRECOGNIZED", "There is nothing at this path.")
+        refusal = Refusal(404, "M_UNRECOGNIZED", phrase("provisioning-no-path"))
     except web.HTTPMethodNotAllowed as error:
-        refusal = Refusal(405, "M_UNRECOGNIZED", "This path does not take that method.")
+        refusal = Refusal(405, "M_UNRECOGNIZED", phrase("provisioning-no-method"))
         headers["Allow"] = error.headers["Allow"]
     except TimeoutError:
-        refusal = Refusal(408, "M_UNKNOWN", "The body did not arrive in time.")
+        refusal = Refusal(408, "M_UNKNOWN", phrase("provisioning-body-too-slow"))
     except web.RequestPayloadError:
-        refusal = Refusal(400, "M_NOT_JSON", "The body is not encoded as its headers say.")
+        refusal = Refusal(400, "M_NOT_JSON", phrase("provisioning-body-encoding"))
     return response(Answer.refusing(refusal), headers)

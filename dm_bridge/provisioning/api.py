@@ -24,6 +24,7 @@ from dm_bridge.provisioning.openapi import document
 from dm_bridge.provisioning.operations import BY_NAME, OPERATIONS, PREFIX, VERSION, Operation
 from dm_bridge.provisioning.refusals import Refusal, refusal_of
 from dm_bridge.provisioning.services import Services
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -38,8 +39,6 @@ CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Headers": "X-Requested-With, Content-Type, Authorization",
     "Access-Control-Max-Age": "86400",
 }
-
-_GONE = Answer.refusing(Refusal(499, "M_UNKNOWN", "You have gone away."))
 
 
 class Provisioning:
@@ -129,13 +128,11 @@ def runner(services: Services, steward: Steward | None = None) -> Run:
             return Answer.refusing(refusal_of(error))
         except TimeoutError:
             return Answer.refusing(
-                Refusal(
-                    504, "M_UNKNOWN", "That takes too long; ask again for what came of it.", 2.0
-                )
+                Refusal(504, "M_UNKNOWN", phrase("provisioning-takes-too-long"), 2.0)
             )
         except Exception:
             log.exception("a request failed for a reason of our own", what=call.operation)
-            return Answer.refusing(Refusal(500, "M_UNKNOWN", "Something went wrong here."))
+            return Answer.refusing(Refusal(500, "M_UNKNOWN", phrase("provisioning-our-mistake")))
 
     return run
 
@@ -146,9 +143,13 @@ async def _while_there(request: web.Request, work: Awaitable[Answer]) -> Answer:
     try:
         while not task.done() and request.transport is not None:
             await asyncio.wait({task}, timeout=LOOK_EVERY)
-        return await task if task.done() else _GONE
+        return await task if task.done() else _gone()
     finally:
         task.cancel()
+
+
+def _gone() -> Answer:
+    return Answer.refusing(Refusal(499, "M_UNKNOWN", phrase("provisioning-gone")))
 
 
 @functools.cache
@@ -162,5 +163,7 @@ def _clean(parameters: Mapping[str, str]) -> dict[str, str]:
     for name, value in parameters.items():
         odd = "\0" in value or any("\ud800" <= each <= "\udfff" for each in value)
         if odd or len(value) > MAX_PARAMETER:
-            raise Refusal(400, "M_INVALID_PARAM", f"{name} is too long, or no text.")
+            raise Refusal(
+                400, "M_INVALID_PARAM", phrase("provisioning-odd-parameter", parameter=name)
+            )
     return dict(parameters)

@@ -25,6 +25,7 @@ from dm_bridge.provisioning.limits import Limit, address_of
 from dm_bridge.provisioning.refusals import Refusal, limited, refusal_of
 from dm_bridge.provisioning.settings import ProvisioningSettings
 from dm_bridge.store.audit_log import Act
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +68,7 @@ class Authentication:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         token = token.strip() if scheme.lower() == "bearer" else ""
         if not token:
-            raise Refusal(401, "M_MISSING_TOKEN", "The header Authorization: Bearer … is missing.")
+            raise Refusal(401, "M_MISSING_TOKEN", phrase("provisioning-no-token"))
         named = request.query.get("user_id", "")
         secret = self._is_secret(token)
         if secret:
@@ -77,9 +78,9 @@ class Authentication:
             if named and named != user:
                 raise _unknown_token()
         if not self._settings.may_use(user):
-            details = {"reason": "This bridge is not open to them."}
+            details = {"reason": phrase("provisioning-not-open-to-them")}
             await self._audit.record_now_and_then(user, Act.REFUSED, user, details, API)
-            raise Refusal(403, "M_FORBIDDEN", "This bridge is not open to you; ask its admin.")
+            raise Refusal(403, "M_FORBIDDEN", phrase("provisioning-not-open"))
         if secret:
             await self._audit.record_now_and_then("shared secret", Act.SECRET_USED, user, {}, API)
         return user
@@ -93,11 +94,11 @@ class Authentication:
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         if (user := self._remembered(key)) is not None:
             return user
-        self._unknown.take(address, "Too many tokens that are not known; wait a little.")
+        self._unknown.take(address, phrase("provisioning-too-many-tokens"))
         if not self._settings.matrix_auth:
             raise _unknown_token()
         if self._asking.locked():
-            raise limited("The bridge is asking for many tokens just now; wait a little.", 1.0)
+            raise limited(phrase("provisioning-asking-tokens"), 1.0)
         async with self._asking:
             found = await self._ask(token)
         if found is None:
@@ -129,11 +130,11 @@ class Authentication:
 
 def _named(user: str) -> UserId:
     if not user:
-        raise Refusal(400, "M_MISSING_PARAM", "With the shared secret, user_id says for whom.")
+        raise Refusal(400, "M_MISSING_PARAM", phrase("provisioning-no-user"))
     if not is_user_id(user):
-        raise Refusal(400, "M_INVALID_PARAM", "user_id must be a Matrix user id.")
+        raise Refusal(400, "M_INVALID_PARAM", phrase("provisioning-odd-user"))
     return UserId(user)
 
 
 def _unknown_token() -> Refusal:
-    return Refusal(401, "M_UNKNOWN_TOKEN", "The token is not known, or not that of user_id.")
+    return Refusal(401, "M_UNKNOWN_TOKEN", phrase("provisioning-unknown-token"))

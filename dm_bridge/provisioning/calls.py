@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning.refusals import Refusal, bad_json
 from dm_bridge.provisioning.wire import MatrixError
+from dm_bridge.texts import phrase
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -32,17 +33,17 @@ class Call:
             return model.model_validate(self.json())
         except ValidationError as error:
             where = ".".join(str(part) for part in error.errors(include_input=False)[0]["loc"])
-            raise bad_json(
-                f"The body is not as it should be{f', at {where}' if where else ''}."
-            ) from None
+            if where:
+                raise bad_json(phrase("provisioning-body-odd-there", where=where)) from None
+            raise bad_json(phrase("provisioning-body-odd")) from None
 
     def limit(self, default: int, most: int) -> int:
         """The parameter ``limit``: how much is asked for. Raises `Refusal`."""
-        text = self.query.get("limit", "")
-        if not text:
+        text = self.query.get("limit")
+        if text is None:
             return default
         if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-            raise Refusal(400, "M_INVALID_PARAM", "limit must be a whole number above 0.")
+            raise Refusal(400, "M_INVALID_PARAM", phrase("provisioning-odd-limit"))
         return min(int(text), most)
 
     def json(self) -> Any:
@@ -50,7 +51,7 @@ class Call:
         try:
             return orjson.loads(self.body)
         except orjson.JSONDecodeError:
-            raise Refusal(400, "M_NOT_JSON", "The body is not JSON.") from None
+            raise Refusal(400, "M_NOT_JSON", phrase("provisioning-body-no-json")) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from dm_bridge.network.events import SessionStatus
 from dm_bridge.provisioning.calls import Call
 from dm_bridge.provisioning.refusals import Refusal, not_found, not_logged_in
 from dm_bridge.store.logins import LoginRow
+from dm_bridge.texts import phrase
 
 
 class Choosing:
@@ -26,7 +27,7 @@ class Choosing:
         """One of the user's logins. Raises `Refusal`."""
         row = next((row for row in self._logins.of(user) if row.id == login), None)
         if row is None:
-            raise not_found("Login")
+            raise not_found(phrase("provisioning-no-login"))
         return row
 
     def asked(self, call: Call) -> LoginRow | None:
@@ -39,7 +40,7 @@ class Choosing:
         asked = self.asked(call)
         rows = [asked] if asked is not None else self._logins.of(call.user)
         if not rows:
-            raise not_logged_in()
+            raise not_logged_in(phrase("provisioning-not-logged-in"))
         return next(iter(self.usable(rows)), None) or self._unusable(rows[0])
 
     def usable(self, rows: Sequence[LoginRow]) -> list[By]:
@@ -53,9 +54,9 @@ class Choosing:
 
     def _unusable(self, row: LoginRow) -> By:
         if self._logins.may_come(row.id):
-            raise Refusal(503, "M_UNKNOWN", "The login is just being opened; try again.", 2.0)
+            raise Refusal(503, "M_UNKNOWN", phrase("provisioning-login-opening"), 2.0)
         state = self._logins.state(row.id)
-        refused = state.status is SessionStatus.BAD_CREDENTIALS
-        raise not_logged_in(
-            f"The login is not connected. {state.reason} {'Log in again.' if refused else ''}".strip()
-        )
+        said = [phrase("provisioning-not-connected"), state.reason]
+        if state.status is SessionStatus.BAD_CREDENTIALS:
+            said.append(phrase("provisioning-log-in-again"))
+        raise not_logged_in(" ".join(filter(None, said)))

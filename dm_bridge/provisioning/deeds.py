@@ -13,6 +13,7 @@ import orjson
 from dm_bridge.errors import UserError
 from dm_bridge.ids import UserId
 from dm_bridge.provisioning.calls import Call, Run
+from dm_bridge.texts import phrase
 
 
 class Deeds:
@@ -26,5 +27,5 @@ class Deeds:
         answer = await self._answer(Call(deed, user, {}, dict(fields)))
         outcome: dict[str, Any] = orjson.loads(answer.body)
         if answer.status != 200:
-            raise UserError(str(outcome.get("error", "It could not be done; try again.")))
+            raise UserError(str(outcome.get("error") or phrase("provisioning-deed-failed")))
         return outcome

@@ -15,23 +15,17 @@ from dm_bridge.provisioning.refusals import Refusal, not_found
 from dm_bridge.provisioning.wire_watch import Deliveries, DeliveriesRetried, DeliveryProblem
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.undelivered import Stuck, Undelivered
+from dm_bridge.texts import phrase
 
 OUT, IN = "out", "in"
 _DIGITS = 18
 _NO_REASON = {
-    "not_delivered": "The network did not take it.",
-    "perhaps_delivered": "The network never said whether it has it.",
-    "not_shown": "It could not be shown in Matrix.",
-    "waiting": "The bridge is still at it.",
+    "not_delivered": "provisioning-not-delivered",
+    "perhaps_delivered": "provisioning-perhaps-delivered",
+    "not_shown": "provisioning-not-shown",
+    "waiting": "provisioning-waiting",
 }
-_DOUBT = (
-    "It may have arrived. Where the network keeps an archive, the bridge looks there first; where it does not, "
-    "your contact may get it twice."
-)
-_UNCONNECTED = "Log in again first: this login is not connected."
-_HOPELESS = "It fails every time it is tried. Write it again, in a way that the bridge can read."
-_PATIENCE = "There is nothing to do: the bridge goes on trying."
-_AWAY = "It goes on when this login is connected again."
+"""The messages for reasons that nobody gave."""
 
 
 class DeliveryCalls:
@@ -63,17 +57,17 @@ class DeliveryCalls:
     async def retry(self, call: Call) -> DeliveriesRetried:
         direction, _, number = call.path["deliveryID"].partition(":")
         if direction not in (OUT, IN) or not (number.isascii() and number.isdigit()):
-            raise not_found("Message")
+            raise not_found(phrase("provisioning-no-message"))
         seq = int(number[:_DIGITS])
         if direction == IN:
             shown = await self._tries.show_again(call.user, [seq])
             if not shown:
-                raise not_found("Message")
+                raise not_found(phrase("provisioning-no-message"))
             return await self._tried(call, _said(shown=len(shown)))
         written, _ = await self._tries.written(call.user)
         chosen = [each for each in written if each.row.seq == seq]
         if not chosen:
-            raise not_found("Message")
+            raise not_found(phrase("provisioning-no-message"))
         return await self._tried(call, await self._send(call.user, chosen))
 
     async def retry_all(self, call: Call) -> DeliveriesRetried:
@@ -82,7 +76,7 @@ class DeliveryCalls:
         waiting = [each.seq for each in await self._tries.not_shown(call.user)]
         shown = await self._tries.show_again(call.user, waiting) if waiting else ()
         said = " ".join(filter(None, (sent, _said(shown=len(shown)) if shown else "")))
-        return await self._tried(call, said or "There is nothing to try again.")
+        return await self._tried(call, said or phrase("provisioning-nothing-to-retry"))
 
     async def _tried(self, call: Call, message: str) -> DeliveriesRetried:
         return DeliveriesRetried(message=message, deliveries=await self.of(call.user))
@@ -94,22 +88,20 @@ class DeliveryCalls:
             raise Refusal(
                 400,
                 "FI.MAU.NOT_LOGGED_IN",
-                f"{names} is not connected, so nothing was tried. Log in again first.",
+                phrase("provisioning-nothing-retried", names=names),
             )
         said = _said(sent=len(tried.done))
-        left = [
-            f"{row.name} is not connected; what waits for it was left." for row in tried.resting
-        ]
+        left = [phrase("provisioning-left", name=row.name) for row in tried.resting]
         return " ".join([said, *left])
 
     def _written(self, row: Undelivered, *, hopeless: bool = False) -> DeliveryProblem:
         connected = self._tries.is_connected(row.login)
         state = "perhaps_delivered" if row.uncertain else "not_delivered"
-        advice = _DOUBT if row.uncertain else None
+        advice = phrase("provisioning-advice-doubt") if row.uncertain else None
         if hopeless:
-            advice = _HOPELESS
+            advice = phrase("provisioning-advice-write-again")
         elif not connected:
-            advice = _UNCONNECTED
+            advice = phrase("provisioning-advice-log-in")
         return DeliveryProblem.model_validate(
             {
                 "id": f"{OUT}:{row.seq}",
@@ -119,7 +111,7 @@ class DeliveryCalls:
                 "contact": row.contact,
                 "login_id": row.login,
                 "ts": int(row.at * 1000),
-                "reason": _sentence(row.reason) or _NO_REASON[state],
+                "reason": _sentence(row.reason) or phrase(_NO_REASON[state]),
                 "can_retry": connected and not hopeless,
                 "advice": advice,
             }
@@ -130,7 +122,9 @@ class DeliveryCalls:
         advice = None
         if stuck.waits:
             connected = not stuck.to_remote or self._tries.is_connected(stuck.login)
-            advice = _PATIENCE if connected else _AWAY
+            advice = phrase(
+                "provisioning-advice-patience" if connected else "provisioning-advice-away"
+            )
         return DeliveryProblem.model_validate(
             {
                 "id": f"{OUT if stuck.to_remote else IN}:{stuck.seq}",
@@ -140,7 +134,7 @@ class DeliveryCalls:
                 "contact": stuck.contact,
                 "login_id": stuck.login,
                 "ts": int(stuck.at * 1000),
-                "reason": _sentence(stuck.reason) or _NO_REASON[state],
+                "reason": _sentence(stuck.reason) or phrase(_NO_REASON[state]),
                 "behind": stuck.behind,
                 "can_retry": not stuck.waits,
                 "advice": advice,
@@ -150,12 +144,10 @@ class DeliveryCalls:
 
 def _said(*, sent: int = 0, shown: int = 0) -> str:
     if shown:
-        return f"{_messages(shown)} from the network will be shown where it belongs."
-    return f"{_messages(sent)} will be sent again." if sent else "That is being tried already."
-
-
-def _messages(number: int) -> str:
-    return "1 message" if number == 1 else f"{number} messages"
+        return phrase("provisioning-shown-again", count=shown)
+    if sent:
+        return phrase("provisioning-sent-again", count=sent)
+    return phrase("provisioning-retried-already")
 
 
 def _sentence(text: str) -> str:

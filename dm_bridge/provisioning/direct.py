@@ -15,6 +15,7 @@ from dm_bridge.provisioning.wire import (
     DirectRepaired,
 )
 from dm_bridge.store.people import PeopleStore
+from dm_bridge.texts import phrase
 
 HISTORY, MOST_HISTORY = 20, 200
 
@@ -93,7 +94,7 @@ class DirectCalls:
         for chat in (await self._view.status(call.user)).chats:
             if chat.room == room and chat.state is not ChatState.RETIRED:
                 return room
-        raise not_found("Chat")
+        raise not_found(phrase("provisioning-no-chat"))
 
 
 def _milliseconds(seconds: float) -> int:

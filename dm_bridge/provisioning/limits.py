@@ -9,6 +9,7 @@ from aiohttp import web
 
 from dm_bridge.bridge.allowance import Allowances
 from dm_bridge.provisioning.refusals import limited
+from dm_bridge.texts import phrase
 
 _LOOPBACK = ("127.0.0.1", "::1")
 CALLS_A_MINUTE = 300
@@ -41,7 +42,7 @@ class Pace:
     def take(self, user: str, *, waits: bool) -> None:
         """Count one call. Raises `Refusal`."""
         limit = self._waits if waits else self._calls
-        limit.take(user, "Too many requests; wait a little.")
+        limit.take(user, phrase("provisioning-too-many-requests"))
 
 
 def address_of(request: web.Request) -> str:

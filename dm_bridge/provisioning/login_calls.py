@@ -8,6 +8,7 @@ from dm_bridge.provisioning.choosing import Choosing
 from dm_bridge.provisioning.logins import LoginProcesses
 from dm_bridge.provisioning.refusals import Refusal, not_found
 from dm_bridge.provisioning.wire import LoginStep, Nothing, StepValues
+from dm_bridge.texts import phrase
 
 
 class LoginCalls:
@@ -22,10 +23,10 @@ class LoginCalls:
         networks = {network.name: network for network in self._logins.networks}
         network = next((n for n in networks.values() if n.name == call.path["flowID"]), None)
         if network is None:
-            raise not_found("Login flow")
+            raise not_found(phrase("provisioning-no-flow"))
         again = self._choosing.asked(call)
         if again is not None and again.network != network.name:
-            raise Refusal(400, "M_INVALID_PARAM", "login_id is a login to another network.")
+            raise Refusal(400, "M_INVALID_PARAM", phrase("provisioning-another-network"))
         override = None if again is None else again.id
         return await self._processes.start(call.user, network, override)
 

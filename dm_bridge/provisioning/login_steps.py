@@ -20,6 +20,7 @@ from dm_bridge.provisioning.wire import (
     LoginStep,
     UserInput,
 )
+from dm_bridge.texts import phrase
 
 _SHOWN = {Display.QR: "qr", Display.CODE: "code", Display.NOTHING: "nothing"}
 
@@ -58,7 +59,7 @@ def done(process: str, network: NetworkName, login: LoginId) -> LoginStep:
         type="complete",
         step_id=_step_id(network, "complete"),
         txn_id=_txn_id(),
-        instructions="You are logged in.",
+        instructions=phrase("provisioning-logged-in"),
         complete=Complete(user_login_id=login),
     )
 

@@ -33,6 +33,7 @@ from dm_bridge.provisioning.refusals import (
     refusal_of,
 )
 from dm_bridge.provisioning.wire import LoginStep
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -79,9 +80,7 @@ class LoginProcesses:
         """Give up all that are under way."""
         under_way = list(self._processes.values())
         for process in under_way:
-            process.refusal = Refusal(
-                503, "M_UNKNOWN", "The bridge stops; begin again later.", 10.0
-            )
+            process.refusal = Refusal(503, "M_UNKNOWN", phrase("provisioning-login-stops"), 10.0)
         await asyncio.gather(*map(self._end, under_way))
         works = [process.work for process in under_way if process.work is not None]
         for work in works:
@@ -95,7 +94,7 @@ class LoginProcesses:
             sum(each.user == user and each.ended is None for each in self._processes.values())
             >= AT_ONCE
         ):
-            raise limited("Too many logins are under way; cancel one of them.", PATIENCE)
+            raise limited(phrase("provisioning-too-many-logins"), PATIENCE)
         try:
             attempt = await LoginAttempt.begin(self._logins, user, network, API)
         except BridgeError as error:
@@ -122,9 +121,13 @@ class LoginProcesses:
         if txn and txn == process.previous:
             return await self._outcome(process) if process.work is not None else current
         if current.type == "complete":
-            raise Refusal(410, "FI.MAU.BRIDGE.LOGIN_ALREADY_FINISHED", "You are logged in already.")
+            raise Refusal(
+                410,
+                "FI.MAU.BRIDGE.LOGIN_ALREADY_FINISHED",
+                phrase("provisioning-logged-in-already"),
+            )
         if step != current.step_id or kind != current.type or (txn and txn != current.txn_id):
-            raise bad_state("That is not the step which waits for an answer.")
+            raise bad_state(phrase("provisioning-another-step"))
         if process.work is not None:
             return await self._outcome(process)
         return await self._take(process, self._values(process, values))
@@ -132,14 +135,16 @@ class LoginProcesses:
     async def cancel(self, user: UserId, id: str) -> None:
         """Give one up. Raises `Refusal`."""
         process = self._of(user, id)
-        process.refusal = Refusal(410, "FI.MAU.BRIDGE.LOGIN_CANCELLED", "The login was cancelled.")
+        process.refusal = Refusal(
+            410, "FI.MAU.BRIDGE.LOGIN_CANCELLED", phrase("provisioning-login-cancelled")
+        )
         await self._end(process)
 
     def _of(self, user: UserId, id: str) -> _Process:
         self._forget_ended()
         process = self._processes.get(id)
         if process is None or process.user != user:
-            raise not_found("Login process")
+            raise not_found(phrase("provisioning-no-process"))
         return process
 
     def _values(self, process: _Process, values: Mapping[str, str]) -> dict[str, str]:
@@ -147,7 +152,7 @@ class LoginProcesses:
         fields = step.fields if isinstance(step, AskStep) else ()
         missing = [each.name for each in fields if each.name not in values]
         if missing:
-            raise bad_json(f"The body lacks {', '.join(missing)}.")
+            raise bad_json(phrase("provisioning-body-lacks", fields=", ".join(missing)))
         return {each.name: values[each.name] for each in fields}
 
     async def _take(self, process: _Process, values: Mapping[str, str]) -> LoginStep:
@@ -185,7 +190,9 @@ class LoginProcesses:
             await self._failed(process, refusal_of(error))
         except Exception:
             log.exception("a login failed for a reason of our own", network=attempt.network.name)
-            await self._failed(process, Refusal(500, "M_UNKNOWN", "Something went wrong here."))
+            await self._failed(
+                process, Refusal(500, "M_UNKNOWN", phrase("provisioning-our-mistake"))
+            )
         finally:
             process.work = None
 
@@ -220,4 +227,4 @@ class LoginProcesses:
 
 
 def _too_long() -> Refusal:
-    return Refusal(410, "FI.MAU.BRIDGE.LOGIN_TIMED_OUT", "That took too long; begin again.")
+    return Refusal(410, "FI.MAU.BRIDGE.LOGIN_TIMED_OUT", phrase("provisioning-login-too-long"))

@@ -17,6 +17,7 @@ from dm_bridge.provisioning.refusals import Refusal, not_supported
 from dm_bridge.provisioning.wire import Contacts, FoundUsers, Person, SearchUsers
 from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
+from dm_bridge.texts import phrase
 
 MOST_FOUND = 100
 
@@ -44,7 +45,7 @@ class PeopleCalls:
         by = self._choosing.by(call)
         session = by.session
         if not (capabilities_of(session).contacts and isinstance(session, Lists)):
-            raise not_supported("This network has no contact list that the bridge can show.")
+            raise not_supported(phrase("provisioning-no-contact-list"))
         contacts = await in_time(session.contacts())
         return Contacts(contacts=await self._told(by, contacts))
 
@@ -53,7 +54,7 @@ class PeopleCalls:
         by = self._choosing.by(call)
         can = capabilities_of(by.session)
         if not (can.contacts or can.search):
-            raise not_supported("On this network the bridge cannot search for people.")
+            raise not_supported(phrase("provisioning-no-search"))
         if not query.strip():
             return FoundUsers(results=[])
         found = await self._people.search(by, query)
@@ -69,7 +70,7 @@ class PeopleCalls:
     async def create(self, call: Call) -> Answer:
         meant = await self._meant(call)
         if await self._people.is_blocked(meant):
-            raise Refusal(403, "M_FORBIDDEN", "You have blocked this contact; unblock them first.")
+            raise Refusal(403, "M_FORBIDDEN", phrase("provisioning-blocked"))
         before = await self._portals.get(self._people.key(meant))
         portal, contact = await self._people.open(meant)
         person = (await self._told(_by(meant), [contact]))[0]

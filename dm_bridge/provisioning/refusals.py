@@ -18,6 +18,7 @@ from dm_bridge.errors import (
     TooOften,
     UserError,
 )
+from dm_bridge.texts import phrase
 
 
 class Refusal(Exception):
@@ -33,17 +34,17 @@ class Refusal(Exception):
         self.retry_after = retry_after
 
 
-def not_found(what: str) -> Refusal:
+def not_found(message: str) -> Refusal:
     """There is no such thing, or none of this user's: the answer is the same."""
-    return Refusal(404, "M_NOT_FOUND", f"{what} not found.")
+    return Refusal(404, "M_NOT_FOUND", message)
 
 
-def not_supported(what: str) -> Refusal:
+def not_supported(message: str) -> Refusal:
     """The network of this login cannot do it."""
-    return Refusal(404, "M_UNRECOGNIZED", what)
+    return Refusal(404, "M_UNRECOGNIZED", message)
 
 
-def not_logged_in(message: str = "You are not logged in.") -> Refusal:
+def not_logged_in(message: str) -> Refusal:
     return Refusal(400, "FI.MAU.NOT_LOGGED_IN", message)
 
 
@@ -71,13 +72,15 @@ def refusal_of(error: BridgeError) -> Refusal:
         case UserError():
             status, errcode = 400, "M_INVALID_PARAM"
         case HomeserverError(status=429):
-            return limited("The homeserver has asked for patience.", error.retry_after or 1.0)
+            return limited(phrase("provisioning-homeserver-limits"), error.retry_after or 1.0)
         case HomeserverError():
-            return Refusal(502, "M_UNKNOWN", "The homeserver did not do its part; try again.", 2.0)
+            return Refusal(502, "M_UNKNOWN", phrase("provisioning-homeserver-failed"), 2.0)
         case StorageError():
             return Refusal(
-                503, "M_UNKNOWN", "The bridge's database is away; try again.", error.retry_after
+                503, "M_UNKNOWN", phrase("provisioning-database-away"), error.retry_after
             )
         case _:
-            return Refusal(503, "M_UNKNOWN", "Not now; try again.", error.retry_after or 1.0)
+            return Refusal(
+                503, "M_UNKNOWN", phrase("provisioning-not-now"), error.retry_after or 1.0
+            )
     return Refusal(status, errcode, str(error), error.retry_after)

@@ -27,6 +27,7 @@ from dm_bridge.provisioning.operations import BY_NAME
 from dm_bridge.provisioning.refusals import Refusal, refusal_of
 from dm_bridge.store.instances import Errand
 from dm_bridge.store.sealing import SealingKey
+from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
 
@@ -40,11 +41,6 @@ AT_ONCE = 200
 that wait for something to happen (`Operation.waits`)."""
 
 _UNREADABLE = (StorageError, ValueError, KeyError, TypeError)
-_BUSY = Refusal(503, "M_UNKNOWN", "The bridge is busy; try again.", 2.0)
-_MOVING = Refusal(503, "M_UNKNOWN", "The user is changing hands; try again.", 2.0)
-_SILENT = Refusal(
-    504, "M_UNKNOWN", "The process that has the user did not answer in time; try again.", 2.0
-)
 
 
 class Relay:
@@ -79,7 +75,7 @@ class Relay:
         self._stopped = True
         for _, waiting in self._waiting.values():
             if not waiting.done():
-                waiting.set_result(Answer.refusing(_BUSY))
+                waiting.set_result(_busy())
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -88,7 +84,7 @@ class Relay:
         """The answer to a call."""
         try:
             if self._stopped or self._refusal() is not None:
-                return Answer.refusing(_BUSY)
+                return _busy()
             await self._adopt([call.user])
             return await (self._run(call) if self._holds(call.user) else self._ask(call))
         except BridgeError as error:
@@ -97,7 +93,7 @@ class Relay:
     async def _ask(self, call: Call) -> Answer:
         waits = _waits(call)
         if sum(each is waits for each, _ in self._waiting.values()) >= AT_ONCE:
-            return Answer.refusing(_BUSY)
+            return _busy()
         id = secrets.token_hex(16)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._waiting[id] = waits, answer
@@ -109,7 +105,7 @@ class Relay:
                 await asyncio.wait({answer})
                 return answer.result()
         except TimeoutError:
-            return Answer.refusing(_SILENT)
+            return _silent()
         except asyncio.CancelledError:
             if waits:
                 await self._give_up(call.user, id)
@@ -152,9 +148,9 @@ class Relay:
 
     async def _carry_out(self, id: str, asker: str, call: Call) -> None:
         if not self._holds(call.user):
-            answer = Answer.refusing(_MOVING)
+            answer = _moving()
         elif self._under_way(call) > AT_ONCE or self._refusal() is not None:
-            answer = Answer.refusing(_BUSY)
+            answer = _busy()
         else:
             answer = await self._run(call)
         sealed = self._seal(asker, {"id": id, "answer": asdict(answer)})
@@ -190,6 +186,18 @@ class Relay:
         said = self._key.unseal(f"provisioning/{errand.for_whom}", sealed)
         fields: dict[str, Any] = orjson.loads(said[""])
         return fields
+
+
+def _busy() -> Answer:
+    return Answer.refusing(Refusal(503, "M_UNKNOWN", phrase("provisioning-busy"), 2.0))
+
+
+def _moving() -> Answer:
+    return Answer.refusing(Refusal(503, "M_UNKNOWN", phrase("provisioning-moving"), 2.0))
+
+
+def _silent() -> Answer:
+    return Answer.refusing(Refusal(504, "M_UNKNOWN", phrase("provisioning-silent"), 2.0))
 
 
 def _name(id: str) -> str:

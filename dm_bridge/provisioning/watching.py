@@ -23,6 +23,7 @@ from dm_bridge.provisioning.deliveries import DeliveryCalls
 from dm_bridge.provisioning.direct import DirectCalls
 from dm_bridge.provisioning.refusals import Refusal, limited
 from dm_bridge.provisioning.wire_watch import Snapshot
+from dm_bridge.texts import phrase
 
 LONGEST = 25.0
 """Seconds for which an answer is held back."""
@@ -88,9 +89,9 @@ class Watching:
     def _place(self, user: UserId) -> Iterator[None]:
         """One that waits. Raises `Refusal`."""
         if self._waiting[user] >= OF_ONE_USER:
-            raise limited("You have too many pages open; close one of them.", 5.0)
+            raise limited(phrase("provisioning-too-many-pages"), 5.0)
         if self._waiting.total() >= AT_ONCE:
-            raise Refusal(503, "M_UNKNOWN", "Too many are watching just now; try again.", 10.0)
+            raise Refusal(503, "M_UNKNOWN", phrase("provisioning-too-many-watch"), 10.0)
         self._waiting[user] += 1
         try:
             yield
@@ -105,9 +106,9 @@ class Watching:
             async with asyncio.timeout(LOOK_EVERY):
                 await self._stopping.wait()
         if self._stopping.is_set():
-            raise Refusal(503, "M_UNKNOWN", "The bridge stops; ask again.", 2.0)
+            raise Refusal(503, "M_UNKNOWN", phrase("provisioning-watch-stops"), 2.0)
         if not self._holds(user):
-            raise Refusal(503, "M_UNKNOWN", "The user is changing hands; try again.", 1.0)
+            raise Refusal(503, "M_UNKNOWN", phrase("provisioning-moving"), 1.0)
 
     def _states(self, user: UserId) -> list[object]:
         """What is not in the database."""

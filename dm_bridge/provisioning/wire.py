@@ -223,7 +223,10 @@ class FoundUsers(Wire):
 
 # -- m.direct, which is ours alone
 
-CALLED = "what the contact is called, where that is another thing than the address"
+ContactName = Annotated[
+    str | None,
+    Field(description="what the contact is called, where that is another thing than the address"),
+]
 
 
 class DirectChatInfo(Wire):
@@ -231,7 +234,7 @@ class DirectChatInfo(Wire):
 
     room_id: str
     contact: str = Field(description="the contact's address")
-    contact_name: str | None = Field(default=None, description=CALLED)
+    contact_name: ContactName = None
     mxid: str | None = Field(default=None, description="the ghost that stands for them")
     state: Literal["marked", "pending", "opted_out", "conflict", "retired"]
 

@@ -30,11 +30,13 @@ def blocks_of(text: str, language: str) -> list[str]:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_stands_in_an_example(page: str) -> None:
-    examples = (path for kind in ("py", "toml") for path in (ROOT / "examples").rglob(f"*.{kind}"))
+    examples = (
+        path for kind in ("py", "toml", "ftl") for path in (ROOT / "examples").rglob(f"*.{kind}")
+    )
     sources = [path.read_text() for path in (*examples, BRIDGE_TEST)]
     shown = blocks(page, "python")
     assert len(shown) >= PAGES[page]
-    for block in (*shown, *blocks(page, "toml")):
+    for block in (*shown, *blocks(page, "toml"), *blocks(page, "fluent")):
         assert any(block in source for source in sources), block
 
 

@@ -27,12 +27,20 @@ _FOR_HOMESERVERS = {"matrix_error", "BadPush", "BadTransaction"}
 """Answers to requests that only a homeserver makes."""
 _FOR_THE_QUEUE = {"Ignore", "Nothing"}
 """Why an event was dropped, as only `dm-bridge queue` shows it; so is any call that is told "dropped"."""
+_FOR_THE_LOG = {"Ignored", "NotReadError", "StalledError", "SASLCancelled"}
+"""What is wrong with what a server of a network sends."""
 _TOLD_NO_USER = {
+    "connectors/irc/reaching.py": "what `doctor` says of servers, on the command line",
+    "connectors/xmpp/reaching.py": "the same",
     "matrix/account_client.py": "what `dm-bridge direct` does, on the command line",
     "matrix/client_url.py": "the same",
     "matrix/greeting.py": "what `doctor` says of the homeserver, on the command line",
+    "provisioning/openapi.py": "the OpenAPI document, for developers",
+    "provisioning/operations.py": "the same",
 }
 """Modules, and for whom it is what they say."""
+_DOCUMENTATION = {"description", "examples"}
+"""Of a field of a pydantic model: for admins and developers."""
 _LOGS = {"debug", "info", "warning", "error", "exception", "bind", "critical"}
 
 
@@ -112,12 +120,18 @@ def _strings(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
         ):
             return
         case ast.Call(func=ast.Name(id=name)) if (
-            name in _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_HOMESERVERS | _FOR_THE_QUEUE
+            name in _FOR_DEVELOPERS | _FOR_ADMINS | _FOR_HOMESERVERS | _FOR_THE_QUEUE | _FOR_THE_LOG
         ):
             return
         case ast.Call(args=args) if any(
             isinstance(each, ast.Constant) and each.value == "dropped" for each in args
         ):
+            return
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="re"), attr="compile")):
+            return
+        case ast.Call(func=ast.Name(id="Field"), args=args, keywords=keywords):
+            for each in [*args, *(k.value for k in keywords if k.arg not in _DOCUMENTATION)]:
+                yield from _strings(each)
             return
         case ast.JoinedStr(values=values):
             yield (

@@ -20,10 +20,12 @@ from .sources import calls, constants, sentences
 
 SAID_ONLY_THERE = (
     "bridge",
+    "connectors",
     "matrix",
     "network",
     "ops/health.py",
     "page",
+    "provisioning",
     "store/database.py",
     "store/journals.py",
 )

@@ -16,12 +16,10 @@ from urllib.parse import quote
 from dm_bridge.connectors.irc.casemap import CaseMapping
 from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId
+from dm_bridge.texts import phrase
 
 MAX_NICK = 64
 _NICK = re.compile(r"\*?[^\x00-\x20\x7f!@:,*?#&+.$%~0-9-][^\x00-\x20\x7f!@:,*?.$]*\Z")
-EXAMPLE = (
-    "An IRC address looks like juliet, or juliet@libera where several networks are configured."
-)
 
 
 def is_nick(text: str) -> bool:
@@ -62,18 +60,16 @@ def parse(text: str, mappings: Mapping[str, CaseMapping]) -> ContactId:
     if not at:
         nick, network = address, ""
         if len(mappings) != 1:
-            raise UserError(f"On which IRC network? Choose from: {_names(mappings)}. {EXAMPLE}")
+            raise UserError(phrase("irc-address-which-network", networks=_names(mappings)))
         (network,) = mappings
     network = network.lower()
     if network not in mappings:
-        raise UserError(
-            f"There is no such IRC network here; there are: {_names(mappings)}. {EXAMPLE}"
-        )
+        raise UserError(phrase("irc-address-no-network", networks=_names(mappings)))
     former = re.fullmatch(r"(.+)!([0-9a-f]{8})", nick)
     if former and is_nick(former[1]):
         return former_id(mappings[network].fold(former[1]), former[2], network)
     if not is_nick(nick):
-        raise UserError(f"This is not a nick. {EXAMPLE}")
+        raise UserError(phrase("irc-address-no-nick"))
     return contact_id(mappings[network].fold(nick), network)
 
 
@@ -83,4 +79,4 @@ def uri(contact: ContactId, host: str) -> str:
 
 
 def _names(mappings: Mapping[str, CaseMapping]) -> str:
-    return ", ".join(sorted(mappings)) or "none"
+    return ", ".join(sorted(mappings)) or phrase("irc-address-no-networks")

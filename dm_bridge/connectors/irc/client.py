@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 
 from dm_bridge.connectors.irc import failures
 from dm_bridge.connectors.irc.features import Features
-from dm_bridge.connectors.irc.lines import Line, parse
+from dm_bridge.connectors.irc.lines import Line, UnsendableError, parse
 from dm_bridge.connectors.irc.pacing import Pacer
 from dm_bridge.connectors.irc.registration import Identity, Registration
 from dm_bridge.connectors.irc.transport import Route, close
 from dm_bridge.errors import NetworkError
+from dm_bridge.texts import phrase
 
 _WRITE_SECONDS = 20.0
 _MAX_ANSWERS = 500
@@ -167,9 +168,9 @@ class Client:
         writer = self._writer
         if writer is not None and not self.closed.is_set():
             self._closing = True
-            with contextlib.suppress(NetworkError, TimeoutError):
+            with contextlib.suppress(NetworkError, TimeoutError, UnsendableError):
                 async with asyncio.timeout(1.0):
-                    await self._write(Line("QUIT", ("The bridge leaves.",)))
+                    await self._write(Line("QUIT", (phrase("irc-quit"),)))
         self._closing = True
         self._end()
         if self._reading is not None:
@@ -301,7 +302,7 @@ class Client:
                     await self._receive(line)
                 await self._going_on.wait()
         except asyncio.LimitOverrunError:
-            self.fail(failures.broken(name, "it sent a line without end"))
+            self.fail(failures.broken(phrase("irc-broken-endless", network=name)))
         except asyncio.IncompleteReadError:
             self.fail(failures.closed(name))
         except OSError as error:

@@ -6,6 +6,7 @@ The rule that must never break: a password goes only where the user said that it
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -17,12 +18,15 @@ from dm_bridge.connectors.irc.lines import Line
 from dm_bridge.connectors.irc.registration import Identity
 from dm_bridge.connectors.irc.styling import strip
 from dm_bridge.errors import CredentialsError, NetworkError
+from dm_bridge.texts import phrase
 
 NICKSERV = "NickServ"
-_WRONG = ("invalid password", "incorrect password", "wrong password", "password incorrect", "isn't registered",
-          "is not registered", "not a registered")  # fmt: skip
-_RIGHT = ("you are now identified", "you are now logged in", "you are now recognized", "you are already",
-          "password accepted")  # fmt: skip
+_WRONG = re.compile(
+    "(invalid|incorrect|wrong) password|password incorrect|(isn't|is not) registered|not a registered"
+)
+_RIGHT = re.compile(
+    "you are now (identified|logged in|recognized)|you are already|password accepted"
+)
 _ANSWER_SECONDS = 5.0
 
 
@@ -85,8 +89,8 @@ async def identify(client: Client, credentials: Credentials, timeout: float) -> 
         is_notice = line.command == "NOTICE" and line.source is not None
         from_it = is_notice and line.source is not None and fold(line.source.nick) == fold(NICKSERV)
         words = strip(line.param(1)).lower() if from_it else ""
-        wrong = any(one in words for one in _WRONG)
-        right = line.command == "900" or any(one in words for one in _RIGHT)
+        wrong = _WRONG.search(words) is not None
+        right = line.command == "900" or _RIGHT.search(words) is not None
         if (wrong or right) and not verdict.done():
             verdict.set_result(right)
         return from_it
@@ -103,11 +107,9 @@ async def identify(client: Client, credentials: Credentials, timeout: float) -> 
     client.first = hears
     try:
         if await client.exchange(Line("PRIVMSG", (NICKSERV, words)), timeout, is_refusal):
-            raise ServicesAway(f"{credentials.network} has no NickServ at the moment.")
+            raise ServicesAway(phrase("irc-nickserv-away", network=credentials.network))
         await asyncio.wait({verdict}, timeout=min(timeout, _ANSWER_SECONDS))
     finally:
         client.first = lambda line: False
     if verdict.done() and not verdict.result():
-        raise CredentialsError(
-            f"NickServ of {credentials.network} does not accept the password of this nick."
-        )
+        raise CredentialsError(phrase("irc-nickserv-refused", network=credentials.network))

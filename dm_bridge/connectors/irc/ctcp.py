@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from dm_bridge.texts import phrase
+
 DELIMITER = "\x01"
 _MAX_PING = 64
 
@@ -45,7 +47,7 @@ def answer(request: Ctcp, version: str, now: float) -> str | None:
         case "TIME":
             return wrap("TIME", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now)))
         case "DCC":
-            return "This is a bridge to Matrix: it takes no files and no DCC chats."
+            return phrase("irc-no-dcc")
         case _:
             return None
 
@@ -54,9 +56,9 @@ def dcc_offer(request: Ctcp) -> str:
     """What a contact who wants to use DCC seems to do, for the user: "* juliet ..."."""
     kind, _, rest = request.argument.partition(" ")
     if kind.upper() != "SEND":
-        return "asked for a DCC connection, which this bridge does not make."
+        return phrase("irc-asks-for-dcc")
     name = (
         rest.split('"')[1] if rest.startswith('"') and rest.count('"') > 1 else rest.split(" ")[0]
     )
     shown = name.rpartition("/")[2].rpartition("\\")[2][:100]
-    return f"wants to send a file ({shown or 'without a name'}) by DCC, which this bridge does not take."
+    return phrase("irc-offers-file", file=shown) if shown else phrase("irc-offers-nameless-file")

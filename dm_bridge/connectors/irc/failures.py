@@ -12,6 +12,7 @@ import ssl
 from dm_bridge.connectors.irc.lines import Line
 from dm_bridge.connectors.irc.styling import strip
 from dm_bridge.errors import CredentialsError, NetworkError
+from dm_bridge.texts import phrase
 
 RETRY_SOON = 5.0
 BANNED_PAUSE = 900.0
@@ -26,17 +27,17 @@ REFUSALS = frozenset(
 INFORMATION = frozenset({"301", "717", "NOTE", "WARN"})
 """What may come with a message that was."""
 _REFUSED = {
-    "401": "{nick} is not on {network} at the moment, and IRC keeps no messages for later.",
-    "404": "{network} does not let you write to {nick}: {said}",
-    "407": "{network} found several people for {nick}: {said}",
-    "413": "{network} does not take messages to {nick}: {said}",
-    "417": "{network} says that the message is too long.",
-    "477": "{nick} takes messages only from people who are logged in to {network} with an account.",
-    "486": "{nick} takes messages only from people who are logged in to {network} with an account.",
-    "492": "{network} lets no message of this kind (/me) through to {nick}.",
-    "531": "{nick} takes no messages from you at the moment: {said}",
-    "716": "{nick} takes private messages only from people whom they have allowed, and was told that you wrote.",
-    "718": "{nick} takes private messages only from people whom they have allowed.",
+    "401": "irc-not-there",
+    "404": "irc-may-not-write",
+    "407": "irc-several-people",
+    "413": "irc-takes-no-messages",
+    "417": "irc-too-long",
+    "477": "irc-only-from-accounts",
+    "486": "irc-only-from-accounts",
+    "492": "irc-no-ctcp",
+    "531": "irc-takes-none-from-you",
+    "716": "irc-only-allowed-was-told",
+    "718": "irc-only-allowed",
 }
 _LATER = frozenset({"263", "439", "707"})
 
@@ -51,28 +52,25 @@ def refused(line: Line, nick: str, network: str) -> NetworkError:
     """The server's answer to a message for ``nick``."""
     if line.command in _LATER:
         return NetworkError(
-            f"{network} wants messages more slowly: {said(line)}", retry_after=RETRY_SOON * 4
+            phrase("irc-more-slowly", network=network, said=said(line)), retry_after=RETRY_SOON * 4
         )
-    sentence = _REFUSED.get(line.command, "{network} did not take the message to {nick}: {said}")
-    return NetworkError(sentence.format(nick=nick, network=network, said=said(line)))
+    name = _REFUSED.get(line.command, "irc-refused")
+    return NetworkError(phrase(name, nick=nick, network=network, said=said(line)))
 
 
 def gone(nick: str, network: str) -> NetworkError:
     """Who is written to is not there any more."""
-    return NetworkError(_REFUSED["401"].format(nick=nick, network=network))
+    return NetworkError(phrase("irc-not-there", nick=nick, network=network))
 
 
 def former(nick: str, network: str) -> NetworkError:
     """The chat is with somebody who lost the nick to somebody else."""
-    return NetworkError(
-        f"Somebody else has the nick {nick} on {network} now, so nothing was sent. When the person of this chat"
-        " writes to you from another nick, you get a chat with that nick; with `moved` this one can go on with it."
-    )
+    return NetworkError(phrase("irc-former", nick=nick, network=network))
 
 
 def just_left(nick: str) -> NetworkError:
     """Whose chat it is has another nick since a moment; by the next attempt the chat has followed."""
-    return NetworkError(f"{nick} has just got another nick.", retry_after=1.0)
+    return NetworkError(phrase("irc-just-left", nick=nick), retry_after=1.0)
 
 
 def registration(line: Line, network: str) -> NetworkError:
@@ -81,115 +79,102 @@ def registration(line: Line, network: str) -> NetworkError:
         case "464":
             return wrong_password(network)
         case "432":
-            return CredentialsError(f"{network} does not allow this nick: {said(line)}")
+            return CredentialsError(
+                phrase("irc-nick-not-allowed", network=network, said=said(line))
+            )
         case "465" | "463" | "466":
             return NetworkError(
-                f"{network} has banned you or this bridge: {said(line)}", retry_after=BANNED_PAUSE
+                phrase("irc-banned", network=network, said=said(line)), retry_after=BANNED_PAUSE
             )
         case _:
-            return _temporary(f"{network} refused the connection: {said(line)}")
+            return _temporary(phrase("irc-connection-refused", network=network, said=said(line)))
 
 
 def taken(network: str) -> NetworkError:
     """Neither the nick nor a variant of it is free."""
-    return NetworkError(f"Others have your nick on {network}, and its variants.", retry_after=60.0)
+    return NetworkError(phrase("irc-nicks-taken", network=network), retry_after=60.0)
 
 
 def wrong_password(network: str) -> CredentialsError:
     """The password for the whole server is wrong, or was not given."""
-    return CredentialsError(
-        f"{network} wants a server password, and the one that was given, if any, is wrong."
-    )
+    return CredentialsError(phrase("irc-server-password-wrong", network=network))
 
 
 def not_logged_in(line: Line, network: str) -> CredentialsError:
     """The server's answer to a SASL login that failed."""
-    return CredentialsError(
-        f"{network} does not accept the login of this account: {said(line)}. Check the account and the password or"
-        " certificate."
-    )
+    return CredentialsError(phrase("irc-account-refused", network=network, said=said(line)))
 
 
 def no_sasl(network: str) -> NetworkError:
     """The account cannot be used; the user did not ask to go on without."""
-    return _temporary(f"{network} offers no way to log in to an account (SASL) at the moment.")
+    return _temporary(phrase("irc-no-sasl", network=network))
 
 
 def no_mechanism(network: str) -> NetworkError:
     """No SASL mechanism in common."""
-    return _temporary(f"{network} offers no way to log in to an account that this bridge knows.")
+    return _temporary(phrase("irc-no-mechanism", network=network))
 
 
-def broken(network: str, why: str) -> NetworkError:
-    """The server did what no server should. ``why`` completes "because ..."."""
-    return _temporary(f"The connection to {network} was closed because {why}.")
+def broken(sentence: str) -> NetworkError:
+    """The server did what no server should."""
+    return _temporary(sentence)
 
 
 def closed(network: str, reason: str = "") -> NetworkError:
     """The server ended the connection."""
-    return _temporary(f"{network} closed the connection{f': {reason}' if reason else ''}.")
+    if reason:
+        return _temporary(phrase("irc-closed-saying", network=network, said=reason))
+    return _temporary(phrase("irc-closed", network=network))
 
 
 def timed_out(network: str) -> NetworkError:
-    return _temporary(f"{network} did not answer in time.")
+    return _temporary(phrase("irc-timed-out", network=network))
 
 
 def unreachable(network: str, address: str, error: BaseException) -> NetworkError:
     """``error`` came while connecting."""
+    where = {"network": network, "address": address}
     if isinstance(error, ssl.SSLCertVerificationError):
-        why = (error.verify_message or "it cannot be verified").rstrip(".")
-        return _temporary(f"The certificate of {network} ({address}) is not trusted: {why}.")
+        if not error.verify_message:
+            return _temporary(phrase("irc-certificate-unverified", **where))
+        why = error.verify_message.rstrip(".")
+        return _temporary(phrase("irc-certificate-wrong", **where, why=why))
     if isinstance(error, ssl.SSLError):
-        return _temporary(f"No encrypted connection to {network} ({address}) could be made.")
+        return _temporary(phrase("irc-no-encryption", **where))
     if isinstance(error, socket.gaierror):
-        return _temporary(f"The server of {network} ({address}) cannot be found.")
+        return _temporary(phrase("irc-server-not-found", **where))
     if isinstance(error, ConnectionRefusedError):
-        return _temporary(f"No server answers for {network} at {address}.")
-    detail = error.strerror if isinstance(error, OSError) and error.strerror else ""
-    return _temporary(f"{network} ({address}) cannot be reached{f': {detail}' if detail else ''}.")
+        return _temporary(phrase("irc-server-does-not-answer", **where))
+    if isinstance(error, OSError) and error.strerror:
+        return _temporary(phrase("irc-unreachable-why", **where, why=error.strerror))
+    return _temporary(phrase("irc-unreachable", **where))
 
 
 def not_pinned(network: str, address: str) -> NetworkError:
-    return _temporary(
-        f"The certificate of {network} ({address}) is none of those in the configuration of the bridge."
-    )
+    return _temporary(phrase("irc-certificate-unknown", network=network, address=address))
 
 
 def not_recorded() -> NetworkError:
     """What is about to be sent could not be written down first."""
-    return NetworkError(
-        "The bridge could not write down that it sends the message, so it has not sent it yet.",
-        retry_after=RETRY_SOON,
-    )
+    return NetworkError(phrase("irc-not-recorded"), retry_after=RETRY_SOON)
 
 
 def lost(network: str, *, certain: bool, part: bool = False) -> NetworkError:
     """The connection ended while a message was being sent."""
     if certain:
-        return NetworkError(
-            f"The connection to {network} was lost before the message was sent.", retry_after=1.0
-        )
-    what = (
-        "and a part of it was surely sent" if part else "and IRC does not tell whether it arrived"
-    )
-    return NetworkError(
-        f"The connection to {network} was lost while the message was being sent, {what}.",
-        certain=False,
-    )
+        return NetworkError(phrase("irc-lost-before", network=network), retry_after=1.0)
+    said = phrase("irc-lost-in-part" if part else "irc-lost-while", network=network)
+    return NetworkError(said, certain=False)
 
 
 def interrupted(network: str) -> NetworkError:
     """An earlier attempt, in another process, came to an unknown end."""
-    return NetworkError(
-        f"The bridge was interrupted while it sent the message to {network}, and IRC does not tell whether it"
-        " arrived.",
-        certain=False,
-    )
+    return NetworkError(phrase("irc-interrupted", network=network), certain=False)
 
 
 def partly(error: NetworkError) -> NetworkError:
     """``error`` came when some lines of the message were sent already."""
-    return NetworkError(f"Only the beginning of the message was sent. {error}", certain=False)
+    return NetworkError(phrase("irc-only-beginning", why=str(error)), certain=False)
 
 
 def _temporary(sentence: str) -> NetworkError:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from dm_bridge.texts import phrase
+
 MAX_BODY = 512
 """Bytes of a line without its tags, CR LF included."""
 MAX_CLIENT_TAGS = 4096
@@ -64,21 +66,21 @@ class Line:
     def encode(self) -> bytes:
         """The line with its CR LF. Raises `UnsendableError`; never truncates."""
         if not _COMMAND.match(self.command):
-            raise UnsendableError("the command is none")
+            raise UnsendableError(phrase("irc-unsendable-command"))
         parts = [self.command]
         for index, param in enumerate(self.params):
             last = index == len(self.params) - 1
             if any(char in param for char in _FORBIDDEN):
-                raise UnsendableError("a parameter holds a line break or NUL")
+                raise UnsendableError(phrase("irc-unsendable-break"))
             if not last and (not param or " " in param or param.startswith(":")):
-                raise UnsendableError("a parameter that is not the last is empty or holds a blank")
+                raise UnsendableError(phrase("irc-unsendable-blank"))
             parts.append(f":{param}" if last else param)
         body = _bytes(" ".join(parts)) + b"\r\n"
         if len(body) > MAX_BODY:
-            raise UnsendableError("the line is too long")
+            raise UnsendableError(phrase("irc-unsendable-long"))
         tags = _encode_tags(self.tags)
         if len(tags) > MAX_CLIENT_TAGS:
-            raise UnsendableError("the tags are too long")
+            raise UnsendableError(phrase("irc-unsendable-tags"))
         return tags + body
 
 
@@ -92,7 +94,7 @@ def _encode_tags(tags: Mapping[str, str]) -> bytes:
     items = []
     for key, value in tags.items():
         if not _TAG_KEY.match(key) or "\0" in value:
-            raise UnsendableError("a tag is malformed")
+            raise UnsendableError(phrase("irc-unsendable-tag"))
         escaped = "".join(_ESCAPED.get(char, char) for char in value)
         items.append(f"{key}={escaped}" if escaped else key)
     return _bytes(f"@{';'.join(items)} ")

@@ -21,32 +21,26 @@ from dm_bridge.connectors.irc.registration import Identity
 from dm_bridge.connectors.irc.transport import Route, load_certificate
 from dm_bridge.errors import UserError
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
+from dm_bridge.texts import phrase
 
 _MEANING: dict[Method, str] = {
-    "none": "nothing to prove",
-    "sasl": "account and password (SASL)",
-    "nickserv": "a password for NickServ",
-    "server": "a server password, as bouncers and closed servers want",
-    "certificate": "a client certificate (SASL EXTERNAL)",
+    "none": "irc-method-none",
+    "sasl": "irc-method-sasl",
+    "nickserv": "irc-method-nickserv",
+    "server": "irc-method-server",
+    "certificate": "irc-method-certificate",
 }
-_SECRETS: dict[Method, tuple[LoginField, ...]] = {
+_SECRETS: dict[Method, tuple[tuple[str, str, FieldKind], ...]] = {
     "none": (),
     "sasl": (
-        LoginField("account", "account name"),
-        LoginField("password", "password of the account", FieldKind.SECRET),
+        ("account", "irc-login-account", FieldKind.TEXT),
+        ("password", "irc-login-account-password", FieldKind.SECRET),
     ),
-    "nickserv": (LoginField("password", "password for NickServ", FieldKind.SECRET),),
-    "server": (
-        LoginField(
-            "password", "server password (for ZNC: user/network:password)", FieldKind.SECRET
-        ),
-    ),
-    "certificate": (
-        LoginField(
-            "certificate", "client certificate and its private key, in PEM", FieldKind.SECRET
-        ),
-    ),
+    "nickserv": (("password", "irc-login-nickserv-password", FieldKind.SECRET),),
+    "server": (("password", "irc-login-server-password", FieldKind.SECRET),),
+    "certificate": (("certificate", "irc-login-certificate", FieldKind.SECRET),),
 }
+"""Fields, with the messages that name them."""
 
 
 class IrcLogin:
@@ -61,12 +55,12 @@ class IrcLogin:
         self._method: Method | None = None
 
     def start(self) -> AskStep:
-        fields = [LoginField("nick", "nick")]
+        fields = [LoginField("nick", phrase("irc-login-nick"))]
         if not self._name:
             names = tuple(sorted(self._routes))
-            label = f"IRC network ({', '.join(names)})"
+            label = phrase("irc-login-network", networks=", ".join(names))
             fields.insert(0, LoginField("network", label, options=names))
-        return AskStep(tuple(fields), "Log in with the nick that you use on IRC.")
+        return AskStep(tuple(fields), phrase("irc-login-instructions"))
 
     def check(self, field: str, value: str) -> None:
         """See `LoginProcess.check`; the error never quotes ``value``."""
@@ -74,13 +68,14 @@ class IrcLogin:
             case "network":
                 if value.lower() not in self._routes:
                     names = ", ".join(sorted(self._routes))
-                    raise UserError(f"There is no such IRC network here. Choose one of: {names}.")
+                    raise UserError(phrase("irc-login-no-network", networks=names))
             case "nick":
                 if not is_nick(value) or value.startswith("*"):
-                    raise UserError("This cannot be a nick. A nick looks like romeo or romeo_.")
+                    raise UserError(phrase("irc-login-no-nick"))
             case "method":
                 if value.lower() not in self._route.server.methods:
-                    raise UserError(f"Choose one of: {', '.join(self._route.server.methods)}.")
+                    methods = ", ".join(self._route.server.methods)
+                    raise UserError(phrase("irc-login-no-method", methods=methods))
             case "certificate":
                 load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), value)
             case "account" | "password":
@@ -104,20 +99,17 @@ class IrcLogin:
             self._nick = values.get("nick", "")
         methods = self._route.server.methods
         if "method" not in values and len(methods) > 1:
-            meanings = "; ".join(f"{method}: {_MEANING[method]}" for method in methods)
+            label = phrase("irc-login-method", methods=", ".join(methods))
+            meanings = "; ".join(phrase(_MEANING[method]) for method in methods)
             return AskStep(
-                (
-                    LoginField(
-                        "method", f"way to log in: {', '.join(methods)}", options=tuple(methods)
-                    ),
-                ),
-                f"How do you log in there? {meanings}.",
+                (LoginField("method", label, options=tuple(methods)),),
+                phrase("irc-login-which-method", meanings=meanings),
             )
         chosen = values.get("method", methods[0]).lower()
         method = next(one for one in methods if one == chosen)
         self._method = method
         if fields := _SECRETS[method]:
-            return AskStep(fields)
+            return AskStep(tuple(LoginField(id_, phrase(name), kind) for id_, name, kind in fields))
         return await self._try(method, {})
 
     async def _try(self, method: Method, values: Mapping[str, str]) -> LoginStep:
@@ -151,6 +143,6 @@ def _check_sendable(value: str) -> None:
     try:
         Line("PASS", (value,)).encode()
     except UnsendableError:
-        raise UserError("This is too long, or holds a line break. Please send it again.") from None
+        raise UserError(phrase("irc-login-too-long")) from None
     if not value:
-        raise UserError("This is empty. Please send it again.")
+        raise UserError(phrase("irc-login-empty"))

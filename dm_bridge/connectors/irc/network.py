@@ -8,18 +8,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from dm_bridge.connectors.certificate import expiry
 from dm_bridge.connectors.irc.addresses import parse, parts, uri
 from dm_bridge.connectors.irc.casemap import CaseMapping
 from dm_bridge.connectors.irc.config import IrcConfig
 from dm_bridge.connectors.irc.credentials import Credentials
 from dm_bridge.connectors.irc.login import IrcLogin
+from dm_bridge.connectors.irc.reaching import reach
 from dm_bridge.connectors.irc.session import IrcSession
-from dm_bridge.connectors.irc.transport import Route, close, make_route
+from dm_bridge.connectors.irc.transport import Route, make_route
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, NetworkName
 from dm_bridge.network.api import EventSink, Login
 from dm_bridge.network.reaching import Reached
+from dm_bridge.texts import phrase
 
 NAME = NetworkName("irc")
 TITLE = "IRC"
@@ -53,7 +54,7 @@ class IrcNetwork:
         route = self._routes.get(name)
         if route is None:
             raise NetworkError(
-                f"The IRC network {name} is not in the configuration of the bridge any more; tell its admin.",
+                phrase("irc-not-configured", network=name),
                 retry_after=3600.0,
             )
 
@@ -79,15 +80,4 @@ class IrcNetwork:
 
     async def reach(self, server: str) -> Reached:
         """See `dm_bridge.network.reaching.Reachable`."""
-        route = self._routes[server]
-        try:
-            _, writer = await route.connect()
-        except NetworkError as error:
-            raise NetworkError(
-                f"{error.message} Check networks.irc.servers.{server}, and that nothing blocks the way.",
-                retry_after=error.retry_after,
-            ) from error
-        try:
-            return Reached(route.address, expiry(writer))
-        finally:
-            await close(writer)
+        return await reach(self._routes[server])

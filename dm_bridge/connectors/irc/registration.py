@@ -15,6 +15,7 @@ from dm_bridge.connectors.irc import failures, sasl
 from dm_bridge.connectors.irc.config import Method
 from dm_bridge.connectors.irc.features import WANTED, Features
 from dm_bridge.connectors.irc.lines import Line
+from dm_bridge.texts import phrase
 
 _REQUEST_BYTES = 400
 _NICK_SUFFIXES = ("_", "__", "|m", "_m")
@@ -219,7 +220,7 @@ class Registration:
         if text != "+":
             self._challenge += text
             if len(self._challenge) > _MAX_CHALLENGE:
-                raise failures.broken(self._network, "its login asks too much")
+                raise failures.broken(phrase("irc-broken-login-too-long", network=self._network))
             if len(text) == sasl.CHUNK:
                 return []
         try:
@@ -227,7 +228,11 @@ class Registration:
             self._challenge = ""
             response = self._mechanism.respond(challenge)
         except binascii.Error:
-            raise failures.broken(self._network, "its login cannot be read") from None
+            raise failures.broken(
+                phrase("irc-broken-login-unreadable", network=self._network)
+            ) from None
         except sasl.SaslError as error:
-            raise failures.broken(self._network, f"the login failed: {error}") from None
+            raise failures.broken(
+                phrase("irc-broken-login", network=self._network, why=str(error))
+            ) from None
         return [Line("AUTHENTICATE", (chunk,)) for chunk in sasl.chunks(response)]

@@ -20,6 +20,7 @@ from dm_bridge.connectors.irc.styling import strip
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import RemoteId
 from dm_bridge.network.abilities import OutgoingReactions
+from dm_bridge.texts import phrase
 
 REPLY = ("reply", "draft/reply")
 REACT, UNREACT = "draft/react", "draft/unreact"
@@ -79,9 +80,9 @@ class Relations:
         """The lines that change reactions. Raises `NetworkError` when there is no way to."""
         about = self.tags(what.target.id)
         if not about:
-            raise NetworkError("The IRC server gave this message no id, so one cannot react to it.")
+            raise NetworkError(phrase("irc-no-id"))
         if what.removed and not self._features.passes(UNREACT):
-            raise NetworkError("This IRC server lets no reaction be taken back.")
+            raise NetworkError(phrase("irc-no-unreact"))
         return [
             Line("TAGMSG", (nick,), {**about, f"+{tag}": emoji})
             for tag, emojis in ((REACT, what.added), (UNREACT, what.removed))

@@ -17,6 +17,8 @@ import unicodedata
 from collections.abc import Iterable
 from typing import Protocol
 
+from dm_bridge.texts import phrase
+
 MAX_ROUNDS = 500_000
 CHUNK = 400
 _PREFERRED = ("SCRAM-SHA-256", "PLAIN")
@@ -81,7 +83,7 @@ class Scram:
                 self._verify(challenge)
                 return b""
             case _:
-                raise SaslError("the server asks too much")
+                raise SaslError(phrase("irc-sasl-too-much"))
 
     def _final(self, challenge: bytes) -> bytes:
         fields = _fields(challenge)
@@ -89,11 +91,11 @@ class Scram:
             nonce, rounds = fields["r"], int(fields["i"])
             salt = base64.b64decode(fields["s"], validate=True)
         except (KeyError, ValueError, binascii.Error):
-            raise SaslError("the server's challenge is malformed") from None
+            raise SaslError(phrase("irc-sasl-malformed")) from None
         if not nonce.startswith(self._nonce) or nonce == self._nonce:
-            raise SaslError("the server's challenge is for somebody else")
+            raise SaslError(phrase("irc-sasl-for-somebody-else"))
         if not 1 <= rounds <= MAX_ROUNDS:
-            raise SaslError("the server asks for an unreasonable number of rounds")
+            raise SaslError(phrase("irc-sasl-rounds"))
         salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, rounds)
         bare = f"c=biws,r={nonce}"
         signed = f"{self._first},{challenge.decode()},{bare}".encode()
@@ -109,7 +111,7 @@ class Scram:
         except binascii.Error:
             given = b""
         if self._signature is None or not hmac.compare_digest(given, self._signature):
-            raise SaslError("the server does not prove that it knows the password")
+            raise SaslError(phrase("irc-sasl-no-proof"))
 
 
 def _hmac(key: bytes, message: bytes) -> bytes:
@@ -120,7 +122,7 @@ def _fields(challenge: bytes) -> dict[str, str]:
     try:
         text = challenge.decode()
     except UnicodeDecodeError:
-        raise SaslError("the server's challenge is malformed") from None
+        raise SaslError(phrase("irc-sasl-malformed")) from None
     return {part[:1]: part[2:] for part in text.split(",") if part[1:2] == "="}
 
 

@@ -24,6 +24,7 @@ from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.abilities import OutgoingReactions
 from dm_bridge.network.api import OutgoingMessage
 from dm_bridge.network.events import Text
+from dm_bridge.texts import phrase
 
 MAX_LINES = 100
 """Lines that one message may take; a longer one is refused."""
@@ -163,7 +164,7 @@ class Sending:
         try:
             answers = await client.exchange(sent, self._timeout, is_answer, ends, label=True)
         except UnsendableError as error:
-            raise NetworkError(f"This cannot be sent on IRC: {error}.") from error
+            raise NetworkError(phrase("irc-unsendable", why=str(error))) from error
         for line in answers:
             if line.command in failures.REFUSALS:
                 if line.command == "401":
@@ -215,10 +216,7 @@ def pieces(content: Text, room: int) -> list[str]:
     if content.emote:
         lines = [ctcp.wrap("ACTION", piece) for piece in lines]
     if not lines:
-        raise NetworkError("There is nothing in this message that IRC can carry.")
+        raise NetworkError(phrase("irc-nothing-to-send"))
     if len(lines) > MAX_LINES:
-        raise NetworkError(
-            f"This message would take {len(lines)} lines on IRC, and more than {MAX_LINES} are not sent. Please"
-            " send less at once, or a link."
-        )
+        raise NetworkError(phrase("irc-too-many-lines", lines=len(lines), most=MAX_LINES))
     return lines

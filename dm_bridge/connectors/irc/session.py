@@ -47,6 +47,7 @@ from dm_bridge.network.api import (
     OutgoingMessage,
 )
 from dm_bridge.network.events import SessionState, SessionStatus
+from dm_bridge.texts import phrase
 
 _log = structlog.get_logger(__name__)
 
@@ -296,7 +297,7 @@ class IrcSession:
         fold = client.features.casemapping.fold
         if fold(client.nick) == fold(wanted):
             return ""
-        return f"Somebody else has the nick {wanted}; you are {client.nick} until it is free."
+        return phrase("irc-other-nick", nick=wanted, own=client.nick)
 
     def _report_failure(self, error: Exception | None) -> None:
         if error is None or isinstance(error, NetworkError):
@@ -306,8 +307,7 @@ class IrcSession:
         else:
             self._report(
                 SessionStatus.UNKNOWN_ERROR,
-                f"The connection to {self._route.name} failed for a reason that this bridge does not expect; it"
-                " keeps trying. The log of the bridge has the details.",
+                phrase("irc-unexpected", network=self._route.name),
             )
 
     def _report(self, status: SessionStatus, reason: str = "") -> None:
@@ -377,7 +377,7 @@ class IrcSession:
         """See `Types`."""
         client = self._client
         if client is None or not self._live.is_set():
-            raise NetworkError(f"You are not connected to {self._route.name} at the moment.")
+            raise NetworkError(phrase("irc-not-connected", network=self._route.name))
         nick, mark, _ = parts(chat)
         if not mark and client.features.typing:
             self._typing.tell(client, nick, typing)
@@ -403,12 +403,12 @@ class IrcSession:
         client = self._client
         if client is None or not self._live.is_set() or client.closed.is_set():
             raise NetworkError(
-                f"You are not connected to {self._route.name} at the moment.",
+                phrase("irc-not-connected", network=self._route.name),
                 retry_after=self._config.send_wait,
             )
         if not self._catch_up.over.is_set():
             raise NetworkError(
-                f"What was written on {self._route.name} meanwhile is still being read.",
+                phrase("irc-still-reading", network=self._route.name),
                 retry_after=self._config.send_wait,
             )
         return client

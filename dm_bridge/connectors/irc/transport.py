@@ -18,6 +18,7 @@ from dm_bridge.connectors.irc import failures
 from dm_bridge.connectors.irc.config import ServerConfig
 from dm_bridge.connectors.irc.lines import MAX_LINE
 from dm_bridge.errors import ConfigError, UserError
+from dm_bridge.texts import phrase
 
 ALPN = ["irc"]
 
@@ -104,10 +105,7 @@ def load_certificate(context: ssl.SSLContext, pem: str) -> None:
             file.write(pem)
         context.load_cert_chain(path, password=lambda: "")
     except (OSError, ssl.SSLError, ValueError):
-        raise UserError(
-            "This is no certificate with its private key. Please send both, in PEM: from -----BEGIN CERTIFICATE"
-            "----- to the END of the key, without a passphrase."
-        ) from None
+        raise UserError(phrase("irc-login-no-certificate")) from None
     finally:
         os.unlink(path)
 

@@ -83,7 +83,7 @@ class StreamManagement(XEP_0198):
     """
 
     name = PLUGIN
-    description = "XEP-0198: Stream Management, acknowledging after commit"
+    description = "XEP-0198: Stream Management"
 
     def plugin_init(self) -> None:
         super().plugin_init()

@@ -15,6 +15,7 @@ from slixmpp import JID, InvalidJID
 
 from dm_bridge.errors import UserError
 from dm_bridge.ids import ContactId
+from dm_bridge.texts import phrase
 
 _DOTS = str.maketrans("\u3002\uff0e\uff61", "...")
 """What RFC 3490, section 3.1, takes for a dot between labels."""
@@ -24,7 +25,6 @@ _LABEL = re.compile(
 )
 """Of ASCII, a label holds letters, digits and hyphens only (RFC 1123); underscores occur inside."""
 _ESCAPED = re.compile(r"\\(20|22|26|27|2f|3a|3c|3e|40|5c)")
-_EXAMPLE = "An XMPP address looks like romeo@example.org."
 
 
 def bare_jid(text: str) -> ContactId:
@@ -37,16 +37,16 @@ def bare_jid(text: str) -> ContactId:
     if address[:5].lower() == "xmpp:":
         address = _from_uri(address[5:])
     if not address:
-        raise UserError(f"The address is empty. {_EXAMPLE}")
+        raise UserError(phrase("xmpp-address-empty"))
     try:
         bare = normal_jid(address).bare
     except (InvalidJID, UnicodeError):
-        raise UserError(f"This is not an XMPP address. {_EXAMPLE}") from None
+        raise UserError(phrase("xmpp-address-none")) from None
     localpart, _, domain = bare.partition("@")
     if not localpart or not domain:
-        raise UserError(f"The part before or after the @ is missing. {_EXAMPLE}")
+        raise UserError(phrase("xmpp-address-in-part"))
     if not domain.startswith("[") and not all(map(_LABEL.fullmatch, domain.split("."))):
-        raise UserError(f"The part after the @ is not the name of a server. {_EXAMPLE}")
+        raise UserError(phrase("xmpp-address-no-server"))
     return ContactId(bare)
 
 

@@ -27,6 +27,7 @@ from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.failures import PASSING, RejectedError
 from dm_bridge.connectors.xmpp.stanzas import CLIENT, DELAY, FORWARD, IDS, Account
 from dm_bridge.errors import NetworkError
+from dm_bridge.texts import phrase
 
 FEATURE = "urn:xmpp:mam:2"
 PAGE = 100
@@ -134,9 +135,7 @@ class Archive:
             if after is None:
                 return False
         raise NetworkError(
-            f"The archive of {self._client.account.bare} is too long to find out whether the message"
-            " arrived.",
-            certain=False,
+            phrase("xmpp-archive-too-long", address=self._client.account.bare), certain=False
         )
 
     async def _ask(self, bounds: dict[str, str | bool], fields: dict[str, str]) -> Page:

@@ -36,6 +36,7 @@ from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.stanzas import Account, ping, presence_payload
 from dm_bridge.connectors.xmpp.stream import Stream
 from dm_bridge.connectors.xmpp.transport import Route
+from dm_bridge.texts import phrase
 
 _GOODBYE_SECONDS = 1.0
 _ROSTER = "{jabber:iq:roster}query"
@@ -151,7 +152,7 @@ class Client(Stream):
         try:
             return (await self._ask(kind, payload, timeout, to)).xml
         except IqError as error:
-            raise failures.rejected(self.domain, "a request", error.condition) from None
+            raise failures.rejected(self.domain, "request", error.condition) from None
 
     async def search(self, query: Element, timeout: float) -> tuple[Element, list[Element]]:
         """Send an archive query; returns the answering ``iq``, and the results in their order.
@@ -179,7 +180,7 @@ class Client(Stream):
         to: str | None = None,
     ) -> Iq:
         if self.closed.is_set():
-            raise self.failure or failures.closed(self.domain, "")
+            raise self.failure or failures.closed(self.domain)
         iq = self.Iq()
         iq["type"] = kind
         if to is not None:
@@ -284,4 +285,4 @@ class Client(Stream):
         self._on_resume_refused(self.acks.resume_refused_exactly)
 
     def _on_sm_inconsistent(self, _: object) -> None:
-        self.break_off("an acknowledgement for what was never sent to it")
+        self.break_off(phrase("xmpp-sent-acknowledgement"))

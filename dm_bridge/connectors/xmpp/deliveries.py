@@ -10,6 +10,7 @@ import asyncio
 from collections import OrderedDict
 
 from dm_bridge.errors import NetworkError
+from dm_bridge.texts import phrase
 
 _REMEMBERED = 1000
 Outcome = NetworkError | None
@@ -66,12 +67,7 @@ class Deliveries:
         """
         for identifier in list(self._open):
             if only is None or identifier in only:
-                sentence = (
-                    "The connection to the XMPP server was lost before the message was sent."
-                    if certain
-                    else "The connection to the XMPP server was lost while the message was being"
-                    " sent; it may have arrived."
-                )
+                sentence = phrase("xmpp-lost-before" if certain else "xmpp-lost-while")
                 self._settle(identifier, NetworkError(sentence, certain=certain, retry_after=1.0))
 
     def _settle(self, identifier: str, outcome: Outcome) -> None:

@@ -19,6 +19,7 @@ from dm_bridge.connectors.xmpp.failures import RejectedError
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ContactId
 from dm_bridge.network.api import Contact
+from dm_bridge.texts import phrase
 
 _ITEMS = "{http://jabber.org/protocol/disco#items}"
 _INFO = "{http://jabber.org/protocol/disco#info}"
@@ -74,7 +75,7 @@ class Directory:
         for service, directory in zip(services, found, strict=True):
             if directory:
                 return service
-        raise NetworkError(f"{client.domain} has no directory of people that I could ask.")
+        raise NetworkError(phrase("xmpp-no-directory", domain=client.domain))
 
     async def _is_directory(self, client: Client, service: str) -> bool:
         try:

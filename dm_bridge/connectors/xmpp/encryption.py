@@ -10,6 +10,7 @@ import re
 from xml.etree.ElementTree import Element
 
 from dm_bridge.network.events import Text
+from dm_bridge.texts import phrase
 
 _EXPLICIT = "{urn:xmpp:eme:0}encryption"
 _OMEMO = ("eu.siacs.conversations.axolotl", "urn:xmpp:omemo:1", "urn:xmpp:omemo:2")
@@ -43,10 +44,8 @@ def unreadable(stanza: Element, body: str, from_self: bool) -> Text | None:
 
 
 def _notice(method: str, from_self: bool) -> Text:
-    named = f" ({method})" if method else ""
-    advice = (
-        "Turn encryption off for this chat in your other client."
-        if from_self
-        else "Ask your contact to turn encryption off for this chat."
-    )
-    return Text(f"This message is encrypted{named}, and the bridge cannot read it. {advice}")
+    if not method:
+        return Text(
+            phrase("xmpp-encrypted-by-you-somehow" if from_self else "xmpp-encrypted-somehow")
+        )
+    return Text(phrase("xmpp-encrypted-by-you" if from_self else "xmpp-encrypted", method=method))

@@ -6,10 +6,12 @@ server it is about.
 
 from __future__ import annotations
 
+import enum
 import socket
 import ssl
 
 from dm_bridge.errors import CredentialsError, NetworkError
+from dm_bridge.texts import phrase
 
 RETRY_SOON = 5.0
 """Seconds after which a failed connection is worth another try."""
@@ -23,17 +25,26 @@ PASSING = frozenset({"internal-server-error", "resource-constraint", "remote-ser
 """Stanza error conditions (RFC 6120, section 8.3.3) after which the same request may succeed."""
 
 _STREAM_ERRORS = {
-    "conflict": "Another program is connected to {domain} as the same client; it took over.",
-    "connection-timeout": "{domain} closed the connection because nothing came from us for long.",
-    "host-gone": "{domain} is no longer served by this server.",
-    "host-unknown": "The server that answers does not serve the domain {domain}.",
-    "policy-violation": "{domain} closed the connection because a rule of the server was broken.",
-    "remote-connection-failed": "{domain} could not reach a part of itself that it needs.",
-    "reset": "{domain} asked us to connect again.",
-    "resource-constraint": "{domain} is overloaded.",
-    "see-other-host": "{domain} refers to another host, which is not followed.",
-    "system-shutdown": "{domain} is shutting down or restarting.",
+    "connection-timeout": "xmpp-stream-silent",
+    "host-gone": "xmpp-stream-host-gone",
+    "host-unknown": "xmpp-stream-host-unknown",
+    "policy-violation": "xmpp-stream-rule-broken",
+    "remote-connection-failed": "xmpp-stream-part-away",
+    "reset": "xmpp-stream-reset",
+    "resource-constraint": "xmpp-stream-overloaded",
+    "see-other-host": "xmpp-stream-elsewhere",
+    "system-shutdown": "xmpp-stream-shutdown",
 }
+
+
+class Doing(enum.Enum):
+    """What a connection is about, with what is said when it ends there."""
+
+    NOTHING = "xmpp-closed"
+    CONNECTING = "xmpp-closed-connecting"
+    ENCRYPTING = "xmpp-closed-encrypting"
+    LOGGING_IN = "xmpp-closed-logging-in"
+    BEGINNING = "xmpp-closed-beginning"
 
 
 class StreamConflictError(NetworkError):
@@ -56,40 +67,34 @@ def unreachable(domain: str, address: str, error: BaseException) -> NetworkError
     if isinstance(error, ssl.SSLCertVerificationError):
         return untrusted(domain, error)
     if isinstance(error, ssl.SSLError):
-        return _temporary(
-            f"No encrypted connection to {domain} ({address}) could be made: the server speaks no"
-            " TLS there, none that is still safe, or does not serve this domain."
-        )
+        return _temporary(phrase("xmpp-no-encryption-there", domain=domain, server=address))
     if isinstance(error, socket.gaierror):
         return not_found(domain, address)
     if isinstance(error, ConnectionRefusedError):
-        return _temporary(
-            f"No XMPP server answers for {domain} at {address}: the connection was refused."
-        )
+        return _temporary(phrase("xmpp-server-does-not-answer", domain=domain, server=address))
     if isinstance(error, TimeoutError):
         return timed_out(domain)
-    detail = error.strerror if isinstance(error, OSError) and error.strerror else ""
-    return _temporary(f"{domain} cannot be reached at {address}{f' ({detail})' if detail else ''}.")
+    if isinstance(error, OSError) and error.strerror:
+        why = error.strerror
+        return _temporary(phrase("xmpp-unreachable-why", domain=domain, server=address, why=why))
+    return _temporary(phrase("xmpp-unreachable", domain=domain, server=address))
 
 
 def not_found(domain: str, address: str) -> NetworkError:
     """No address for the server."""
-    where = f" ({address})" if address.partition(":")[0] != domain else ""
-    return _temporary(
-        f"The XMPP server of {domain}{where} cannot be found; is the domain spelled correctly?"
-    )
+    if address.partition(":")[0] != domain:
+        return _temporary(phrase("xmpp-server-not-found-there", domain=domain, server=address))
+    return _temporary(phrase("xmpp-server-not-found", domain=domain))
 
 
 def untrusted(domain: str, error: ssl.SSLCertVerificationError) -> NetworkError:
     """The certificate does not prove that the server is ``domain``'s."""
     if error.verify_code == _HOSTNAME_MISMATCH:
-        why = "it was issued for another name"
-    else:
-        why = (error.verify_message or "it cannot be verified").rstrip(".")
-    return _temporary(
-        f"The certificate of the XMPP server of {domain} is not trusted: {why}. The password was"
-        " not sent."
-    )
+        return _temporary(phrase("xmpp-certificate-of-another", domain=domain))
+    if not error.verify_message:
+        return _temporary(phrase("xmpp-certificate-unverified", domain=domain))
+    why = error.verify_message.rstrip(".")
+    return _temporary(phrase("xmpp-certificate-wrong", domain=domain, why=why))
 
 
 _HOSTNAME_MISMATCH = 62
@@ -98,65 +103,61 @@ _HOSTNAME_MISMATCH = 62
 
 def timed_out(domain: str) -> NetworkError:
     """The server did not get a session going in time."""
-    return _temporary(f"The XMPP server of {domain} did not answer in time.")
+    return _temporary(phrase("xmpp-timed-out", domain=domain))
 
 
 def no_encryption(domain: str) -> NetworkError:
     """The server offers no STARTTLS where it is required."""
-    return _temporary(
-        f"The XMPP server of {domain} offers no encryption, so the password was not sent."
-    )
+    return _temporary(phrase("xmpp-no-encryption", domain=domain))
 
 
 def no_mechanism(domain: str) -> NetworkError:
     """No SASL mechanism in common."""
-    return _temporary(
-        f"The XMPP server of {domain} offers no way to log in with a password that is safe on this"
-        " connection."
-    )
+    return _temporary(phrase("xmpp-no-mechanism", domain=domain))
 
 
 def refused(address: str, domain: str, condition: str) -> NetworkError:
     """The server answered the login of ``address`` with a SASL failure."""
     match condition:
         case "temporary-auth-failure":
-            return _temporary(f"{domain} cannot check passwords at the moment; try again later.")
+            return _temporary(phrase("xmpp-cannot-check-passwords", domain=domain))
         case "account-disabled":
-            return CredentialsError(f"{domain} says that the account {address} is disabled.")
+            return CredentialsError(phrase("xmpp-account-disabled", domain=domain, address=address))
         case "credentials-expired":
-            return CredentialsError(f"{domain} says that the password of {address} has expired.")
+            return CredentialsError(phrase("xmpp-password-expired", domain=domain, address=address))
         case "encryption-required":
-            return _temporary(f"{domain} accepts passwords only over an encrypted connection.")
+            return _temporary(phrase("xmpp-encryption-required", domain=domain))
         case "not-authorized" | "":
-            return CredentialsError(
-                f"{domain} does not accept this password for {address}. Check the address and the"
-                " password."
-            )
+            return CredentialsError(phrase("xmpp-password-wrong", domain=domain, address=address))
         case _:
-            return CredentialsError(f"{domain} refused the login of {address} ({condition}).")
+            return CredentialsError(
+                phrase("xmpp-login-refused", domain=domain, address=address, condition=condition)
+            )
 
 
 def stream_error(domain: str, condition: str) -> NetworkError:
     """The server ended the stream with an error (RFC 6120, section 4.9.3)."""
     if condition == "conflict":
-        return StreamConflictError(_STREAM_ERRORS[condition].format(domain=domain), retry_after=60)
-    sentence = _STREAM_ERRORS.get(condition, f"{{domain}} closed the connection ({condition}).")
-    return _temporary(sentence.format(domain=domain))
+        return StreamConflictError(phrase("xmpp-stream-conflict", domain=domain), retry_after=60)
+    if condition in _STREAM_ERRORS:
+        return _temporary(phrase(_STREAM_ERRORS[condition], domain=domain))
+    return _temporary(phrase("xmpp-stream-error", domain=domain, condition=condition))
 
 
-def closed(domain: str, doing: str) -> NetworkError:
+def closed(domain: str, doing: Doing = Doing.NOTHING) -> NetworkError:
     """The connection ended while ``doing`` something, without a reason given."""
-    return _temporary(f"{domain} closed the connection{f' while {doing}' if doing else ''}.")
+    return _temporary(phrase(doing.value, domain=domain))
 
 
 def broken(domain: str, reason: str) -> NetworkError:
-    """The stream cannot be read any further."""
-    return _temporary(f"The connection was closed because {domain} sent {reason}.")
+    """The stream cannot be read any further. ``reason`` says what came."""
+    return _temporary(phrase("xmpp-broken", domain=domain, what=reason))
 
 
 def rejected(domain: str, what: str, condition: str) -> RejectedError:
-    """The request for ``what`` was answered with the error ``condition``."""
-    return RejectedError(f"{domain} refused {what} ({condition}).", condition)
+    """What was asked for, ``session`` or any other ``request``, was answered with the error ``condition``."""
+    said = phrase("xmpp-rejected", domain=domain, what=what, condition=condition)
+    return RejectedError(said, condition)
 
 
 def _temporary(sentence: str) -> NetworkError:

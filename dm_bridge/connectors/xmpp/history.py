@@ -20,6 +20,7 @@ from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead, Written
 from dm_bridge.network.history import HistoryPage, RecordEntry, RecordPart
+from dm_bridge.texts import phrase
 
 SPARE = 10
 """Entries asked for beyond the messages wanted: receipts and markers are in archives, too."""
@@ -139,6 +140,6 @@ def _without_old_reads(
 
 def _explained(error: RejectedError) -> NetworkError:
     return NetworkError(
-        f"The XMPP server does not give out the messages of its archive: {error}",
+        phrase("xmpp-archive-refused", why=str(error)),
         retry_after=30.0 if error.condition in PASSING else None,
     )

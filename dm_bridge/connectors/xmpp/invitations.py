@@ -15,6 +15,7 @@ from slixmpp import JID, InvalidJID
 
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.network.events import Text
+from dm_bridge.texts import phrase
 
 _MUC = "{http://jabber.org/protocol/muc#user}"
 _MUC_USER = f"{_MUC}x"
@@ -26,7 +27,6 @@ _CALL = "{urn:xmpp:call-invites:0}invite"
 _MEDIA = "{urn:xmpp:jingle:apps:rtp:1}description"
 _MAX_REASON = 300
 _MAX_NICK = 100
-_JOIN = "The bridge carries private chats only: to join, use another XMPP client."
 
 
 def of_group(stanza: Element) -> bool:
@@ -43,15 +43,19 @@ def to_group(stanza: Element, sender: JID) -> Text | None:
         passed_on = stanza.find(f"{_MUC_USER}/{_INVITE}")
         if passed_on is None or sender.resource:
             return None
-        inviter = _inviter(passed_on.get("from"), sender) or "somebody"
-        reason = _quoted(passed_on.findtext(_REASON))
-        return Text(f"This is a group chat. It says that {inviter} invites you{reason}. {_JOIN}")
+        who = _inviter(passed_on.get("from"), sender) or phrase("xmpp-somebody")
+        reason = _short(passed_on.findtext(_REASON))
+        if reason:
+            return Text(phrase("xmpp-group-invites-because", who=who, reason=reason))
+        return Text(phrase("xmpp-group-invites", who=who))
     direct = stanza.find(_CONFERENCE)
     room = _bare(direct.get("jid")) if direct is not None else ""
     if direct is None or not room:
         return None
-    reason = _quoted(direct.get("reason"))
-    return Text(f"This is an invitation to the group chat {room}{reason}. {_JOIN}")
+    reason = _short(direct.get("reason"))
+    if reason:
+        return Text(phrase("xmpp-invitation-because", room=room, reason=reason))
+    return Text(phrase("xmpp-invitation", room=room))
 
 
 def to_call(stanza: Element) -> Text | None:
@@ -63,11 +67,7 @@ def to_call(stanza: Element) -> Text | None:
         video = invited.get("video") in ("true", "1")
     else:
         return None
-    kind = "video call" if video else "call"
-    return Text(
-        f"📞 This was a {kind}, and the bridge carries none. "
-        "Answer with another XMPP client, or write back."
-    )
+    return Text(phrase("xmpp-video-call" if video else "xmpp-call"))
 
 
 def _inviter(address: str | None, group: JID) -> str:
@@ -87,7 +87,6 @@ def _bare(address: str | None) -> str:
         return ""
 
 
-def _quoted(reason: str | None) -> str:
+def _short(reason: str | None) -> str:
     words = " ".join((reason or "").split())
-    short = words if len(words) <= _MAX_REASON else words[: _MAX_REASON - 1] + "…"
-    return f" (“{short}”)" if short else ""
+    return words if len(words) <= _MAX_REASON else words[: _MAX_REASON - 1] + "…"

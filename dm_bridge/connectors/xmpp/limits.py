@@ -17,6 +17,7 @@ from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId
 from dm_bridge.network.signals import RemoteLimit, Signal
+from dm_bridge.texts import phrase
 
 _INFO = "{http://jabber.org/protocol/disco#info}"
 MAX_CHATS = 1000
@@ -29,10 +30,9 @@ _FEATURES = {
     RETRACTIONS: ("urn:xmpp:message-retract:1", "urn:xmpp:message-retract:0"),
 }
 _SAID = {
-    REACTIONS: "Your contact's client knows no reactions: they do not see yours.",
-    EDITS: "Your contact's client knows no edits: they see what you changed as another message.",
-    RETRACTIONS: "Your contact's client cannot take messages back: they can still read it, below a note that you "
-    "would like them not to.",
+    REACTIONS: "xmpp-limit-reactions",
+    EDITS: "xmpp-limit-edits",
+    RETRACTIONS: "xmpp-limit-retractions",
 }
 
 
@@ -57,7 +57,7 @@ class Limits:
             self._known.pop((chat, what), None)
             return
         if not any(feature in known for known in answers for feature in _FEATURES[what]):
-            self._tell(RemoteLimit(chat, what, _SAID[what]))
+            self._tell(RemoteLimit(chat, what, phrase(_SAID[what])))
 
     async def _features(self, client: Client, address: str) -> set[str]:
         query = Element(f"{_INFO}query")

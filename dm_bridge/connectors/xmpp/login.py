@@ -22,15 +22,9 @@ from dm_bridge.connectors.xmpp.transport import Routes
 from dm_bridge.errors import NetworkError, UserError
 from dm_bridge.ids import ContactId
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField, LoginStep
+from dm_bridge.texts import phrase
 
 _ARCHIVE_SECONDS = 10.0
-_STEP = AskStep(
-    fields=(
-        LoginField("jid", "XMPP address (JID), for example romeo@example.org"),
-        LoginField("password", "XMPP password", FieldKind.SECRET),
-    ),
-    instructions="Log in with the address and password of your XMPP account.",
-)
 
 
 class XmppLogin:
@@ -42,7 +36,13 @@ class XmppLogin:
         self._client: Client | None = None
 
     def start(self) -> AskStep:
-        return _STEP
+        return AskStep(
+            fields=(
+                LoginField("jid", phrase("xmpp-login-address")),
+                LoginField("password", phrase("xmpp-login-password"), FieldKind.SECRET),
+            ),
+            instructions=phrase("xmpp-login-instructions"),
+        )
 
     def check(self, field: str, value: str) -> None:
         """See `LoginProcess.check`; the error never quotes ``value``."""
@@ -95,11 +95,8 @@ class XmppLogin:
 def check_password(password: str) -> None:
     """Raise `UserError` when no XMPP account can have this password (RFC 4013)."""
     if not password:
-        raise UserError("The password is empty. Please send the password of the XMPP account.")
+        raise UserError(phrase("xmpp-login-no-password"))
     try:
         saslprep(password)
     except (StringPrepError, UnicodeError):
-        raise UserError(
-            "The password has a character that XMPP passwords cannot have, such as a control"
-            " character. Please send it again."
-        ) from None
+        raise UserError(phrase("xmpp-login-odd-password")) from None

@@ -12,6 +12,8 @@ from typing import NoReturn
 from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
+from dm_bridge.texts import phrase
+
 MAX_STANZA_BYTES = 1 << 20
 """Servers limit stanzas to 64-512 KiB; nothing honest comes near this."""
 
@@ -37,7 +39,7 @@ class StreamClosed:
 
 @dataclass(frozen=True, slots=True)
 class StreamBroken:
-    """What came is no stream; nothing can follow. ``reason`` completes "The server sent ..."."""
+    """What came is no stream; nothing can follow. ``reason`` says what the server sent."""
 
     reason: str
 
@@ -79,7 +81,8 @@ class StreamParser:
         except _RestrictedXmlError as error:
             self._break(str(error))
         except expat.ExpatError as error:
-            self._break(f"malformed XML ({expat.errors.messages.get(error.code, 'unknown')})")
+            why = expat.errors.messages.get(error.code, "unknown")
+            self._break(phrase("xmpp-sent-malformed", why=why))
         else:
             if not self._finished and self._fed - self._stanza_start > self._limit:
                 self._break(self._too_long())
@@ -92,7 +95,7 @@ class StreamParser:
             self._items.append(StreamBroken(reason))
 
     def _too_long(self) -> str:
-        return f"a stanza of more than {self._limit // 1024} KiB"
+        return phrase("xmpp-sent-too-much", limit=str(self._limit // 1024))
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         tag = _clark(name)
@@ -126,13 +129,13 @@ class StreamParser:
             self._stanza_start = self._expat.CurrentByteIndex  # whitespace keepalive
 
     def _refuse_doctype(self, *_: object) -> NoReturn:
-        raise _RestrictedXmlError("a document type declaration, which XMPP forbids")
+        raise _RestrictedXmlError(phrase("xmpp-sent-doctype"))
 
     def _refuse_comment(self, _: str) -> NoReturn:
-        raise _RestrictedXmlError("an XML comment, which XMPP forbids")
+        raise _RestrictedXmlError(phrase("xmpp-sent-comment"))
 
     def _refuse_instruction(self, *_: object) -> NoReturn:
-        raise _RestrictedXmlError("an XML processing instruction, which XMPP forbids")
+        raise _RestrictedXmlError(phrase("xmpp-sent-instruction"))
 
 
 def _clark(name: str) -> str:

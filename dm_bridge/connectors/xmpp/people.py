@@ -21,6 +21,7 @@ from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ContactId
 from dm_bridge.network.api import Contact
 from dm_bridge.network.signals import RemoteProfile, Signal
+from dm_bridge.texts import phrase
 
 MAX_CONTACTS = 10_000
 _NAMES = 1000
@@ -175,7 +176,7 @@ class People:
             vcard = await self._asked(client, contact, profiles.vcard_query())
             picture = None if vcard is None else profiles.picture_in_vcard(vcard)
         if picture is None:
-            raise NetworkError(f"{contact} has no picture that can be shown.")
+            raise NetworkError(phrase("xmpp-no-picture", address=contact))
         return picture
 
     async def _asked(self, client: Client, contact: ContactId, query: Element) -> Element | None:
@@ -217,4 +218,4 @@ class People:
             if error.condition not in blocking.MISSING:
                 raise
             self.can_block = False
-            raise NetworkError(f"{client.domain} has no way to block anybody.") from None
+            raise NetworkError(phrase("xmpp-no-blocking", domain=client.domain)) from None

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element, SubElement
 
 from dm_bridge.ids import RemoteId
+from dm_bridge.texts import phrase
 
 CLIENT = "{jabber:client}"
 _CORRECT = "{urn:xmpp:message-correct:0}replace"
@@ -39,7 +40,6 @@ FEATURES = (
 MAX_REACTIONS = 50
 _MAX_EMOJI = 100
 _MAX_QUOTE = 300
-_TAKEN_BACK = "The sender has taken a message back, which your client cannot show."
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def correction(target: str) -> list[Element]:
 def retraction(target: str) -> list[Element]:
     """The payload of a retraction; clients that do not know it show its text."""
     body = Element(f"{CLIENT}body")
-    body.text = _TAKEN_BACK
+    body.text = phrase("xmpp-taken-back")
     only = Element(_FALLBACK, {"for": _RETRACT_NAMESPACE})
     return [Element(_RETRACT, {"id": target}), body, only, Element(_STORE)]
 

@@ -53,6 +53,7 @@ from dm_bridge.network.api import Capabilities, EventSink, Login
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionState, SessionStatus
 from dm_bridge.network.history import HistoryPage, RecordPart
 from dm_bridge.network.signals import Availability
+from dm_bridge.texts import phrase
 
 T = TypeVar("T")
 
@@ -263,7 +264,7 @@ class XmppSession(SessionPeople, SessionSending):
             self._log.exception("the archive could not be read")
             client.fail(
                 NetworkError(
-                    f"The archive of {self._login.remote} cannot be read.", retry_after=60.0
+                    phrase("xmpp-archive-unreadable", address=self._login.remote), retry_after=60.0
                 )
             )
 
@@ -308,8 +309,7 @@ class XmppSession(SessionPeople, SessionSending):
         else:
             self._report(
                 SessionStatus.UNKNOWN_ERROR,
-                f"The connection to {self._route.domain} failed for a reason that this bridge does"
-                " not expect; it keeps trying. The log of the bridge has the details.",
+                phrase("xmpp-unexpected", domain=self._route.domain),
             )
 
     def _report(self, status: SessionStatus, reason: str = "") -> None:
@@ -440,7 +440,7 @@ class XmppSession(SessionPeople, SessionSending):
         client = self._client
         if client is None or not self._live.is_set() or client.closed.is_set():
             raise NetworkError(
-                f"{self._login.remote} is not connected to its XMPP server at the moment.",
+                phrase("xmpp-not-connected", address=self._login.remote),
                 retry_after=self._config.send_wait,
             )
         return client

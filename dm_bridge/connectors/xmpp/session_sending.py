@@ -32,6 +32,7 @@ from dm_bridge.ids import ChatId, RemoteId
 from dm_bridge.network.abilities import OutgoingEdit, OutgoingReactions, OutgoingRetraction
 from dm_bridge.network.api import Login, Outgoing, OutgoingMessage
 from dm_bridge.network.media import OutgoingMedia, Place
+from dm_bridge.texts import phrase
 
 T = TypeVar("T")
 
@@ -142,10 +143,7 @@ class SessionSending:
             current = asyncio.current_task()
             if not self._stop.is_set() or (current is not None and current.cancelling()):
                 raise
-            raise NetworkError(
-                "The connection to the XMPP server was closed before the file was sent.",
-                retry_after=1.0,
-            ) from None
+            raise NetworkError(phrase("xmpp-closed-before-file"), retry_after=1.0) from None
         return files.share(payload, file, there, preview)
 
     async def _is_archived(self, client: Client, message: Outgoing) -> bool:
@@ -176,9 +174,10 @@ class SessionSending:
                 return await asyncio.shield(attempt)
         except TimeoutError:
             if client is not None and not self._intake.pressed:
-                client.fail(NetworkError(f"{self._route.domain} does not answer.", retry_after=1.0))
+                silent = phrase("xmpp-does-not-answer", domain=self._route.domain)
+                client.fail(NetworkError(silent, retry_after=1.0))
             return NetworkError(
-                f"{self._route.domain} did not confirm the message in time; it may have arrived.",
+                phrase("xmpp-not-confirmed", domain=self._route.domain),
                 certain=False,
                 retry_after=self._config.send_wait,
             )

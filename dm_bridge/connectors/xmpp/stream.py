@@ -27,10 +27,12 @@ from slixmpp.xmlstream.handler import CoroutineCallback
 from slixmpp.xmlstream.matcher import MatchXPath
 
 from dm_bridge.connectors.xmpp import failures
+from dm_bridge.connectors.xmpp.failures import Doing
 from dm_bridge.connectors.xmpp.parser import StanzaRead, StreamBroken, StreamClosed, StreamParser
 from dm_bridge.connectors.xmpp.sasl import MECHANISM_NAMES, BoundedScram
 from dm_bridge.connectors.xmpp.transport import Route, Target
 from dm_bridge.errors import NetworkError
+from dm_bridge.texts import phrase
 
 _log = structlog.get_logger(__name__)
 _CLOSE_SECONDS = 1.0
@@ -67,7 +69,7 @@ class Stream(ClientXMPP):
         self.closing = False
         self.ready: asyncio.Future[bool | None] = self.loop.create_future()
         self.requests: set[asyncio.Future[Any]] = set()
-        self.doing = "connecting"
+        self.doing = Doing.CONNECTING
         self._route = route
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stream_parser: StreamParser | None = None
@@ -107,7 +109,7 @@ class Stream(ClientXMPP):
             resumed = None
         if resumed is None:
             raise self.failure or failures.closed(self.domain, self.doing)
-        self.doing = ""
+        self.doing = Doing.NOTHING
         return resumed
 
     async def _connect(self) -> None:
@@ -141,7 +143,7 @@ class Stream(ClientXMPP):
             return
         super().connection_made(transport, send_event)
         plain = self._route.encrypted and not self._is_encrypted()
-        self.doing = "starting encryption" if plain else "logging in"
+        self.doing = Doing.ENCRYPTING if plain else Doing.LOGGING_IN
 
     def _acknowledge_at_once(self) -> None:
         """Tell the kernel not to put off its next TCP acknowledgement; it forgets, so after each read.
@@ -185,7 +187,7 @@ class Stream(ClientXMPP):
         try:
             return await super()._handle_stream_features(features)
         except IqError as error:
-            self.fail(failures.rejected(self.domain, "to start a session", error.condition))
+            self.fail(failures.rejected(self.domain, "session", error.condition))
         except IqTimeout:
             self.fail(failures.timed_out(self.domain))
         except Exception as error:
@@ -204,10 +206,10 @@ class Stream(ClientXMPP):
                 await plugin.mech.derive(stanza["value"])
             plugin._handle_challenge(stanza)
         except (ValueError, KeyError):
-            self.break_off("a challenge that makes no sense")
+            self.break_off(phrase("xmpp-sent-challenge"))
 
     def _on_auth_success(self, _: object) -> None:
-        self.doing = "starting the session"
+        self.doing = Doing.BEGINNING
 
     def _on_failed_auth(self, stanza: Any) -> None:
         """Stop at the first refusal: slixmpp would offer the password by every other mechanism."""
@@ -284,7 +286,7 @@ class Stream(ClientXMPP):
         self.fail(failures.stream_error(self.domain, error["condition"]))
 
     def break_off(self, reason: str) -> None:
-        """The server sent what no honest server sends. ``reason`` completes "... sent"."""
+        """The server sent what no honest server sends. ``reason`` says what that is."""
         self.broken_rules = True
         self.fail(failures.broken(self.domain, reason))
 
@@ -324,7 +326,7 @@ class Stream(ClientXMPP):
             self.ready.set_result(None)
         for request in self.requests:
             if not request.done():
-                request.set_exception(self.failure or failures.closed(self.domain, ""))
+                request.set_exception(self.failure or failures.closed(self.domain))
         self.closed.set()
 
     def _adopt_task(self) -> None:

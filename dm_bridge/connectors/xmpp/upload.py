@@ -22,6 +22,7 @@ from dm_bridge.connectors.xmpp.files import Uploaded
 from dm_bridge.connectors.xmpp.transport import Route
 from dm_bridge.errors import NetworkError
 from dm_bridge.network.media import File, Opened, OutgoingMedia, plain_type
+from dm_bridge.texts import phrase
 from dm_bridge.web import Web
 
 log = structlog.get_logger(__name__)
@@ -103,17 +104,14 @@ class UploadService:
         """Put a file there. Raises `NetworkError`."""
         service = await self._service(client)
         if service is None:
-            raise NetworkError(
-                f"{self._route.domain} has no place for files, so none can be sent from there. Send a link "
-                "instead."
-            )
+            raise NetworkError(phrase("xmpp-no-files", domain=self._route.domain))
         try:
             async with asyncio.timeout(DEADLINE), file.source.open() as opened:
                 _check_size(opened.size, service, self._route.domain)
                 return await self._put(client, service, file, opened)
         except TimeoutError as error:
             raise NetworkError(
-                f"{self._route.domain} did not take the file in time.", retry_after=30.0
+                phrase("xmpp-file-in-time", domain=self._route.domain), retry_after=30.0
             ) from error
 
     async def upload_with_preview(
@@ -149,9 +147,7 @@ class UploadService:
             raise self._refused(error, opened.size) from error
         slot = _slot(answer)
         if slot is None:
-            raise NetworkError(
-                f"{self._route.domain} did not say where the file is to go. Send a link instead."
-            )
+            raise NetworkError(phrase("xmpp-file-no-place", domain=self._route.domain))
         put, get, headers = slot
         headers |= {"Content-Type": mimetype, "Content-Length": str(opened.size)}
         digest = hashlib.sha256()
@@ -171,20 +167,14 @@ class UploadService:
         domain = self._route.domain
         match error.condition:
             case "not-acceptable":
-                return NetworkError(
-                    f"{domain} does not take this file: it is too large, or of a kind that is not wanted. "
-                    "Send another one, or a link."
-                )
+                return NetworkError(phrase("xmpp-file-not-wanted", domain=domain))
             case "resource-constraint":
-                return NetworkError(
-                    f"{domain} takes no more files for now: you have sent too much today, or it is full. "
-                    "Try again tomorrow, or send a link."
-                )
+                return NetworkError(phrase("xmpp-files-too-many", domain=domain))
             case condition if condition in PASSING:
                 return error
             case condition:
                 return NetworkError(
-                    f"{domain} does not let you send files ({condition}). Send a link instead."
+                    phrase("xmpp-files-not-allowed", domain=domain, condition=condition)
                 )
 
     async def _service(self, client: Client) -> Service | None:
@@ -220,17 +210,21 @@ class UploadService:
 def _check_size(size: int, service: Service, domain: str) -> None:
     if service.largest is not None and size > service.largest:
         raise NetworkError(
-            f"{domain} takes files of at most {service.largest / 1e6:.1f} MB, and this one has "
-            f"{size / 1e6:.1f} MB. Send a smaller one, or a link."
+            phrase(
+                "xmpp-file-too-large",
+                domain=domain,
+                most=f"{service.largest / 1e6:.1f}",
+                size=f"{size / 1e6:.1f}",
+            )
         )
 
 
 def _not_taken(domain: str, status: int) -> NetworkError:
     if status >= 500 or status in (408, 429):
         return NetworkError(
-            f"{domain} cannot take files at the moment ({status}).", retry_after=30.0
+            phrase("xmpp-files-not-now", domain=domain, status=str(status)), retry_after=30.0
         )
-    return NetworkError(f"{domain} did not take the file ({status}). Send it again, or a link.")
+    return NetworkError(phrase("xmpp-file-not-taken", domain=domain, status=str(status)))
 
 
 def _largest(info: Element) -> int | None:

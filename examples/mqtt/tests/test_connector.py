@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 import pytest_asyncio
-from dm_bridge_mqtt import MqttNetwork, MqttSession, connector, mqtt
+from dm_bridge_mqtt import MqttNetwork, MqttSession, connector, mqtt, texts
 from mosquitto import PASSWORD, Mosquitto, Somebody
 
 from dm_bridge.errors import ConfigError, NetworkError
@@ -18,7 +19,9 @@ from dm_bridge.network.events import RemoteEvent, RemoteMessage, SessionState, S
 from dm_bridge.network.signals import Signal
 from dm_bridge.testing.certificates import write_certificate
 from dm_bridge.testing.processes import LOOPBACK
+from dm_bridge.texts import be_strict
 
+be_strict()
 _names = (f"me{number}" for number in itertools.count())
 
 
@@ -157,3 +160,10 @@ def test_passwords_do_not_go_over_the_network_as_they_are(host: str) -> None:
     with pytest.raises(ConfigError, match="tls"):
         connector.build(mqtt.Broker(host=host, tls=False))
     connector.build(mqtt.Broker(host=host))
+
+
+def test_every_message_is_there_and_is_said() -> None:
+    folder = texts.phrase.folder
+    names = re.findall(r"^([a-z-]+) =", (folder / "en/mqtt.ftl").read_text(), re.MULTILINE)
+    code = "".join(path.read_text() for path in folder.parent.glob("*.py"))
+    assert set(re.findall(r'phrase\("([a-z-]+)"', code)) == set(names)

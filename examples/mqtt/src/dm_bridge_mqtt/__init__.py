@@ -29,6 +29,7 @@ from dm_bridge.network.api import (
 from dm_bridge.network.events import RemoteMessage, SessionState, SessionStatus, Text
 from dm_bridge.network.login import AskStep, FieldKind, LoginDone, LoginField
 from dm_bridge_mqtt import mqtt
+from dm_bridge_mqtt.texts import phrase
 
 log = structlog.get_logger("dm_bridge.connectors.mqtt")
 DEVICE = "dm-bridge"
@@ -51,14 +52,14 @@ class MqttLogin:
         self._network = network
 
     def start(self) -> AskStep:
-        secret = LoginField("password", "password", FieldKind.SECRET)
-        return AskStep((LoginField("name", "name on the broker"), secret))
+        secret = LoginField("password", phrase("mqtt-password"), FieldKind.SECRET)
+        return AskStep((LoginField("name", phrase("mqtt-name")), secret))
 
     def check(self, field: str, value: str) -> None:
         if field == "name":
             self._network.parse_contact(value)
         elif not value.isprintable() or len(value) > 1000:
-            raise UserError("That is no password: it is too long, or has lines in it.")
+            raise UserError(phrase("mqtt-odd-password"))
 
     async def submit(self, values: Mapping[str, str]) -> LoginDone:
         name, password = self._network.parse_contact(values["name"]), values["password"]
@@ -66,7 +67,7 @@ class MqttLogin:
             async with self._network.connected(name, password):
                 return LoginDone(name, name, {"password": password})
         except OSError as error:
-            raise NetworkError("The broker cannot be reached; try again later.") from error
+            raise NetworkError(phrase("mqtt-unreachable")) from error
 
     async def cancel(self) -> None: ...
 
@@ -101,7 +102,8 @@ class MqttSession:
     async def send(self, message: OutgoingMessage) -> RemoteId:
         retry = self._network.broker.retry
         if self._link is None:
-            raise self._refused or NetworkError("The broker is not connected.", retry_after=retry)
+            why = phrase("mqtt-not-connected")
+            raise self._refused or NetworkError(why, retry_after=retry)
         body = f"/me {message.content.body}" if message.content.emote else message.content.body
         text = body.encode(errors="replace").decode()
         said = Message(id=message.id, text=text, sent=time.time(), device=DEVICE)
@@ -116,7 +118,7 @@ class MqttSession:
             if number in self._sending:
                 raise ConnectionError("it broke before the broker confirmed")
         except OSError as error:
-            why = "The broker has not confirmed the message."
+            why = phrase("mqtt-not-confirmed")
             raise NetworkError(why, retry_after=retry, certain=False) from error
         finally:
             self._sending.pop(number, None)
@@ -134,7 +136,7 @@ class MqttSession:
                 return self._sink.report(SessionState(SessionStatus.BAD_CREDENTIALS, str(error)))
             except Exception as error:  # whatever it is: what is not acknowledged comes again
                 log.warning("the connection broke", login=self._login.id, reason=repr(error))
-            why = "The connection to the broker broke."
+            why = phrase("mqtt-broke")
             self._sink.report(SessionState(SessionStatus.TRANSIENT_DISCONNECT, why))
             held = time.monotonic() - began > LONGEST_PAUSE
             pause = self._network.broker.retry if held else min(LONGEST_PAUSE, 2 * pause)
@@ -206,7 +208,7 @@ class MqttNetwork:
     def parse_contact(self, text: str) -> ContactId:
         name = text.strip()
         if not name.isprintable() or set("/+#") & set(name) or not 0 < len(name.encode()) <= 200:
-            raise UserError("That is no name on an MQTT broker. One looks like this: romeo")
+            raise UserError(phrase("mqtt-odd-name"))
         return ContactId(name)
 
     def contact_of(self, chat: ChatId) -> ContactId:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from pydantic import BaseModel, ConfigDict, Field
 
 from dm_bridge.errors import CredentialsError, NetworkError
+from dm_bridge_mqtt.texts import phrase
 
 CONNECT, PUBLISH, PUBACK, SUBSCRIBE, SUBACK, PINGREQ = 0x10, 0x30, 0x40, 0x82, 0x90, 0xC0
 CONFIRMED = 0x02  # with PUBLISH: sent again until it is acknowledged
@@ -92,15 +93,15 @@ async def connected(
             link.write(CONNECT, text("MQTT") + about + text(device) + text(name) + text(password))
             _, answer = await link.read()
             if answer[1:] in (b"\4", b"\5"):
-                raise CredentialsError("The broker does not accept this name and password.")
+                raise CredentialsError(phrase("mqtt-refused"))
             if answer[1:] != b"\0":
-                raise NetworkError("The broker takes no connections now.")
+                raise NetworkError(phrase("mqtt-too-many"))
             link.write(SUBSCRIBE, b"\0\1" + b"".join(text(topic) + b"\1" for topic in topics))
             early = []
             while (packet := await link.read())[0] != SUBACK:
                 early.append(packet)
             if b"\x80" in packet[1]:
-                raise NetworkError("The broker does not let this user read what is for them.")
+                raise NetworkError(phrase("mqtt-no-rights"))
             link.early = early
         yield link
     finally:

@@ -1,0 +1,11 @@
+mqtt-name = name on the broker
+mqtt-password = password
+mqtt-odd-name = That is no name on an MQTT broker. One looks like this: romeo
+mqtt-odd-password = That is no password: it is too long, or has lines in it.
+mqtt-refused = The broker does not accept this name and password.
+mqtt-too-many = The broker takes no connections now.
+mqtt-no-rights = The broker does not let this user read what is for them.
+mqtt-unreachable = The broker cannot be reached; try again later.
+mqtt-broke = The connection to the broker broke.
+mqtt-not-connected = The broker is not connected.
+mqtt-not-confirmed = The broker has not confirmed the message.
