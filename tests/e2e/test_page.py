@@ -283,7 +283,8 @@ async def test_a_user_does_everything_on_the_page(
         await tab.look_in_all_ways("away")
         await stack.bridge.run()
         await expect(away).to_be_hidden(timeout=PATIENCE)
-        await expect(page.get_by_text(CONNECTED)).to_be_visible(timeout=PATIENCE)
+        logins = page.locator("#logins")
+        await expect(logins.get_by_text(CONNECTED)).to_be_visible(timeout=PATIENCE)
 
         # out
         await page.get_by_role("button", name="Sign out").press("Enter")
