@@ -31,6 +31,7 @@ from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.database import Database
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.journals import JournalStore
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.tokens import TokenStore
 
@@ -124,6 +125,7 @@ class Keeping:
             self.store,
             journals,
             ghosts.contact,
+            PeopleStore(database).called,
             self.accounts.access,
             lambda account: self.observation.how(account).sentence,
             time.time,

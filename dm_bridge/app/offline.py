@@ -35,6 +35,7 @@ from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.embedded import EmbeddedPostgres
 from dm_bridge.store.journals import JournalStore
 from dm_bridge.store.logins import LoginRow, LoginState, LoginStore
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
@@ -169,7 +170,14 @@ async def offline(config: Config, account: UserId) -> AsyncIterator[Offline]:
         await _use_tokens(config, accounts, tokens, account, session, stack)
         ghosts = Ghosts(homeserver, PortalStore(database), config.ghosts)
         view = View(
-            keeper, store, journals, ghosts.contact, accounts.access, lambda _user: "", time.time
+            keeper,
+            store,
+            journals,
+            ghosts.contact,
+            PeopleStore(database).called,
+            accounts.access,
+            lambda _user: "",
+            time.time,
         )
         yield Offline(
             config,

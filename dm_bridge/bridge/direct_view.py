@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
-from dm_bridge.bridge.commands.direct import ChatState, DirectChat, DirectStatus, HistoryLine
+from dm_bridge.bridge.commands.direct import (
+    ChatState,
+    DirectChat,
+    DirectStatus,
+    HistoryLine,
+    Repair,
+    RepairOutcome,
+)
 from dm_bridge.bridge.direct_words import words_of
 from dm_bridge.bridge.keeper import Keeper
+from dm_bridge.bridge.names import name_of
 from dm_bridge.direct import DMState, ManagedDM, Source, Version
 from dm_bridge.direct.change import subjects
 from dm_bridge.direct.conflicts import calmed, yielded
@@ -21,15 +29,20 @@ from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.store.direct import DirectStore
 from dm_bridge.store.journals import JournalStore
+from dm_bridge.store.people import Called
 from dm_bridge.texts import phrase
 
 PATIENCE = 20.0  # seconds that a repair may take before it goes on by itself
 
+Names = Callable[[UserId], Awaitable[Mapping[RoomId, Called]]]
 Contact = Callable[[UserId], Awaitable[tuple[NetworkName, ContactId] | None]]
 
 
 class View:
-    """``contact``: whom a ghost stands for. ``access``, ``observed``: how an account is reached and seen."""
+    """``contact``: whom a ghost stands for. ``called``: who is in an account's chats.
+
+    ``access``, ``observed``: how an account is reached and seen.
+    """
 
     def __init__(
         self,
@@ -37,6 +50,7 @@ class View:
         store: DirectStore,
         journals: JournalStore,
         contact: Contact,
+        called: Names,
         access: Callable[[UserId], Access],
         observed: Callable[[UserId], str],
         clock: Callable[[], float],
@@ -45,6 +59,7 @@ class View:
         self._store = store
         self._journals = journals
         self._contact = contact
+        self._called = called
         self._access = access
         self._observed = observed
         self._clock = clock
@@ -74,8 +89,8 @@ class View:
         """The user decides that a managed room is no direct chat."""
         await self._opt(account, room, out=True)
 
-    async def repair(self, account: UserId) -> str:
-        """Read, decide and write now; a sentence that says what came of it."""
+    async def repair(self, account: UserId) -> Repair:
+        """Read, decide and write now; what came of it."""
         if self._access(account) is Access.NONE:
             raise UserError(phrase("direct-no-access"))
         await self._journals.at_peace(account)
@@ -85,25 +100,28 @@ class View:
         after = await self._journals.read(account)
         seen = await self._journals.seen(account)
         if seen.refused:
-            return seen.refused
+            return Repair(RepairOutcome.REFUSED, seen.refused)
         if after.doubt is not None or seen.at is None:
-            return phrase("direct-still-at-it")
+            return Repair(RepairOutcome.SLOW, phrase("direct-still-at-it"))
         known = before.seq - (before.doubt is not None)  # what is in doubt was not made before
         new = [v for v in after.versions if v.seq > known and v.source is Source.WRITTEN]
         if not new:
-            return phrase("direct-as-it-should-be")
+            return Repair(RepairOutcome.RIGHT, phrase("direct-as-it-should-be"))
         changed = [(*version.change.added, *version.change.removed) for version in new]
         changes = sum(len(subjects(atoms)) for atoms in changed)
-        return phrase("direct-put-right", things=changes)
+        said = phrase("direct-put-right", things=changes)
+        return Repair(RepairOutcome.REPAIRED, said, changes)
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         """The last ``limit`` changes at most, newest last."""
         journal = await self._journals.read(account)
         versions = journal.versions[-limit:]
+        called = await self._called(account)
         names: dict[str, str] = {}
         for dm in await self._store.managed(account):
-            contact = await self._name(dm)
-            names[dm.room] = phrase("direct-your-chat", contact=contact)
+            address, name = await self._name(dm), name_of(called.get(dm.room))
+            contact = phrase("direct-contact", name=name, address=address) if name else address
+            names[dm.room] = phrase("direct-your-chat", contact=name or address)
             names.update(dict.fromkeys((dm.ghost, *dm.aliases), contact))
         lines = [_to_its_user(version, names) for version in versions]
         return [
@@ -148,7 +166,8 @@ def _under(keys: set[str], entries: set[tuple[str, str]]) -> Rooms:
 def _to_its_user(version: Version, names: Mapping[str, str]) -> HistoryLine:
     """A line for the user whose history it is: contacts by name, and the user as "you"."""
     sentence, details = words_of(version, lambda one: names.get(one, one), reader="you")
-    return HistoryLine(version.at, _large(sentence), tuple(map(_large, details)))
+    ours = version.source is Source.WRITTEN
+    return HistoryLine(version.at, _large(sentence), tuple(map(_large, details)), ours=ours)
 
 
 def _large(text: str) -> str:

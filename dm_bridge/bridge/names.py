@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from dm_bridge.store.people import Called
+
 MAX_NAME = 100
 _MAX_READ = 10_000
 _JOINERS = frozenset("\u200c\u200d")
@@ -28,6 +30,12 @@ def clean_name(name: str | None) -> str | None:
         line = line[: MAX_NAME - 1].rstrip() + "…"
     visible = any(unicodedata.category(each)[0] in "LNPS" and each not in _BLANK for each in line)
     return line if visible else None
+
+
+def name_of(called: Called | None) -> str | None:
+    """What somebody is called, where that is another thing than their address."""
+    name = None if called is None else clean_name(called.name)
+    return None if called is None or name == called.contact else name
 
 
 def _is_shown(character: str) -> bool:

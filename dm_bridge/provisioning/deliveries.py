@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dm_bridge.bridge.names import name_of
 from dm_bridge.bridge.second_tries import SecondTries, Written
-from dm_bridge.ids import UserId
+from dm_bridge.ids import RoomId, UserId
 from dm_bridge.provisioning.calls import Call
 from dm_bridge.provisioning.refusals import Refusal, not_found
 from dm_bridge.provisioning.wire_watch import Deliveries, DeliveriesRetried, DeliveryProblem
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.undelivered import Stuck, Undelivered
 from dm_bridge.texts import phrase
 
@@ -29,8 +31,9 @@ _NO_REASON = {
 class DeliveryCalls:
     """Answers them, by what is behind the bot's `retry`."""
 
-    def __init__(self, tries: SecondTries) -> None:
+    def __init__(self, tries: SecondTries, people: PeopleStore) -> None:
         self._tries = tries
+        self._people = people
 
     async def list(self, call: Call) -> Deliveries:
         return await self.of(call.user)
@@ -42,7 +45,14 @@ class DeliveryCalls:
         problems += [self._written(row, hopeless=True) for row in hopeless]
         problems += [self._stuck(each) for each in await self._tries.not_shown(user)]
         problems += [self._stuck(each) for each in await self._tries.waiting(user)]
-        return Deliveries(problems=sorted(problems, key=lambda each: (each.ts, each.id)))
+        called = await self._people.called(user) if problems else {}
+        named = [
+            each.model_copy(
+                update={"contact_name": name_of(called.get(RoomId(each.room_id or "")))}
+            )
+            for each in problems
+        ]
+        return Deliveries(problems=sorted(named, key=lambda each: (each.ts, each.id)))
 
     async def retry(self, call: Call) -> DeliveriesRetried:
         direction, _, number = call.path["deliveryID"].partition(":")

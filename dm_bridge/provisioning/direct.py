@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dm_bridge.bridge.commands.direct import ChatState, DirectView
+from dm_bridge.bridge.names import name_of
 from dm_bridge.ids import RoomId
 from dm_bridge.provisioning.calls import Call
 from dm_bridge.provisioning.refusals import not_found
@@ -13,6 +14,7 @@ from dm_bridge.provisioning.wire import (
     DirectInfo,
     DirectRepaired,
 )
+from dm_bridge.store.people import PeopleStore
 from dm_bridge.texts import phrase
 
 HISTORY, MOST_HISTORY = 20, 200
@@ -21,11 +23,13 @@ HISTORY, MOST_HISTORY = 20, 200
 class DirectCalls:
     """Answers calls about them, as the bot's `direct` does."""
 
-    def __init__(self, view: DirectView) -> None:
+    def __init__(self, view: DirectView, people: PeopleStore) -> None:
         self._view = view
+        self._people = people
 
     async def status(self, call: Call) -> DirectInfo:
         status = await self._view.status(call.user)
+        called = await self._people.called(call.user)
         return DirectInfo.model_validate(
             {
                 "access": status.access.value,
@@ -39,6 +43,8 @@ class DirectCalls:
                         {
                             "room_id": chat.room,
                             "contact": chat.contact,
+                            "contact_name": name_of(called.get(chat.room)),
+                            "mxid": called[chat.room].ghost if chat.room in called else None,
                             "state": chat.state.value.replace(" ", "_"),
                         }
                     )
@@ -57,6 +63,7 @@ class DirectCalls:
                     details=list(line.details),
                     before={key: list(rooms) for key, rooms in line.before.items()},
                     after={key: list(rooms) for key, rooms in line.after.items()},
+                    by_bridge=line.ours,
                 )
                 for line in lines
             ]
@@ -71,8 +78,15 @@ class DirectCalls:
         return await self.status(call)
 
     async def repair(self, call: Call) -> DirectRepaired:
-        message = await self._view.repair(call.user)
-        return DirectRepaired(message=message, direct=await self.status(call))
+        repair = await self._view.repair(call.user)
+        return DirectRepaired.model_validate(
+            {
+                "message": repair.sentence,
+                "outcome": repair.outcome.value,
+                "repaired": repair.things,
+                "direct": await self.status(call),
+            }
+        )
 
     async def _room(self, call: Call) -> RoomId:
         """The room that is named, if it is one of the user's chats. Raises `Refusal`."""

@@ -57,8 +57,8 @@ def services_of(
     choosing = Choosing(logins)
     resolving = Resolving(logins, portals.store, settings.ghosts)
     account = AccountCalls(settings, logins, choosing, rooms, spaces)
-    direct = DirectCalls(view)
-    deliveries = DeliveryCalls(tries)
+    direct = DirectCalls(view, people)
+    deliveries = DeliveryCalls(tries, people)
     return Services(
         account,
         LoginCalls(logins, choosing, processes),

@@ -226,12 +226,19 @@ class FoundUsers(Wire):
 
 # -- m.direct, which is ours alone
 
+ContactName = Annotated[
+    str | None,
+    Field(description="what the contact is called, where that is another thing than the address"),
+]
+
 
 class DirectChatInfo(Wire):
     """A chat, and where it stands in the user's m.direct."""
 
     room_id: str
-    contact: str
+    contact: str = Field(description="the contact's address")
+    contact_name: ContactName = None
+    mxid: str | None = Field(default=None, description="the ghost that stands for them")
     state: Literal["marked", "pending", "opted_out", "conflict", "retired"]
 
 
@@ -257,6 +264,7 @@ class DirectChange(Wire):
     details: list[str]
     before: dict[str, list[str]]
     after: dict[str, list[str]]
+    by_bridge: bool = Field(description="whether the bridge made the change")
 
 
 class DirectHistory(Wire):
@@ -264,5 +272,9 @@ class DirectHistory(Wire):
 
 
 class DirectRepaired(Wire):
-    message: str = Field(description="what came of it, as a sentence")
+    message: str = Field(description="what came of it, as a sentence of the bot's")
+    outcome: Literal["right", "repaired", "slow", "refused"] = Field(
+        description="`right`: nothing was wrong; `slow`: it is not done yet; `refused`: it cannot be done"
+    )
+    repaired: int = Field(description="how many things were put right")
     direct: DirectInfo

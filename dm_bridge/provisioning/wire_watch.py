@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from dm_bridge.provisioning.wire import DirectInfo, NetworkInfo, WhoamiLogin, Wire
+from dm_bridge.provisioning.wire import ContactName, DirectInfo, NetworkInfo, WhoamiLogin, Wire
 
 
 class DeliveryProblem(Wire):
@@ -22,6 +22,7 @@ class DeliveryProblem(Wire):
     )
     room_id: str | None = Field(default=None, description="its chat's room, if there is one")
     contact: str = Field(description="the contact's address")
+    contact_name: ContactName = None
     login_id: str
     ts: int = Field(description="when the bridge took it in, in milliseconds since the epoch")
     reason: str = Field(description="why, as a sentence")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, PortalKey, UserId
+from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.store.database import Database
 from dm_bridge.store.portals import GhostRow
 
@@ -25,6 +25,15 @@ class RequestRow:
     contact: ContactId
     name: str | None
     told: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """Who is in a chat. ``name``: what its user has for their name, if anything; it may be their address."""
+
+    ghost: UserId
+    contact: ContactId
+    name: str | None
 
 
 class PeopleStore:
@@ -92,6 +101,24 @@ class PeopleStore:
                 ghost,
             )
         return [PortalKey(LoginId(login), ChatId(chat)) for login, chat in rows]
+
+    async def called(self, account: UserId) -> dict[RoomId, Called]:
+        """Who is in each of the account's direct chats, as far as there are ghosts of them."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT d.room_id, g.user_id, g.contact, coalesce(p.private_name, g.name)
+                FROM direct_dm AS d
+                JOIN ghost AS g ON g.user_id = d.ghost
+                LEFT JOIN portal AS p ON p.room_id = d.room_id
+                WHERE d.account = $1
+                """,
+                account,
+            )
+        return {
+            RoomId(room): Called(UserId(ghost), ContactId(contact), name)
+            for room, ghost, contact, name in rows
+        }
 
     # -- who asks to be a contact
 

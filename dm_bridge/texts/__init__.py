@@ -10,10 +10,11 @@ never keeps anybody from hearing something.
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from fluent.runtime import FluentBundle, FluentResource, resolver
-from fluent.syntax.ast import Junk, Resource
+from fluent.syntax.ast import Junk, Message, Pattern, Resource
 
 log = logging.getLogger(__name__)
 
@@ -80,10 +81,23 @@ class Catalogue:
         mistakes: list[str] = []
         said = self._say(name, values, mistakes)
         for mistake in mistakes:
-            if _speech.strict:
-                raise LookupError(mistake)
-            log.error("a message is wrong: %s", mistake)
+            mistaken(mistake)
         return said
+
+    def patterns(self, names: Collection[str]) -> list[tuple[str, dict[str, Pattern]]]:
+        """These messages as they are written, by name: of each language, the chosen one first."""
+        found = []
+        for language in _speech.languages:
+            messages: dict[str, Pattern] = {}
+            for resource, own in self._resources(language):
+                for entry in resource.body:
+                    if not isinstance(entry, Message) or entry.value is None:
+                        continue
+                    name = entry.id.name
+                    if name in names and (own or name not in messages):
+                        messages[name] = entry.value
+            found.append((language, messages))
+        return found
 
     def _say(self, name: str, values: dict[str, Value], mistakes: list[str]) -> str:
         poor: str | None = None
@@ -110,12 +124,16 @@ class Catalogue:
 
     def _read(self, language: str) -> FluentBundle:
         bundle = FluentBundle([language, ENGLISH], use_isolating=False)
-        for folder in (self.folder, _speech.folder):
-            if folder is None:
-                continue
-            for path in sorted(folder.glob(f"{language}/*.ftl")):
-                bundle.add_resource(read(path), allow_overrides=folder is _speech.folder)
+        for resource, own in self._resources(language):
+            bundle.add_resource(resource, allow_overrides=own)
         return bundle
+
+    def _resources(self, language: str) -> Iterator[tuple[Resource, bool]]:
+        """Files of messages, and whether each is the admin's own."""
+        for folder in (self.folder, _speech.folder):
+            if folder is not None:
+                for path in sorted(folder.glob(f"{language}/*.ftl")):
+                    yield read(path), folder is _speech.folder
 
 
 def read(path: Path) -> Resource:
@@ -123,13 +141,16 @@ def read(path: Path) -> Resource:
     resource = FluentResource(path.read_text(encoding="utf-8"))
     for entry in resource.body:
         if isinstance(entry, Junk):
-            mistake = (
-                f"{path}: {entry.annotations[0].message}: {(entry.content or '').strip()[:80]}"
-            )
-            if _speech.strict:
-                raise LookupError(mistake)
-            log.error("a message is wrong: %s", mistake)
+            what = entry.annotations[0].message
+            mistaken(f"{path}: {what}: {(entry.content or '').strip()[:80]}")
     return resource
+
+
+def mistaken(mistake: str) -> None:
+    """A message is wrong: it is logged, or raised (see `be_strict`)."""
+    if _speech.strict:
+        raise LookupError(mistake)
+    log.error("a message is wrong: %s", mistake)
 
 
 phrase = Catalogue(FOLDER)

@@ -15,6 +15,8 @@ from dm_bridge.bridge.commands.direct import (
     DirectCommands,
     DirectStatus,
     HistoryLine,
+    Repair,
+    RepairOutcome,
     ago,
     room_in,
 )
@@ -51,9 +53,9 @@ class FakeView:
     async def unmark(self, account: UserId, room: RoomId) -> None:
         self.decided.append(("unmark", account, room))
 
-    async def repair(self, account: UserId) -> str:
+    async def repair(self, account: UserId) -> Repair:
         self.decided.append(("repair", account))
-        return "I put back 2 chats."
+        return Repair(RepairOutcome.REPAIRED, "I put back 2 chats.", 2)
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         self.decided.append(("history", account, limit))

@@ -17,6 +17,8 @@ from dm_bridge.errors import HomeserverError, UserError
 from dm_bridge.ids import ContactId, NetworkName, RoomId, UserId
 from dm_bridge.matrix.accounts import Access
 from dm_bridge.store.database import Database
+from dm_bridge.store.people import PeopleStore
+from dm_bridge.store.portals import PortalStore
 
 from .kept import BOT, GHOST, OUTSIDER, ROOM, SECOND, THIRD, USER, Kept, busy
 
@@ -35,6 +37,7 @@ class Viewed(Kept):
             self.store,
             self.journals,
             contact,
+            PeopleStore(database).called,
             self.accounts.access,
             lambda account: "It is watched.",
             time.time,
@@ -139,12 +142,14 @@ async def test_a_decision_without_access_waits(viewed: Viewed) -> None:
 
 async def test_a_repair_says_what_it_has_put_right(viewed: Viewed) -> None:
     await viewed.manage(ROOM, SECOND)
-    assert await viewed.view.repair(USER) == (
+    assert (await viewed.view.repair(USER)).sentence == (
         "I have put 2 things right. `direct history` says what."
     )
-    assert await viewed.view.repair(USER) == "I have looked, and everything is as it should be."
+    assert (
+        await viewed.view.repair(USER)
+    ).sentence == "I have looked, and everything is as it should be."
     viewed.write({BOT: [ROOM], GHOST: [SECOND]})
-    assert "1 thing right" in await viewed.view.repair(USER)
+    assert "1 thing right" in (await viewed.view.repair(USER)).sentence
 
 
 async def test_a_repair_of_what_is_not_ours_is_counted_too(viewed: Viewed) -> None:
@@ -156,18 +161,18 @@ async def test_a_repair_of_what_is_not_ours_is_counted_too(viewed: Viewed) -> No
     viewed.write({**now, "@friend:x": ["!a", "!b"]})
     await viewed.keep()
     viewed.write({**now, "@new:x": ["!new"]})
-    assert "1 thing right" in await viewed.view.repair(USER)
+    assert "1 thing right" in (await viewed.view.repair(USER)).sentence
 
 
 async def test_a_repair_that_is_refused_says_why(viewed: Viewed) -> None:
     viewed.homeserver.documents[USER] = b"[]"
     await viewed.manage(ROOM)
-    assert "it is not a JSON object" in await viewed.view.repair(USER)
+    assert "it is not a JSON object" in (await viewed.view.repair(USER)).sentence
     status = await viewed.view.status(USER)
     assert status.problem is not None
     assert "it is not a JSON object" in status.problem
     viewed.write({})
-    assert "1 thing right" in await viewed.view.repair(USER)
+    assert "1 thing right" in (await viewed.view.repair(USER)).sentence
     assert (await viewed.view.status(USER)).problem is None
 
 
@@ -177,10 +182,10 @@ async def test_a_repair_that_fails_says_why_and_a_later_one_does_not_wait_for_th
 ) -> None:
     viewed.homeserver.refuses[verb] = busy()
     await viewed.manage(ROOM)
-    assert await viewed.view.repair(USER) == "The homeserver answered 502."
+    assert (await viewed.view.repair(USER)).sentence == "The homeserver answered 502."
     assert (await viewed.view.status(USER)).problem == "The homeserver answered 502."
     del viewed.homeserver.refuses[verb]
-    assert "right" in await viewed.view.repair(USER)
+    assert "right" in (await viewed.view.repair(USER)).sentence
     assert viewed.document() == {GHOST: [ROOM]}
     assert (await viewed.view.status(USER)).problem is None
 
@@ -220,3 +225,8 @@ async def test_history_says_in_words_who_did_what(viewed: Viewed) -> None:
     assert lines[2].after == {"@friend:x": ["!a", "!b"], GHOST: sorted([SECOND, THIRD])}
     assert (lines[3].before, lines[3].after) == ({"@new:x": []}, {"@new:x": ["!c"]})
     assert await viewed.view.history(USER, 1) == lines[-1:]
+    portals = PortalStore(viewed.database)
+    await portals.ghost(NetworkName("fake"), ContactId("romeo"), GHOST)
+    await portals.set_ghost(GHOST, "Romeo")
+    removed = (await viewed.view.history(USER, 2))[0].details[1]
+    assert removed == "Removed: your chat with Romeo under Romeo (romeo)"

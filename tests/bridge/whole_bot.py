@@ -12,7 +12,13 @@ from dm_bridge.bridge.audit_log import AuditLog
 from dm_bridge.bridge.commands import Commands, Reply
 from dm_bridge.bridge.commands.admin import AdminCommands
 from dm_bridge.bridge.commands.data import DataCommands
-from dm_bridge.bridge.commands.direct import DirectChat, DirectStatus, HistoryLine
+from dm_bridge.bridge.commands.direct import (
+    DirectChat,
+    DirectStatus,
+    HistoryLine,
+    Repair,
+    RepairOutcome,
+)
 from dm_bridge.bridge.commands.page import PageCommand
 from dm_bridge.bridge.commands.retry import RetryCommand
 from dm_bridge.bridge.commands.space import SpaceCommand
@@ -133,8 +139,8 @@ class Rest:
 
     async def unmark(self, account: UserId, room: RoomId) -> None: ...
 
-    async def repair(self, account: UserId) -> str:
-        return "Away."
+    async def repair(self, account: UserId) -> Repair:
+        return Repair(RepairOutcome.REFUSED, "Away.")
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         return self.changes

@@ -83,7 +83,7 @@ class Tab:
         self.page.on("request", lambda request: self._asked(request.url))
 
     def _said(self, kind: str, text: str) -> None:
-        refused = "the server responded with a status of" in text  # it is handled, and shown
+        refused = text.startswith("Failed to load resource")  # it is handled, and shown
         if kind in ("error", "warning") and not refused:
             self.wrong.append(text)
 
@@ -214,6 +214,13 @@ async def test_a_user_does_everything_on_the_page(
         await expect(page.locator("#changes")).to_contain_text(juliet.bare_jid)
         await tab.look_in_all_ways("chats")
 
+        # an address starts a chat, or finds the one that there is
+        who = page.get_by_role("combobox", name="Start a chat with")
+        await who.press_sequentially(juliet.bare_jid)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_text("The chat is there:")).to_be_visible()
+        await tab.look_in_all_ways("chats-started")
+
         # out of m.direct, and back
         await card.get_by_role("button", name="Leave out").press("Enter")
         await expect(card.get_by_text("Left out")).to_be_visible(timeout=PATIENCE)
@@ -267,6 +274,17 @@ async def test_a_user_does_everything_on_the_page(
         await tab.turn("The bridge")
         await expect(page.get_by_role("cell", name="@alice:page.localhost").first).to_be_visible()
         await tab.look_in_all_ways("bridge")
+
+        # the bridge is restarted: the page says so, and goes on
+        await tab.turn("Logins")
+        assert await stack.bridge.stop() == 0
+        away = page.get_by_text("The bridge cannot be reached.")
+        await expect(away).to_be_visible(timeout=PATIENCE)
+        await tab.look_in_all_ways("away")
+        await stack.bridge.run()
+        await expect(away).to_be_hidden(timeout=PATIENCE)
+        logins = page.locator("#logins")
+        await expect(logins.get_by_text(CONNECTED)).to_be_visible(timeout=PATIENCE)
 
         # out
         await page.get_by_role("button", name="Sign out").press("Enter")

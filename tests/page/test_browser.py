@@ -3,90 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from typing import Any
 
-import orjson
 import pytest
-import pytest_asyncio
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from playwright.async_api import BrowserContext, async_playwright, expect
-from playwright.async_api import Page as Tab
+from playwright.async_api import expect
 
-from dm_bridge.ids import UserId
-from dm_bridge.page import Page, PageSettings, Sessions
-from dm_bridge.provisioning.calls import Answer, Call
-from dm_bridge.store.database import Database
-from dm_bridge.store.page import PageStore
-from dm_bridge.testing.processes import free_port
+from dm_bridge.provisioning.calls import Call
 
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-JULIET, NURSE = UserId("@juliet:example.org"), UserId("@nurse:example.org")
-STEP = {
-    "login_id": "1",
-    "type": "user_input",
-    "step_id": "s",
-    "txn_id": "t",
-    "user_input": {"fields": [{"type": "username", "id": "jid", "name": "XMPP address"}]},
-}
+from .conftest import JULIET, NURSE, STEP, Place, snapshot
 
 pytestmark = pytest.mark.timeout(120)
-
-
-def snapshot(user: UserId) -> dict[str, object]:
-    """Of a user with one login, named as they are."""
-    state = {"state_event": "CONNECTED", "timestamp": 0}
-    login = {"id": "1", "name": f"login of {user}", "state": state, "org.dm_bridge.network": "xmpp"}
-    direct = {"observed": "Watched.", "chats": []}
-    nothing: dict[str, list[str]] = {"problems": []}
-    return {"digest": user, "logins": [login], "direct": direct, "deliveries": nothing}
-
-
-@dataclass
-class Place:
-    url: str
-    sessions: Sessions
-    context: BrowserContext
-    calls: list[Call]
-
-    async def tab(self, user: UserId = JULIET) -> Tab:
-        """Somebody signs in in a new tab."""
-        tab = await self.context.new_page()
-        await tab.goto(await self.sessions.link(user))
-        await tab.get_by_role("button", name="Yes, go on").click()
-        await expect(tab.get_by_role("heading", name=f"login of {user}")).to_be_visible()
-        return tab
-
-
-@pytest_asyncio.fixture
-async def place(database: Database) -> AsyncIterator[Place]:
-    assert CHROMIUM is not None, "`tools/setup --tests` installs chromium"
-    calls: list[Call] = []
-
-    async def run(call: Call) -> Answer:
-        calls.append(call)
-        if call.operation == "watch" and call.query["seen"] == call.user:
-            await asyncio.Event().wait()
-        answer = STEP if "flowID" in call.path else snapshot(call.user)
-        return Answer(200, orjson.dumps(answer).decode())
-
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/page/"
-    bot = UserId("@bot:example.org")
-    settings = PageSettings(url, 600.0, 3600.0, bot, lambda user: True, lambda user: True)
-    sessions = Sessions(PageStore(database), settings, lambda user: None)
-    app = web.Application()
-    Page(settings, sessions, run, [("xmpp", "XMPP")]).add_routes(app)
-    async with TestServer(app, host="127.0.0.1", port=port), async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = await browser.new_context()
-        context.set_default_timeout(20_000)
-        yield Place(url, sessions, context, calls)
-        await browser.close()
 
 
 async def test_people_in_a_hurry(place: Place) -> None:
@@ -139,3 +66,120 @@ async def test_who_is_signed_out_sees_why_and_nothing_goes_on(place: Place) -> N
     await tab.go_back()
     assert await tab.title() == title
     await expect(tab.get_by_role("heading", name="This page opens with a link")).to_be_visible()
+
+
+async def test_a_login_is_begun_once_and_given_up_with_its_dialog(place: Place) -> None:
+    """Three that are under way are the most that a user may have: none is left behind."""
+    refused, answer = asyncio.Event(), asyncio.Event()
+
+    async def step(call: Call) -> Any:
+        await answer.wait()
+        return {**STEP, "type": "complete"}
+
+    async def start(call: Call) -> Any:
+        if refused.is_set():
+            return STEP
+        raise web.HTTPServiceUnavailable
+
+    place.says |= {"submitLoginStep": step, "startLogin": start}
+    tab = await place.tab()
+    dialog = tab.get_by_role("dialog")
+    begin = tab.get_by_role("button", name="Log in to another XMPP account")
+
+    # what went wrong is tried again once, whoever clicks twice
+    await begin.dblclick()
+    again = dialog.get_by_role("button", name="Try again")
+    await expect(again).to_be_visible()
+    refused.set()
+    before = place.asked("startLogin")
+    await again.dblclick()
+    await expect(dialog.get_by_label("XMPP address")).to_be_focused()
+    assert place.asked("startLogin") == before + 1
+
+    # Escape gives it up, and the focus goes back
+    await tab.keyboard.press("Escape")
+    await expect(dialog).to_have_count(0)
+    await expect(begin).to_be_focused()
+    await place.until_asked("cancelLogin", 1)
+
+    # so does closing the tab
+    await begin.click()
+    await expect(dialog.get_by_label("XMPP address")).to_be_visible()
+    await tab.close()
+    await place.until_asked("cancelLogin", 2)
+
+    # an answer is given once
+    tab = await place.tab()
+    dialog = tab.get_by_role("dialog")
+    await tab.get_by_role("button", name="Log in to another XMPP account").click()
+    await dialog.get_by_label("XMPP address").fill("romeo@example.net")
+    await dialog.get_by_role("button", name="Continue").dblclick()
+    await dialog.get_by_label("XMPP address").press("Enter")
+    answer.set()
+    await expect(tab.get_by_text("You are logged in to XMPP.")).to_be_visible()
+    assert (place.asked("submitLoginStep"), place.asked("cancelLogin")) == (1, 2)
+
+
+async def test_the_bridge_is_restarted_under_an_open_page(place: Place) -> None:
+    tab = await place.tab()
+    banner = tab.get_by_text("The bridge cannot be reached.")
+    await place.stop()
+    await expect(banner).to_be_visible()
+
+    async def watch(call: Call) -> Any:
+        shown = snapshot(call.user)
+        if call.query["seen"] == "new":
+            await asyncio.Event().wait()
+        return {**shown, "digest": "new", "logins": []}
+
+    place.says["watch"] = watch
+    await place.start()
+    await expect(tab.get_by_text("You are not logged in to any network yet.")).to_be_visible()
+    await expect(banner).to_be_hidden()
+    await expect(tab.get_by_role("button", name="Sign out")).to_be_visible()
+
+
+async def test_chats_in_conflict_and_who_clicks_twice(place: Place) -> None:
+    states = dict.fromkeys(("Benvolio", "Paris", "Romeo"), "conflict")
+    changed = asyncio.Event()
+
+    def seen() -> str:
+        return " ".join(states.values())
+
+    async def watch(call: Call) -> Any:
+        if call.query["seen"] == seen():
+            changed.clear()
+            await changed.wait()
+        chats = [
+            {"room_id": f"!{name}", "contact": f"{n}@1", "contact_name": name, "state": state}
+            for n, (name, state) in enumerate(states.items())
+        ]
+        direct = {"observed": "Watched.", "chats": chats}
+        return {**snapshot(call.user), "digest": seen(), "direct": direct}
+
+    async def decided(call: Call) -> Any:
+        decision = "marked" if call.operation == "markDirect" else "opted_out"
+        states[call.path["roomID"][1:]] = decision
+        changed.set()
+        return {}
+
+    place.says |= {"watch": watch, "markDirect": decided, "unmarkDirect": decided}
+    tab = await place.tab()
+    await tab.get_by_role("link", name="Chats 3 in conflict").click()
+    await expect(tab.get_by_text("3 chats are in conflict")).to_be_visible()
+    first = tab.locator("#chats li").first
+
+    # what comes in the place of something is not pressed by the same double click
+    box = await first.get_by_role("button", name="Leave out: Benvolio (0@1)").bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    await tab.mouse.click(x, y)
+    await expect(first.get_by_role("heading", name="Paris")).to_be_visible()
+    there = "([x, y]) => document.elementFromPoint(x, y).ariaLabel"
+    assert await tab.evaluate(there, [x, y]) == "Leave out: Paris (1@1)"
+    await tab.mouse.down(click_count=2)
+    await tab.mouse.up(click_count=2)
+    await first.get_by_role("button", name="Try again: Paris").click()
+    await expect(tab.get_by_text("One chat is in conflict")).to_be_visible()
+    assert [*states.values()] == ["opted_out", "marked", "conflict"]
+    assert place.asked("unmarkDirect") == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dm_bridge.ids import ContactId, LoginId, RoomId
 from dm_bridge.store.undelivered import Stuck, Undelivered
 
@@ -52,6 +54,15 @@ async def test_what_has_not_arrived_is_told_without_its_text(api: Api) -> None:
     assert problems[4]["behind"] == 2
     assert SECRET not in str(got)
     assert (await api.get("deliveries", token="nurse's")).json == {"problems": []}
+
+
+async def test_a_contact_with_a_name_is_called_by_it(api: Api) -> None:
+    login = await api.log_in()
+    room = (await api.post(f"create_dm/{ROMEO}")).json["dm_room_mxid"]
+    api.stored.written[JULIET] = [wrote(1, login), replace(wrote(2, login), room=room)]
+    problems = (await api.get("deliveries")).json["problems"]
+    assert [each.get("contact_name") for each in problems] == [None, "My Romeo"]
+    assert [each["contact"] for each in problems] == [ROMEO, ROMEO]
 
 
 async def test_one_is_tried_again_and_then_all(api: Api) -> None:

@@ -24,7 +24,8 @@ async def test_a_user_takes_a_chat_out_and_puts_it_back(api: Api) -> None:
     room = await chat(api)
     juliet = api.bridge.user("juliet")
     shown = (await api.get("direct/chats")).json
-    assert shown["chats"] == [{"room_id": room, "contact": ROMEO, "state": "marked"}]
+    romeo = {"contact": ROMEO, "contact_name": "My Romeo", "mxid": api.bridge.ghost(ROMEO)}
+    assert shown["chats"] == [{"room_id": room, **romeo, "state": "marked"}]
     assert (shown["access"], shown["observed"]) == ("masquerade", "I look now and then.")
     assert shown["last_seen_ts"] > 1_600_000_000_000
     assert state((await api.post(f"direct/unmark/{quote(room)}")).json) == ["opted_out"]
@@ -41,6 +42,7 @@ async def test_the_history_says_what_was_before_and_after(api: Api) -> None:
     assert changes[-1]["before"] == {ghost: [room]}
     assert changes[-1]["after"] == {ghost: []}
     assert changes[-1]["sentence"] == "I wrote the list."
+    assert changes[-1]["by_bridge"]
     assert changes[-1]["details"]
     assert changes[-1]["ts"] >= changes[0]["ts"] > 1_600_000_000_000
     assert (await api.get("direct/history", limit="1")).json["changes"] == changes[-1:]
@@ -54,6 +56,7 @@ async def test_what_is_wrong_is_repaired(api: Api) -> None:
     api.bridge.homeserver.documents[juliet.id] = {api.bridge.bot: [room]}
     got = (await api.post("direct/repair")).json
     assert got["message"].startswith("I have put 1 thing right.")
+    assert (got["outcome"], got["repaired"]) == ("repaired", 1)
     assert state(got["direct"]) == ["marked"]
     assert juliet.direct == {ghost: [room]}
 

@@ -187,6 +187,7 @@ async def provisioned(
             MemoryDirectStore(database),
             MemoryJournalStore(database),
             process._ghosts.contact,
+            MemoryPeopleStore(database).called,
             process.accounts.access,
             lambda account: "I look now and then.",
             time.time,

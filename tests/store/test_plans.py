@@ -423,6 +423,7 @@ async def test_what_a_page_looks_at_again_and_again_is_found_through_indexes(
         await plans(full, lambda d: StampStore(d).of(user)),
         await plans(full, lambda d: UndeliveredStore(d).not_shown(user, 200)),
         await plans(full, lambda d: UndeliveredStore(d).waiting(user, 60.0, 200)),
+        await plans(full, lambda d: PeopleStore(d).called(ACCOUNT)),
     ):
         for found in statements:
             parts = [part for part in nodes(found) if part["Node Type"] == "Seq Scan"]

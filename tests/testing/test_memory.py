@@ -177,7 +177,9 @@ def test_a_twin_has_all_that_the_real_one_has(real: type[Any]) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("kind", ["queues", "portals", "direct", "journals", "logins", "processes"])
+@pytest.mark.parametrize(
+    "kind", ["queues", "portals", "people", "direct", "journals", "logins", "processes"]
+)
 async def test_the_same_operations_have_the_same_results(
     database: Database, others: Sequence[Database], kind: str, seed: int
 ) -> None:
@@ -383,6 +385,10 @@ def of_people(draw: Random) -> tuple[str, Operation]:
     user, lost = UserId(f"@{contact}:x"), draw.choice(list(LoginState))
     name = draw.choice((None, "name", "other name"))
 
+    async def called(side: Side) -> Any:
+        await side.direct.manage(USERS[0], room, user, DMState.ACTIVE)
+        return await side.people.called(USERS[0])
+
     operations: list[tuple[str, Operation]] = [
         ("reserve", lambda s: s.portals.reserve(s.key(login, chat), contact, ghost)),
         ("set_open", lambda s: s.portals.set_open(s.key(login, chat), room, Membership.JOIN)),
@@ -396,6 +402,7 @@ def of_people(draw: Random) -> tuple[str, Operation]:
         ("set_avatar", lambda s: s.people.set_avatar(user, name or "", name)),
         ("set_private_name", lambda s: s.portals.set_private_name(s.key(login, chat), name)),
         ("named_privately", lambda s: unordered(s.people.named_privately(ghost))),
+        ("called", called),
         ("set_state", lambda s: s.store.set_state(s.logins[login], lost, "")),
         ("ask", lambda s: s.people.ask(s.logins[login], contact, name)),
         ("set_told", lambda s: s.people.set_told(s.logins[login], [contact])),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "dm_bridge"
-_SENTENCE = re.compile(r"[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}")
+SENTENCE = re.compile(r"[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}[,;:]? (\S+ )*[^\W\d_]{2,}")
 _SQL = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|FROM|WHERE|VALUES|LISTEN|NOTIFY|SHARE)\b")
 _FOR_DEVELOPERS = {
     "AssertionError",
@@ -19,6 +19,7 @@ _FOR_DEVELOPERS = {
     "RuntimeError",
     "LookupError",
     "KeyError",
+    "NotForBrowsers",
 }
 _FOR_ADMINS = {"AdminError", "ConfigError", "RegistrationError"}
 """What keeps the bridge from starting: on the command line, and in the log."""
@@ -101,7 +102,7 @@ def sentences(*parts: str) -> list[str]:
         if str(path.relative_to(PACKAGE)) in _TOLD_NO_USER:
             continue
         for node, text in _strings(module):
-            if _SENTENCE.search(text) and not _SQL.search(text):
+            if SENTENCE.search(text) and not _SQL.search(text):
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}: {text[:60]!r}")
     return found
 

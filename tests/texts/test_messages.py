@@ -15,6 +15,7 @@ from fluent.syntax.ast import (
 
 from dm_bridge.texts import ENGLISH, FOLDER, languages, read
 
+from .scripts import script_calls, script_constants, script_words
 from .sources import calls, constants, sentences
 
 SAID_ONLY_THERE = (
@@ -73,7 +74,7 @@ def values_of(name: str, known: dict[str, Uses]) -> set[str]:
 def test_every_call_has_a_message_and_gives_what_stands_in_it() -> None:
     known = messages(ENGLISH)
     wrong = []
-    for call in calls():
+    for call in [*calls(), *script_calls()]:
         if call.name is None:
             continue
         if call.name not in known:
@@ -87,7 +88,7 @@ def test_every_call_has_a_message_and_gives_what_stands_in_it() -> None:
 def test_every_message_is_said() -> None:
     known = messages(ENGLISH)
     others = {other for uses in known.values() for other in uses.others}
-    assert sorted(known.keys() - others - constants()) == []
+    assert sorted(known.keys() - others - constants() - script_constants()) == []
 
 
 def test_other_languages_say_what_english_says() -> None:
@@ -102,7 +103,9 @@ def test_other_languages_say_what_english_says() -> None:
 
 def test_nothing_is_said_that_is_not_among_the_messages() -> None:
     assert sentences(*SAID_ONLY_THERE) == []
+    assert script_words() == []
 
 
 def test_what_a_person_reads_is_found_in_the_sources() -> None:
     assert len(sentences("testing")) > 100
+    assert len(script_calls()) > 100

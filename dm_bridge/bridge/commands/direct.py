@@ -70,7 +70,7 @@ class DirectStatus:
 class HistoryLine:
     """A change. ``at``: seconds since the epoch. ``sentence``: who did what. ``details``: one a chat.
 
-    ``before``, ``after``: the rooms under each key that it concerns.
+    ``before``, ``after``: the rooms under each key that it concerns. ``ours``: the bridge made it.
     """
 
     at: float
@@ -78,6 +78,25 @@ class HistoryLine:
     details: tuple[str, ...] = ()
     before: Mapping[str, Sequence[str]] = field(default_factory=dict)
     after: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    ours: bool = False
+
+
+class RepairOutcome(enum.Enum):
+    """What came of a repair. ``SLOW``: it is not done yet. ``REFUSED``: it cannot be done."""
+
+    RIGHT = "right"
+    REPAIRED = "repaired"
+    SLOW = "slow"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What came of a repair. ``things``: how many were put right. ``sentence``: the same, as the bot says it."""
+
+    outcome: RepairOutcome
+    sentence: str
+    things: int = 0
 
 
 class DirectView(Protocol):
@@ -92,8 +111,8 @@ class DirectView(Protocol):
     async def unmark(self, account: UserId, room: RoomId) -> None:
         """The user decides that a managed room is no direct chat."""
 
-    async def repair(self, account: UserId) -> str:
-        """Read, decide and write now; a sentence that says what came of it."""
+    async def repair(self, account: UserId) -> Repair:
+        """Read, decide and write now; what came of it."""
 
     async def history(self, account: UserId, limit: int) -> Sequence[HistoryLine]:
         """The last ``limit`` changes at most, newest last."""
@@ -208,7 +227,7 @@ class DirectCommands:
             return not_logged_in(self._networks())
         if status.access is Access.NONE:
             return phrase(_ACCESS[Access.NONE])
-        return _sentence(await self._view.repair(user))
+        return _sentence((await self._view.repair(user)).sentence)
 
     async def _history(self, user: UserId, what: str) -> str:
         limit = HISTORY

@@ -1,5 +1,7 @@
 // What the page asks of the bridge. Everything is relative to where the page is, and JSON.
 
+import { phrase } from "./texts.js";
+
 export class ApiError extends Error {
   constructor(message, { code = "", status = 0, after = 0 } = {}) {
     super(message);
@@ -9,7 +11,6 @@ export class ApiError extends Error {
   }
 }
 
-const AWAY = "The bridge cannot be reached. Look at your connection, and try again.";
 const LONGEST = 70_000;
 let whose = "page";
 
@@ -19,7 +20,7 @@ export const askFor = (user) => {
 };
 
 /** Ask for something; the answer as JSON. Throws ApiError, whose message is for people. */
-export async function ask(method, path, body, signal) {
+export async function ask(method, path, body, signal, more = {}) {
   const deadline = AbortSignal.timeout(LONGEST);
   const headers = { "X-DM-Bridge": whose };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -34,14 +35,15 @@ export async function ask(method, path, body, signal) {
       credentials: "same-origin",
       cache: "no-store",
       redirect: "error",
+      ...more,
     });
     answer = await response.json();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(AWAY, { status: response?.status ?? 0 });
+    throw new ApiError(phrase("page-away"), { status: response?.status ?? 0 });
   }
   if (response.ok) return answer;
-  throw new ApiError(answer.error ?? AWAY, {
+  throw new ApiError(answer.error ?? phrase("page-away"), {
     code: answer.errcode,
     status: response.status,
     after: answer.retry_after_ms ?? 0,
@@ -50,4 +52,6 @@ export async function ask(method, path, body, signal) {
 
 export const get = (path, signal) => ask("GET", path, undefined, signal);
 export const post = (path, body, signal) => ask("POST", path, body, signal);
+/** Say something that is no matter of waiting: it arrives also when the page is being closed. */
+export const tell = (path) => ask("POST", path, {}, undefined, { keepalive: true }).catch(() => {});
 export const part = encodeURIComponent;

@@ -2,6 +2,8 @@
 
 import { words as chatWords } from "./chats.js";
 import { words as loginWords } from "./logins.js";
+import { fullName } from "./names.js";
+import { phrase } from "./texts.js";
 
 const MOST = 3;
 
@@ -9,13 +11,13 @@ const MOST = 3;
 export function changes(before, now) {
   if (!before) return [];
   const said = [
-    ...differences(before.logins, now.logins, (each) => each.id, (each) => `${each.name}: ${loginWords(each.state.state_event)}.`),
-    ...differences(before.direct.chats, now.direct.chats, (each) => each.room_id, (each) => `Chat with ${each.contact}: ${chatWords(each.state)}.`),
+    ...differences(before.logins, now.logins, (each) => each.id, (each) => phrase("page-changed-login", { login: each.name, state: loginWords(each.state.state_event) })),
+    ...differences(before.direct.chats, now.direct.chats, (each) => each.room_id, (each) => phrase("page-changed-chat", { contact: fullName(each), state: chatWords(each.state) })),
   ];
   const known = new Set(before.deliveries.problems.map((each) => each.id));
   const more = now.deliveries.problems.filter((each) => each.state !== "waiting" && !known.has(each.id)).length;
-  if (more) said.push(more === 1 ? "A message was not delivered." : `${more} messages were not delivered.`);
-  return said.length > MOST ? [...said.slice(0, MOST), `And ${said.length - MOST} more changes.`] : said;
+  if (more) said.push(phrase("page-changed-deliveries", { count: more }));
+  return said.length > MOST ? [...said.slice(0, MOST), phrase("page-changed-more", { count: said.length - MOST })] : said;
 }
 
 function differences(before, now, key, sentence) {

@@ -1,5 +1,7 @@
 // Making elements. Text is only ever text: nothing that anybody wrote becomes markup.
 
+import { language, phrase } from "./texts.js";
+
 /** An element. Properties that begin with "on" are listeners; null children are left out. */
 export function el(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -10,7 +12,7 @@ export function el(tag, properties = {}, ...children) {
     else if (value === true) made.setAttribute(name, "");
     else made.setAttribute(name, value);
   }
-  made.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  made.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
   return made;
 }
 
@@ -24,7 +26,7 @@ export function state(kind, words) {
   return el("span", { class: `state ${kind}` }, el("span", { "aria-hidden": "true" }, ICONS[kind]), el("span", {}, words));
 }
 
-const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+const RELATIVE = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 const UNITS = [["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000]];
 
 /** When something was: about, and exactly in its title. */
@@ -32,8 +34,16 @@ export function time(milliseconds) {
   const at = new Date(milliseconds);
   const past = Date.now() - milliseconds;
   const [unit, length] = UNITS.find(([, each]) => Math.abs(past) >= each) ?? [null, 1];
-  const about = unit === null ? "just now" : RELATIVE.format(-Math.round(past / length), unit);
-  return el("time", { datetime: at.toISOString(), title: at.toLocaleString() }, about);
+  const about = unit === null ? phrase("page-just-now") : RELATIVE.format(-Math.round(past / length), unit);
+  return el("time", { datetime: at.toISOString(), title: at.toLocaleString(language) }, about);
+}
+
+const LENGTHS = [["hour", 3600, 5400], ["minute", 60, 90], ["second", 1, 0]];
+
+/** How long something takes, or has taken: about. */
+export function duration(seconds) {
+  const [unit, length] = LENGTHS.find(([, , least]) => seconds >= least) ?? LENGTHS[2];
+  return new Intl.NumberFormat(language, { style: "unit", unit, unitDisplay: "short" }).format(Math.round(seconds / length));
 }
 
 /** Put new content into an element; what had the focus keeps it, by its data-key, or its heading gets it. */
@@ -45,7 +55,7 @@ export function show(place, ...children) {
   if (focused === null || place.contains(document.activeElement)) return;
   const key = focused.dataset.key;
   const again = [...place.querySelectorAll("[data-key]")].find((each) => key !== undefined && each.dataset.key === key);
-  (again ?? place.querySelector("h2"))?.focus();
+  (again ?? place.querySelector("h2") ?? place.closest("section")?.querySelector("h2"))?.focus();
 }
 
 let quiet;
@@ -58,11 +68,11 @@ export function news(text) {
   quiet = setTimeout(() => place.replaceChildren(), 8000);
 }
 
-/** A button that does one thing at a time; what goes wrong is said. */
+/** A button that does one thing at a time, and one at a double click; what goes wrong is said. */
 export function button(words, work, { kind = "", key = words, label } = {}) {
   const made = el("button", { type: "button", class: kind, "data-key": key, "aria-label": label }, words);
-  made.addEventListener("click", async () => {
-    if (made.getAttribute("aria-disabled") === "true") return;
+  made.addEventListener("click", async (event) => {
+    if (made.getAttribute("aria-disabled") === "true" || event.detail > 1) return; // it may have taken the place of another one
     made.setAttribute("aria-disabled", "true");
     try {
       await work();
@@ -89,7 +99,7 @@ export function confirmed(question, agree) {
           "div",
           { class: "buttons" },
           el("button", { type: "button", class: "danger", onclick: () => box.close("yes") }, agree),
-          el("button", { type: "button", onclick: () => box.close("") }, "Leave it as it is"),
+          el("button", { type: "button", onclick: () => box.close("") }, phrase("page-leave-as-it-is")),
         ),
       ),
     );

@@ -2,15 +2,18 @@
 
 import { get } from "./api.js";
 import { el, said, show, time } from "./dom.js";
+import { fullName, nameOf } from "./names.js";
+import { phrase } from "./texts.js";
 
 const MOST = 50;
+const HEAD = ["page-history-user", "page-history-before", "page-history-after"];
 
 export class History {
   constructor(place) {
     this.place = place;
     this.seen = "";
     this.direct = { chats: [] };
-    show(place, el("h2", { tabindex: "-1" }, "History"), el("p", { class: "quiet" }, "One moment …"));
+    show(place, el("h2", { tabindex: "-1" }, phrase("page-history")), el("p", { class: "quiet" }, phrase("page-moment")));
   }
 
   /** Read it again whenever something about the list is different. */
@@ -28,16 +31,16 @@ export class History {
       ({ changes } = await get(`v3/direct/history?limit=${MOST}`));
     } catch (error) {
       this.seen = "";
-      show(this.place, el("h2", { tabindex: "-1" }, "History"), el("p", { class: "alert" }, error.message));
+      show(this.place, el("h2", { tabindex: "-1" }, phrase("page-history")), el("p", { class: "alert" }, error.message));
       return;
     }
     show(
       this.place,
-      el("h2", { tabindex: "-1" }, "History"),
-      el("p", { class: "lead" }, "What became of your list of direct chats (m.direct): who changed it, and what stood there before and after. Newest first."),
+      el("h2", { tabindex: "-1" }, phrase("page-history")),
+      el("p", { class: "lead" }, phrase("page-history-about")),
       changes.length
         ? el("ol", { class: "cards" }, changes.toReversed().map((change) => this.card(change)))
-        : el("p", { class: "lead" }, "Nothing yet."),
+        : el("p", { class: "lead" }, phrase("page-history-none")),
     );
   }
 
@@ -46,7 +49,7 @@ export class History {
     return el(
       "li",
       { class: "card" },
-      el("h3", {}, change.sentence.replace(/^I wrote/, "The bridge wrote")),
+      el("h3", {}, change.by_bridge ? phrase("page-history-bridge-wrote") : change.sentence),
       el("p", { class: "quiet" }, time(change.ts)),
       change.details.length ? el("ul", {}, change.details.map((each) => el("li", {}, each))) : null,
       people.length ? this.compared(change, people) : null,
@@ -55,27 +58,33 @@ export class History {
 
   compared(change, people) {
     const rows = people.map((who) =>
-      el("tr", {}, el("th", { scope: "row" }, said(who)), cell("Before", this.rooms(change.before[who])), cell("After", this.rooms(change.after[who]))),
+      el("tr", {}, el("th", { scope: "row" }, this.person(who)), cell(phrase("page-history-before"), this.rooms(change.before[who])), cell(phrase("page-history-after"), this.rooms(change.after[who]))),
     );
     return el(
       "details",
       { "data-key": `change ${change.ts} ${change.sentence}` },
-      el("summary", {}, "Before and after"),
+      el("summary", {}, phrase("page-history-compare")),
       el(
         "table",
         { class: "stack" },
-        el("caption", {}, "The rooms under each user id"),
-        el("thead", {}, el("tr", {}, ["User id", "Before", "After"].map((name) => el("th", { scope: "col" }, name)))),
+        el("caption", {}, phrase("page-history-compare-about")),
+        el("thead", {}, el("tr", {}, HEAD.map((name) => el("th", { scope: "col" }, phrase(name))))),
         el("tbody", {}, rows),
       ),
     );
   }
 
+  /** A user id, with the name of the contact for whom it stands. */
+  person(id) {
+    const chat = this.direct.chats.find((each) => each.mxid === id);
+    return chat ? [said(fullName(chat)), el("br"), el("span", { class: "quiet" }, said(id))] : said(id);
+  }
+
   rooms(ids) {
-    if (ids === undefined) return ["not there"];
-    if (!ids.length) return ["no rooms"];
-    const contact = new Map(this.direct.chats.map((chat) => [chat.room_id, chat.contact]));
-    return ids.flatMap((id, place) => [place ? el("br") : null, contact.has(id) ? said(contact.get(id)) : null, contact.has(id) ? " " : null, el("code", {}, id)]);
+    if (ids === undefined) return [phrase("page-history-not-there")];
+    if (!ids.length) return [phrase("page-history-no-rooms")];
+    const chats = new Map(this.direct.chats.map((chat) => [chat.room_id, chat]));
+    return ids.flatMap((id, place) => [place ? el("br") : null, chats.has(id) ? [said(nameOf(chats.get(id))), " "] : null, el("code", {}, id)]);
   }
 }
 

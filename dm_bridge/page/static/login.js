@@ -1,7 +1,8 @@
 // Logging in to a network: a dialog that walks through the steps which the bridge asks for.
 
-import { part, post } from "./api.js";
+import { part, post, tell } from "./api.js";
 import { el } from "./dom.js";
+import { phrase } from "./texts.js";
 
 /** Log in to a network, or again to one login of it; resolves to whether somebody is logged in then. */
 export function logIn(network, title, login = null) {
@@ -15,28 +16,36 @@ class LoginDialog {
     this.place = el("div");
     this.box = el("dialog", { "aria-labelledby": "login-title" }, this.place);
     this.box.addEventListener("close", () => this.close());
+    window.addEventListener("pagehide", () => this.close(), { signal: this.waiting.signal });
   }
 
   open() {
     this.before = document.activeElement;
     document.body.append(this.box);
-    this.draw(el("p", { role: "status" }, "One moment …"));
+    this.draw(el("p", { role: "status" }, phrase("page-moment")));
     this.box.showModal();
     this.begin("");
   }
 
   close() {
+    if (this.waiting.signal.aborted) return;
     this.waiting.abort();
-    if (this.step !== null && !this.ended) post(`v3/login/cancel/${part(this.step.login_id)}`, {}).catch(() => {});
+    this.giveUp();
     this.box.remove();
     this.before?.focus();
     this.done(this.ended);
   }
 
+  /** Whatever is under way is not gone on with; a user may have few at a time. */
+  giveUp() {
+    if (this.step !== null && !this.ended) tell(`v3/login/cancel/${part(this.step.login_id)}`);
+    this.step = null;
+  }
+
   async begin(problem) {
+    this.giveUp();
     const again = this.login === null ? "" : `?login_id=${part(this.login)}`;
     try {
-      this.step = null;
       await this.take(await post(`v3/login/start/${part(this.network)}${again}`, {}), problem);
     } catch (error) {
       this.fail(problem || error.message);
@@ -45,7 +54,7 @@ class LoginDialog {
 
   async take(step, problem = "") {
     if (this.waiting.signal.aborted) {
-      if (step.type !== "complete") post(`v3/login/cancel/${part(step.login_id)}`, {}).catch(() => {});
+      if (step.type !== "complete") tell(`v3/login/cancel/${part(step.login_id)}`);
       return;
     }
     this.step = step;
@@ -68,7 +77,7 @@ class LoginDialog {
       inputs.set(field.id, input);
       return el("label", {}, field.name, field.description ? el("span", { class: "quiet" }, field.description) : null, input);
     });
-    const send = el("button", { class: "main" }, "Continue");
+    const send = el("button", { class: "main" }, phrase("page-log-in-continue"));
     const busy = el("p", { role: "status", class: "quiet" });
     const form = el("form", { novalidate: true }, ...labels, busy, this.buttons(send));
     form.addEventListener("submit", async (event) => {
@@ -76,7 +85,7 @@ class LoginDialog {
       if (form.getAttribute("aria-busy") === "true") return;
       const empty = [...inputs.values()].find((input) => input.required && !input.value);
       if (empty) {
-        busy.textContent = "Please fill in every field.";
+        busy.textContent = phrase("page-log-in-empty");
         empty.focus();
         return;
       }
@@ -84,7 +93,7 @@ class LoginDialog {
       for (const field of step.user_input.fields) if (field.type !== "password") this.typed[field.id] = values[field.id];
       form.setAttribute("aria-busy", "true");
       send.disabled = true;
-      busy.textContent = "The network is being asked …";
+      busy.textContent = phrase("page-log-in-asking");
       try {
         await this.take(await post(this.path(step), values, this.waiting.signal));
       } catch (error) {
@@ -110,11 +119,11 @@ class LoginDialog {
     const shown = step.display_and_wait;
     const image = shown["org.dm_bridge.image"];
     this.draw(
-      el("p", {}, step.instructions || "Go on in the other program, and come back here."),
-      image ? el("img", { class: "qr", src: image, alt: "QR code to scan" }) : null,
+      el("p", {}, step.instructions || phrase("page-log-in-elsewhere")),
+      image ? el("img", { class: "qr", src: image, alt: phrase("page-log-in-qr") }) : null,
       shown.data && shown.type === "code" ? el("p", { class: "secret-code" }, shown.data) : null,
       shown.data && shown.type === "qr" && !image ? el("p", {}, shown.data) : null,
-      el("p", { role: "status", class: "quiet" }, "Waiting for you …"),
+      el("p", { role: "status", class: "quiet" }, phrase("page-log-in-waiting")),
       this.buttons(),
     );
     try {
@@ -125,17 +134,21 @@ class LoginDialog {
   }
 
   fail(problem) {
-    const again = el("button", { type: "button", class: "main", onclick: () => this.begin("") }, "Try again");
+    const again = el("button", { type: "button", class: "main" }, phrase("page-try-again"));
+    again.addEventListener("click", () => {
+      again.disabled = true;
+      this.begin("");
+    });
     this.draw(el("p", { class: "alert", role: "alert" }, problem), this.buttons(again));
     again.focus();
   }
 
   buttons(...first) {
-    return el("div", { class: "buttons" }, ...first, el("button", { type: "button", onclick: () => this.box.close() }, "Cancel"));
+    return el("div", { class: "buttons" }, ...first, el("button", { type: "button", onclick: () => this.box.close() }, phrase("page-cancel")));
   }
 
   draw(...children) {
-    const words = this.login === null ? `Log in to ${this.title}` : `Log in to ${this.title} again`;
+    const words = phrase(this.login === null ? "page-log-in" : "page-log-in-again-to", { network: this.title });
     this.place.replaceChildren(el("h2", { id: "login-title" }, words), ...children.filter((each) => each !== null));
   }
 }

@@ -3,45 +3,46 @@
 import { part, post } from "./api.js";
 import { button, confirmed, el, news, said, show, state, time } from "./dom.js";
 import { logIn } from "./login.js";
+import { phrase } from "./texts.js";
 
 const STATES = {
-  CONNECTED: ["good", "Connected"],
-  CONNECTING: ["warn", "Connecting"],
-  TRANSIENT_DISCONNECT: ["warn", "Not connected, trying again"],
-  BAD_CREDENTIALS: ["bad", "Refused: log in again"],
-  LOGGED_OUT: ["bad", "Logged out: log in again"],
-  UNKNOWN_ERROR: ["bad", "In trouble, trying again"],
+  CONNECTED: ["good", "page-login-connected"],
+  CONNECTING: ["warn", "page-login-connecting"],
+  TRANSIENT_DISCONNECT: ["warn", "page-login-disconnected"],
+  BAD_CREDENTIALS: ["bad", "page-login-refused"],
+  LOGGED_OUT: ["bad", "page-login-logged-out"],
+  UNKNOWN_ERROR: ["bad", "page-login-trouble"],
 };
+const UNKNOWN = ["none", "page-login-unknown"];
 
 /** How a login is, in words. */
-export const words = (event) => (STATES[event] ?? ["none", "Not known"])[1];
-export const stateOf = (event) => state(...(STATES[event] ?? ["none", "Not known"]));
+export const words = (event) => phrase((STATES[event] ?? UNKNOWN)[1]);
+export const stateOf = (event) => state((STATES[event] ?? UNKNOWN)[0], words(event));
 
 export class Logins {
   constructor(place, page) {
     this.place = place;
     this.page = page;
-    show(place, el("h2", { tabindex: "-1" }, "Logins"), el("p", { class: "quiet" }, "One moment …"));
+    show(place, el("h2", { tabindex: "-1" }, phrase("page-logins")), el("p", { class: "quiet" }, phrase("page-moment")));
   }
 
   draw({ logins }) {
     const networks = Object.entries(this.page.session.networks);
     show(
       this.place,
-      el("h2", { tabindex: "-1" }, "Logins"),
+      el("h2", { tabindex: "-1" }, phrase("page-logins")),
       logins.length
         ? el("ul", { class: "cards" }, logins.map((login) => this.card(login)))
-        : el("p", { class: "lead" }, "You are not logged in to any network yet. Choose one below; then your private chats appear in Matrix by themselves."),
+        : el("p", { class: "lead" }, phrase("page-logins-none")),
       networks.length
         ? el("div", { class: "buttons" }, networks.map(([name, title]) => this.add(name, title, logins)))
-        : el("p", { class: "lead" }, "The admin has enabled no network."),
+        : el("p", { class: "lead" }, phrase("page-logins-no-network")),
     );
   }
 
   add(name, title, logins) {
-    const words = logins.some((each) => each["org.dm_bridge.network"] === name)
-      ? `Log in to another ${title} account`
-      : `Log in to ${title}`;
+    const another = logins.some((each) => each["org.dm_bridge.network"] === name);
+    const words = phrase(another ? "page-log-in-another" : "page-log-in", { network: title });
     const work = async () => {
       if (await logIn(name, title)) this.done(title);
     };
@@ -49,7 +50,7 @@ export class Logins {
   }
 
   done(title) {
-    news(`You are logged in to ${title}. Your chats appear as messages arrive.`);
+    news(phrase("page-log-in-done", { network: title }));
     this.page.refresh();
   }
 
@@ -61,9 +62,9 @@ export class Logins {
       if (await logIn(network, title, login.id)) this.done(title);
     };
     const leave = async () => {
-      if (!(await confirmed(`Log out of ${login.name}? The bridge forgets the password. Your chats stay.`, "Log out"))) return;
+      if (!(await confirmed(phrase("page-log-out-sure", { login: login.name }), phrase("page-log-out")))) return;
       await post(`v3/logout/${part(login.id)}`, {});
-      news(`You are logged out of ${login.name}.`);
+      news(phrase("page-log-out-done", { login: login.name }));
       this.page.refresh();
     };
     return el(
@@ -76,12 +77,12 @@ export class Logins {
         stateOf(login.state.state_event),
       ),
       login.state.message ? el("p", {}, login.state.message) : null,
-      el("p", { class: "quiet" }, "Since ", time(login.state.timestamp * 1000)),
+      el("p", { class: "quiet" }, phrase("page-login-since", { time: time(login.state.timestamp * 1000) })),
       el(
         "div",
         { class: "buttons" },
-        broken ? button("Log in again", again, { kind: "main", key: `again ${login.id}`, label: `Log in again: ${login.name}` }) : null,
-        button("Log out", leave, { key: `out ${login.id}`, label: `Log out of ${login.name}` }),
+        broken ? button(phrase("page-log-in-again"), again, { kind: "main", key: `again ${login.id}`, label: phrase("page-log-in-again-label", { login: login.name }) }) : null,
+        button(phrase("page-log-out"), leave, { key: `out ${login.id}`, label: phrase("page-log-out-label", { login: login.name }) }),
       ),
     );
   }

@@ -8,6 +8,7 @@ import { button, el, said, show } from "./dom.js";
 import { History } from "./history.js";
 import { Logins } from "./logins.js";
 import { Problems } from "./problems.js";
+import { number, phrase } from "./texts.js";
 
 const main = document.getElementById("main");
 const nav = document.getElementById("nav");
@@ -18,11 +19,11 @@ class Page {
   constructor(session) {
     this.session = session;
     this.parts = new Map();
-    this.add("logins", "Logins", Logins);
-    this.add("chats", "Chats", Chats);
-    this.add("delivery", "Delivery", Problems);
-    this.add("history", "History", History);
-    if (session.admin) this.add("bridge", "The bridge", Admin);
+    this.add("logins", phrase("page-logins"), Logins);
+    this.add("chats", phrase("page-chats"), Chats);
+    this.add("delivery", phrase("page-delivery"), Problems);
+    this.add("history", phrase("page-history"), History);
+    if (session.admin) this.add("bridge", phrase("page-bridge"), Admin);
     this.watching = null;
     this.ended = false;
   }
@@ -34,7 +35,7 @@ class Page {
 
   start() {
     show(main, ...[...this.parts.values()].map((each) => each.place));
-    show(who, el("span", {}, said(this.session.user_id)), button("Sign out", () => this.leave()));
+    show(who, el("span", {}, said(this.session.user_id)), button(phrase("page-sign-out"), () => this.leave()));
     nav.hidden = false;
     window.addEventListener("hashchange", () => this.turn(true));
     document.addEventListener("visibilitychange", () => this.refresh());
@@ -51,7 +52,7 @@ class Page {
     this.current = name;
     this.draw();
     const { title, place, part: shown } = this.parts.get(name);
-    document.title = `${title} – dm_bridge`;
+    document.title = phrase("page-title-of", { part: title });
     shown.shown?.();
     if (focus) place.querySelector("h2")?.focus();
   }
@@ -64,12 +65,15 @@ class Page {
   drawNav() {
     const problems = this.snapshot?.deliveries.problems.filter((each) => each.state !== "waiting").length ?? 0;
     const conflicts = this.snapshot?.direct.chats.filter((each) => each.state === "conflict").length ?? 0;
-    const counts = { delivery: [problems, "not delivered"], chats: [conflicts, "in conflict"] };
+    const counts = {
+      delivery: [problems, phrase("page-count-delivery", { count: problems })],
+      chats: [conflicts, phrase("page-count-chats", { count: conflicts })],
+    };
     show(
       nav,
       [...this.parts].map(([name, { title }]) => {
-        const [count, what] = counts[name] ?? [0, ""];
-        const badge = count ? el("span", { class: "count", "aria-label": `${count} ${what}` }, `${count}`) : null;
+        const [count, words] = counts[name] ?? [0, ""];
+        const badge = count ? el("span", { class: "count", "aria-label": words }, number(count)) : null;
         return el("a", { href: `#${name}`, "data-key": name, "aria-current": name === this.current ? "page" : null }, title, badge);
       }),
     );
@@ -110,7 +114,7 @@ class Page {
 
   async leave() {
     await post("leave", {});
-    this.out("You are signed out.");
+    this.out(phrase("page-signed-out"));
   }
 
   out(why) {
@@ -133,20 +137,21 @@ function untilShown() {
 
 /** Nobody is signed in: how to get in. */
 async function outside(why) {
-  let bot = "the bot";
+  const command = el("code", {}, "page");
+  let how;
   try {
-    ({ bot } = await get("about"));
+    how = phrase("page-outside-how", { command, bot: said((await get("about")).bot) });
   } catch {
-    // the sentence does without
+    how = phrase("page-outside-how-to-bot", { command });
   }
   show(
     main,
     el(
       "section",
       { class: "card" },
-      el("h2", { tabindex: "-1" }, "This page opens with a link"),
+      el("h2", { tabindex: "-1" }, phrase("page-outside")),
       why ? el("p", { class: "note", role: "status" }, why) : null,
-      el("p", {}, "Write ", el("code", {}, "page"), " to ", said(bot), " in Matrix, in a room with nobody else. It answers with a link that works once."),
+      el("p", {}, how),
     ),
   );
   main.querySelector("h2").focus();
@@ -176,11 +181,11 @@ async function entering(token) {
     el(
       "section",
       { class: "card" },
-      el("h2", { tabindex: "-1" }, "Is this you?"),
-      el("p", {}, "This link opens the chats of ", el("strong", {}, said(user)), "."),
-      el("p", { class: "quiet" }, "Go on only if that is you. A link that somebody else sent you would have you log in to their account."),
-      there && there.user_id !== user ? el("p", { class: "note" }, "You are signed in as ", said(there.user_id), " now.") : null,
-      el("div", { class: "buttons" }, button("Yes, go on", go, { kind: "main" }), button("No", async () => outside("Nothing was opened."))),
+      el("h2", { tabindex: "-1" }, phrase("page-enter")),
+      el("p", {}, phrase("page-enter-whose", { user: el("strong", {}, said(user)) })),
+      el("p", { class: "quiet" }, phrase("page-enter-warning")),
+      there && there.user_id !== user ? el("p", { class: "note" }, phrase("page-enter-now", { user: said(there.user_id) })) : null,
+      el("div", { class: "buttons" }, button(phrase("page-enter-yes"), go, { kind: "main" }), button(phrase("page-enter-no"), async () => outside(phrase("page-enter-nothing")))),
     ),
   );
   main.querySelector("h2").focus();

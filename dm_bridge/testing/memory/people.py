@@ -11,10 +11,10 @@ from typing import Any, cast
 
 import asyncpg
 
-from dm_bridge.ids import ContactId, LoginId, NetworkName, PortalKey, UserId
+from dm_bridge.ids import ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.store.database import Database
 from dm_bridge.store.logins import LoginState
-from dm_bridge.store.people import MAX_REQUESTS, PeopleStore, RequestRow
+from dm_bridge.store.people import MAX_REQUESTS, Called, PeopleStore, RequestRow
 from dm_bridge.store.portals import GhostRow
 from dm_bridge.testing.memory.database import MemoryDatabase
 
@@ -70,6 +70,19 @@ class MemoryPeopleStore(PeopleStore):
                 for key, row in self._memory.tables.portals.items()
                 if row.ghost == ghost and row.private_name is not None and row.room is not None
             ]
+
+        return await self._memory.run(work)
+
+    async def called(self, account: UserId) -> dict[RoomId, Called]:
+        def work() -> dict[RoomId, Called]:
+            tables = self._memory.tables
+            ghosts = {row.user_id: row for row in tables.ghosts.values()}
+            private = {row.room: row.private_name for row in tables.portals.values()}
+            return {
+                room: Called(ghost.user_id, ghost.contact, private.get(room) or ghost.name)
+                for room, row in tables.direct.get(account, {}).items()
+                if (ghost := ghosts.get(row.ghost)) is not None
+            }
 
         return await self._memory.run(work)
 

@@ -39,6 +39,7 @@ direct-left-as-it-is = The direct chats (m.direct) of { $account } are left as t
 
 # In the middle of a sentence, or at its beginning: the first letter is made large.
 direct-your-chat = your chat with { $contact }
+direct-contact = { $name } ({ $address })
 direct-written-by-another = Another client wrote the list.
 direct-was-written-by-another = Another client had written the list.
 direct-written-by-us = { $reader ->
