@@ -280,6 +280,7 @@ async def test_all_that_is_shown_comes_from_messages(place: Place) -> None:
     await nav.get_by_role("link", name=wide("Delivery")).click()
     await check(tab, "Perhaps not delivered")
     await nav.get_by_role("link", name=wide("History")).click()
+    await expect(tab.locator("summary")).to_have_count(len(HISTORY["changes"]))
     for summary in await tab.locator("summary").all():
         await summary.click()
     await check(tab, "The bridge wrote the list.", "not there")
