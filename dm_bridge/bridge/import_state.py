@@ -12,6 +12,7 @@ given up.
 from __future__ import annotations
 
 import enum
+import math
 from typing import Protocol
 
 from dm_bridge.ids import ChatId, PortalKey
@@ -65,11 +66,14 @@ class NoDoors:
 
 
 class Stage(enum.Enum):
-    """How far a chat is. ``TAKING``: whether its messages are in the inbox is about to be decided."""
+    """How far a chat is. ``ASKING``: what it lacks is asked for, so the search adds no more. ``TAKING``: whether
+    its messages are in the inbox is about to be decided.
+    """
 
     FOUND = "found"
     HOUSING = "housing"
     HOUSED = "housed"
+    ASKING = "asking"
     TAKING = "taking"
     TAKEN = "taken"
     MADE = "made"
@@ -77,12 +81,15 @@ class Stage(enum.Enum):
     SHOWING = "showing"
 
 
-UNTAKEN = frozenset({Stage.FOUND, Stage.HOUSING, Stage.HOUSED})
-"""How far a chat is to which the search still adds what it lacks."""
+UNTAKEN = frozenset({Stage.FOUND, Stage.HOUSING, Stage.HOUSED, Stage.ASKING})
+"""How far a chat is of which not all that is wanted is in the inbox."""
+ROOMLESS = frozenset({Stage.FOUND, Stage.TAKEN})
+"""How far a chat is that may have no room yet."""
 _DOORS = {
     Stage.FOUND: Door.SHUT,
     Stage.HOUSING: Door.AJAR,
     Stage.HOUSED: Door.SHUT,
+    Stage.ASKING: Door.SHUT,
     Stage.TAKING: Door.SHUT,
     Stage.TAKEN: Door.AJAR,
     Stage.MADE: Door.SHUT,
@@ -108,6 +115,8 @@ class ImportState:
         self._had: dict[ChatId, int] = {}
         self._apart: set[ChatId] = set()
         self._urgent: dict[ChatId, None] = {}
+        self._batch: set[ChatId] = set()
+        self._most = math.inf
 
     # -- which chats
 
@@ -165,7 +174,7 @@ class ImportState:
         stage = self._stages.get(chat)
         if stage is None:
             return None
-        return self.lacks(chat) if stage in UNTAKEN else 0
+        return self.lacks(chat) if stage in UNTAKEN - {Stage.ASKING} else 0
 
     def lacks(self, chat: ChatId) -> int:
         """How many messages of a chat are missing, as far as there are any."""
@@ -210,24 +219,44 @@ class ImportState:
         """Whether something new waits in it."""
         return chat in self._urgent
 
-    def to_make(self) -> list[ChatId]:
-        """The chats without a room, and those in which something new waits, which come first.
+    def begin_batch(self, most: float) -> None:
+        """The rooms of so many chats from now on are marked together."""
+        self._batch, self._most = set(), most
 
-        While there is a search, it may bring what chats lack: then only their rooms are made.
+    def join_batch(self, chat: ChatId) -> None:
+        """The room of a chat is about to be made, if it has none."""
+        if self._stages.get(chat) in ROOMLESS:
+            self._batch.add(chat)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more rooms are made for this batch."""
+        return len(self._batch) >= self._most
+
+    def to_make(self, *, ask: bool = False) -> list[ChatId]:
+        """The chats for whose rooms something can be done; where something new waits first, then what is complete.
+
+        While there is a search, it may bring what others lack: their rooms can be made already, or, if ``ask``,
+        what they lack is asked for. When the batch is full, nothing is begun that is not complete and has no room.
         """
-        found = [chat for chat in self._stages if self._may_be_made(chat)]
-        return sorted(found, key=lambda chat: chat not in self._urgent)
+        found = [chat for chat in self._stages if self._may_be_made(chat, ask and not self.is_full)]
+        return sorted(
+            found, key=lambda chat: (chat not in self._urgent, not self.is_complete(chat))
+        )
 
     def is_complete(self, chat: ChatId) -> bool:
         """Whether nothing of a chat is waited for: the search brings no more, or something new is in a hurry."""
         return not (self.searching and self.lacks(chat)) or chat in self._urgent
 
-    def _may_be_made(self, chat: ChatId) -> bool:
-        match self._stages[chat]:
+    def _may_be_made(self, chat: ChatId, ask: bool) -> bool:
+        stage = self._stages[chat]
+        if self.is_full and stage in ROOMLESS:
+            return False
+        match stage:
             case Stage.FOUND:
-                return self.is_complete(chat) or self._had.get(chat, 0) > 0
+                return ask or self.is_complete(chat) or self._had.get(chat, 0) > 0
             case Stage.HOUSED:
-                return self.is_complete(chat)
+                return ask or self.is_complete(chat)
             case Stage.TAKEN:
                 return True
             case Stage.MADE:

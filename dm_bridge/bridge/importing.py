@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -52,6 +51,9 @@ MOST_ENTRIES = 50_000
 """Entries of a network's record in which conversations are looked for."""
 BARREN = 5_000
 """Entries in a row that bring nothing, after which no more conversations are looked for."""
+ASKED_EARLY = 4
+"""Chats whose messages are asked for at once while the search may still bring them: it may take long, and the
+homeserver would have nothing to do but rooms."""
 SEARCHES = 4
 """Records that are searched at once."""
 PROGRESS = 60.0
@@ -88,6 +90,8 @@ class Import:
     knocked: set[ChatId] = field(default_factory=set)
     """Chats whose lanes came while the door was not open."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    asking: int = 0
+    """How many chats' messages are being asked for."""
     barren: int = 0
     """Entries since the last that brought something."""
     told_at: float = 0.0
@@ -238,12 +242,17 @@ class Importer:
     async def _make_rooms(self, one: Import) -> None:
         """Make the rooms, and have those of a batch marked as direct chats in one write."""
         state = one.state
+        state.begin_batch(TOGETHER)
         while state.searching or state.to_make():
             with self._keeper.holding(one.owner):
                 await self._each(
-                    one, state.to_make, self._prepare, lambda: state.searching, TOGETHER
+                    one,
+                    lambda: state.to_make(ask=one.asking < ASKED_EARLY),
+                    self._prepare,
+                    lambda: state.searching and not state.is_full,
                 )
             state.release()
+            state.begin_batch(TOGETHER)
             one.changed.set()
         state.making = False
         one.changed.set()
@@ -258,28 +267,23 @@ class Importer:
         chats: Callable[[], Sequence[ChatId]],
         work: Callable[[Import, ChatId], Awaitable[None]],
         more: Callable[[], bool],
-        most: float = math.inf,
     ) -> None:
-        """Do it for ``most`` of these chats, or until there are none and no ``more`` will come.
+        """Do it until there are no such chats and no ``more`` will come, a few at a time.
 
         Raises `BridgeError` when one has to wait.
         """
         busy: set[ChatId] = set()
-        begun = 0
 
         async def some() -> None:
-            nonlocal begun
-            while begun < most:
+            while True:
                 async with self._slots:
-                    free = (each for each in chats() if each not in busy)
-                    chat = next(free, None) if begun < most else None
+                    chat = next((each for each in chats() if each not in busy), None)
                     if chat is not None:
-                        begun += 1
                         busy.add(chat)
                         await work(one, chat)
                         busy.remove(chat)
                         continue
-                if begun >= most or not more():
+                if not more():
                     return
                 one.changed = one.changed if not one.changed.is_set() else asyncio.Event()
                 await one.changed.wait()
@@ -292,7 +296,10 @@ class Importer:
         if one.state.stage(chat) is Stage.MADE:
             await self._show(one, chat)
             return
-        if not one.state.is_complete(chat):
+        one.state.join_batch(chat)
+        if one.state.is_full:
+            one.changed.set()
+        if not one.state.is_complete(chat) and one.asking >= ASKED_EARLY:
             one.state.move(chat, Stage.HOUSING)
             await self._make(key)
             one.state.move(chat, Stage.HOUSED)
@@ -317,6 +324,8 @@ class Importer:
         place, lacks = one.state.place(key.chat), one.state.lacks(key.chat)
         events: Sequence[RemoteEvent] = ()
         if lacks:
+            one.state.move(key.chat, Stage.ASKING)
+            one.asking += 1
             try:
                 page = await self._ask(one, lambda session: session.older(key.chat, place, lacks))
             except NetworkError as error:
@@ -324,6 +333,9 @@ class Importer:
                     raise
                 await self._store.give_up(key, str(error))
                 return False
+            finally:
+                one.asking -= 1
+                one.changed.set()
             events, place = page.events, page.older
         if one.state.stage(key.chat) not in UNTAKEN:  # given up meanwhile
             return False

@@ -24,6 +24,7 @@ def a_state(*chats: ChatId, searching: bool = False) -> ImportState:
         (Stage.FOUND, Door.SHUT),
         (Stage.HOUSING, Door.AJAR),
         (Stage.HOUSED, Door.SHUT),
+        (Stage.ASKING, Door.SHUT),
         (Stage.TAKING, Door.SHUT),
         (Stage.TAKEN, Door.AJAR),
         (Stage.MADE, Door.SHUT),
@@ -67,6 +68,30 @@ def test_a_chat_in_which_something_new_waits_comes_first() -> None:
     assert state.to_show() == [C, A, B]
 
 
+def test_a_full_batch_begins_no_room_and_ends_what_it_has() -> None:
+    state = a_state(A, B, C)
+    state.begin_batch(2)
+    for chat in (A, B):
+        state.join_batch(chat)
+    assert state.is_full
+    assert state.to_make() == []
+    state.move(A, Stage.HOUSED)
+    assert state.to_make() == [A]
+    state.begin_batch(2)
+    assert state.to_make() == [A, B, C]
+
+
+def test_what_chats_lack_is_asked_for_or_only_their_rooms_are_made() -> None:
+    state = ImportState(MESSAGES, searching=True)
+    state.add(A, "before a", 1)
+    state.add(B, "before b", MESSAGES)
+    state.add(C, "before c", 0)
+    assert state.to_make() == [B, A]
+    assert state.to_make(ask=True) == [B, A, C]
+    state.move(A, Stage.HOUSED)
+    assert (state.to_make(), state.to_make(ask=True)) == ([B], [B, A, C])
+
+
 def test_what_is_not_held_back_is_in_no_hurry() -> None:
     state = a_state(A)
     state.hurry(B)
@@ -95,7 +120,7 @@ def test_what_a_chat_lacks_may_come_with_the_search_or_is_asked_for() -> None:
     assert state.place(A) == "before 1"  # it has all that is wanted, and there may be more
 
 
-@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN])
+@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN - {Stage.ASKING}])
 def test_what_has_been_taken_wants_no_more(stage: Stage) -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before", 1)
