@@ -31,7 +31,7 @@ login-which-one = You have several logins. Which one? { $commands }
 
 ## Logging out
 
-logout-done = You are logged out of { $login }, and its password is forgotten. Your chats stay where they are.
+logout-done = You are logged out of { $login }, and its password is forgotten. Your chats stay where they are, and are not among your direct chats until you log in again.
 logout-nothing = You have no logins.
 logout-one-at-a-time = One at a time, please: `logout`, or `logout` and the id of one login.
 

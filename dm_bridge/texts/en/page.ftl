@@ -76,7 +76,7 @@ page-log-in-again-label = Log in again: { $login }
 page-log-in-done = You are logged in to { $network }. Your chats appear as messages arrive.
 page-log-out = Log out
 page-log-out-label = Log out of { $login }
-page-log-out-sure = Log out of { $login }? The bridge forgets the password. Your chats stay.
+page-log-out-sure = Log out of { $login }? The bridge forgets the password. Your chats stay, and are not among your direct chats until you log in again.
 page-log-out-done = You are logged out of { $login }.
 # $time: such as “3 minutes ago”.
 page-login-since = Since { $time }
@@ -217,7 +217,7 @@ page-bridge-never = never
 page-bridge-login = Login
 page-bridge-login-user = User
 page-bridge-login-state = State
-page-bridge-login-active = To be connected
+page-bridge-login-active = Logged in
 page-bridge-login-refused = Refused
 page-bridge-login-logged-out = Logged out
 page-bridge-process-of = Process
