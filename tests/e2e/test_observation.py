@@ -117,7 +117,7 @@ async def test_with_the_module_an_old_copy_is_mended_and_a_decision_is_heard(
 async def test_without_the_module_active_users_are_watched(stack: Stack) -> None:
     async with pair(stack) as here:
         room = await marked_chat(here)
-        await observed(here, "I am watching")
+        await observed(here, "I watch the list")
         await write_an_old_copy(here)
         await restored(here, room)
 
