@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dm_bridge.testing.stack import Stack
 
 NETWORKS = ("xmpp", "irc")
+DOMAIN = "demo.localhost"
 
 
 @click.command(
@@ -123,6 +124,7 @@ async def _servers(
     console: Console, place: Path, stage: Stage, outcome: dict[str, Any]
 ) -> AsyncIterator[Stack]:
     from dm_bridge.cli.scenario import done
+    from dm_bridge.cli.stages import ALICE
     from dm_bridge.testing.stack import Stack
     from dm_bridge.testing.synapse import Synapse
 
@@ -135,7 +137,9 @@ async def _servers(
         version = found[stage.program.lower()] = await server.version()
         done(console, f"{stage.program} {version} on {server.host}:{server.port}")
         with console.status("Starting Synapse, PostgreSQL and the bridge"):
-            stack = await Stack.start(place, prosody=stage.prosody, config=stage.config())
+            permissions = {f"@{ALICE}:{DOMAIN}": "admin"}  # so that her page shows all of it
+            config = {**stage.config(), "permissions": permissions}
+            stack = await Stack.start(place, prosody=stage.prosody, domain=DOMAIN, config=config)
         try:
             done(console, f"Synapse {found['synapse']} on {stack.synapse.url}")
             done(
@@ -155,7 +159,7 @@ async def _stay(console: Console, stack: Stack, stage: Stage, place: Path, page:
     from dm_bridge.cli.stages import ALICE, PASSWORD
 
     rows = {
-        "Matrix": f"homeserver {stack.synapse.url}, user @{ALICE}:{stack.synapse.domain}",
+        "Matrix": f"homeserver {stack.synapse.url}, user @{ALICE}:{stack.synapse.domain}, an admin of the bridge",
         stage.title: stage.addresses(),
         "Password": f"{PASSWORD} (wherever there is one)",
         "Page": f"{page} (works once, for ten minutes)",

@@ -44,6 +44,7 @@ appservice:
   # The bot's user id is @dmbot:<domain>, and a contact's begins with @_dm_.
   # After a change of anything in this section, of homeserver.domain, or of which networks are
   # enabled, write the registration again: dm-bridge registration --force
+  #id: dm_bridge
   #bot: dmbot
   #ghost_prefix: _dm_
   # Secrets shared with the homeserver through the registration files. Each can also be read from

@@ -20,8 +20,12 @@ import yaml
 
 from dm_bridge.errors import AdminError
 
-PLACES = (Path("/etc/matrix-synapse/homeserver.yaml"), Path("/data/homeserver.yaml"))
-"""Where Debian's package and the official image have it."""
+PLACES = (
+    Path("synapse/homeserver.yaml"),
+    Path("/etc/matrix-synapse/homeserver.yaml"),
+    Path("/data/homeserver.yaml"),
+)
+"""Where docs/install.md, Debian's package and the official image have it."""
 KEY = "app_service_config_files"
 _EVERYWHERE = ("0.0.0.0", "::", "127.0.0.1", "::1")  # noqa: S104 - what a configuration may say
 

@@ -1,8 +1,8 @@
 """The connector API: what a network offers, and what the bridge offers to it.
 
 A connector is found through the entry point group ``dm_bridge.connectors``; the entry point names
-an object that satisfies `Connector`. A connector imports ``dm_bridge.network``, ``dm_bridge.ids``,
-``dm_bridge.errors`` and where it needs it ``dm_bridge.web``, and nothing else of the bridge.
+an object that satisfies `Connector`. A connector imports ``dm_bridge.network``, ``dm_bridge.texts``,
+``dm_bridge.ids``, ``dm_bridge.errors`` and where it needs it ``dm_bridge.web``, and nothing else of the bridge.
 
 All of it is called in the one event loop of the bridge's process, never from another thread; what is not
 ``async`` returns at once and does no I/O. A connector may start tasks, and ends them where this page says so.

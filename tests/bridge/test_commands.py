@@ -366,6 +366,18 @@ async def test_a_second_login_takes_the_place_of_the_first(bot: Bot) -> None:
     assert "You are logged in to Fake Network as `nurse@example.com`" in await bot.say(SECRET)
 
 
+async def test_a_login_that_is_written_into_a_question_begins_anew(bot: Bot) -> None:
+    await bot.say("login fake")
+    answer = await bot.say(f"login fake juliet@example.com {SECRET}")
+    assert answer.startswith("«hidden»")
+    assert "You are logged in to Fake Network as `juliet@example.com`" in answer
+
+
+async def test_a_password_may_look_like_a_login(bot: Bot) -> None:
+    await bot.say("login fake juliet@example.com")
+    assert "You are logged in" in await bot.say("login fake nurse@example.com")
+
+
 async def test_what_is_to_be_done_elsewhere_is_shown_until_it_is_done(bot: Bot) -> None:
     bot.network.shows = [
         WaitStep(Display.QR, "fake:pair", "Scan this with your phone."),

@@ -192,8 +192,8 @@ async def test_install(machine: Machine, prosody: Prosody) -> None:
     homeserver.write_text(
         homeserver.read_text().replace("port: 8008", f"port: {machine.homeserver_port}")
     )
-    url, listen = f"http://localhost:{machine.homeserver_port}", f"127.0.0.1:{machine.bridge_port}"
-    run(machine, page, "dm-bridge init", answers=f"{url}\nhome.localhost\n\n{listen}\n")
+    listen = f"127.0.0.1:{machine.bridge_port}"
+    run(machine, page, "dm-bridge init", answers=f"\n\n\n{listen}\n")
     path = machine.checkout / "config.yaml"
     config = yaml.safe_load(path.read_text())
     config["networks"]["xmpp"]["servers"] = {

@@ -102,11 +102,11 @@ async def test_with_the_module_an_old_copy_is_mended_and_a_decision_is_heard(
 ) -> None:
     async with pair(pushed) as here:
         room = await marked_chat(here)
-        await observed(here, "tells me of every change at once")
+        await observed(here, "tells me of every change of your direct chats at once")
         await write_an_old_copy(here)
         await restored(here, room)
         # A person decides after the bridge has seen that what it wrote is there, not in the same moment.
-        await observed(here, "tells me of every change at once")
+        await observed(here, "tells me of every change of your direct chats at once")
         document = await here.alice.m_direct() or {}
         document.pop(here.ghost)
         await here.alice.set_m_direct(document)
@@ -117,7 +117,7 @@ async def test_with_the_module_an_old_copy_is_mended_and_a_decision_is_heard(
 async def test_without_the_module_active_users_are_watched(stack: Stack) -> None:
     async with pair(stack) as here:
         room = await marked_chat(here)
-        await observed(here, "I am watching")
+        await observed(here, "I watch the list")
         await write_an_old_copy(here)
         await restored(here, room)
 

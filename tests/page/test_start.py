@@ -89,7 +89,7 @@ async def test_who_is_typed_is_offered_and_the_chat_begins_once(place: Place) ->
 
     # Escape closes the list, and an address needs none
     await who.fill("nobody@far")
-    await expect(tab.get_by_text("Nobody whom the network shows")).to_be_visible()
+    await expect(tab.get_by_text("Nobody with this name was found")).to_be_visible()
     await who.fill("roman")
     await expect(offers.first).to_be_visible()
     await who.press("Escape")

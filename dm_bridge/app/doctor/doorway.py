@@ -95,7 +95,13 @@ async def check(
             )
         )
     return Answer(
-        (note(ABOUT, f"The bridge does not run; the doctor listened at {address} in its place."),),
+        (
+            note(
+                ABOUT,
+                f"The bridge does not run; the doctor listened at {address} in its place. "
+                "`dm-bridge run` starts it.",
+            ),
+        ),
         door,
     )
 

@@ -193,6 +193,9 @@ class Commands:
         words = text.split()
         name = words[0].lower().strip("!/:.") if words else ""
         command = self._commands.get(name) or await self._for_admins(user, name)
+        begins_anew = name == "login" and len(words) > 1  # perhaps with a password
+        if begins_anew and dialogue is self._dialogues and not dialogue.asks_secret(room, user):
+            dialogue = None
         try:
             if dialogue is not None and text.strip().lower() not in ("cancel", "help"):
                 await dialogue.submit(user, room, text, answer)

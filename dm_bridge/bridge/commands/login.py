@@ -48,6 +48,11 @@ class LoginDialogues:
         """Whether the next message of ``user`` in ``room`` is an answer."""
         return (room, user) in self._open
 
+    def asks_secret(self, room: RoomId, user: UserId) -> bool:
+        """Whether the open question is for a password or the like, which may be any text."""
+        asked = self._open[(room, user)].questions
+        return bool(asked) and asked[0].kind is FieldKind.SECRET
+
     async def open(
         self, user: UserId, room: RoomId, network: Network, given: str, answer: Answer
     ) -> None:

@@ -42,6 +42,8 @@ def bare_jid(text: str) -> ContactId:
         bare = normal_jid(address).bare
     except (InvalidJID, UnicodeError):
         raise UserError(phrase("xmpp-address-none")) from None
+    if "@" not in address:
+        raise UserError(phrase("xmpp-address-none"))
     localpart, _, domain = bare.partition("@")
     if not localpart or not domain:
         raise UserError(phrase("xmpp-address-in-part"))

@@ -89,7 +89,7 @@ export class Starter {
       }
       if (!signal.aborted) this.offer([...found.values()].slice(0, MOST));
     }
-    if (!signal.aborted && !found.size) this.status.textContent = problems[0] ?? phrase("page-start-nobody");
+    if (!signal.aborted && !found.size) this.status.textContent = [phrase("page-start-nobody"), ...problems.slice(0, 1)].join(" ");
   }
 
   async contacts(login, signal) {

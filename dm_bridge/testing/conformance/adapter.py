@@ -31,8 +31,8 @@ class Account:
     """An account on the network, with which the bridge logs in.
 
     ``address``: what contacts write to. ``answers``: what its user answers to the steps of the login, one mapping
-    of field to value for each step. ``wrong``: the same for a user who has the password wrong; empty where there
-    is none.
+    of field to value for each step. ``wrong``: the same for a user who has the password wrong, with one that no
+    sentence has by chance; empty where there is none.
     """
 
     address: str

@@ -34,7 +34,7 @@ admin-users-stopped = { $users ->
 admin-users-more = `admin users { $page }` shows more.
 # $networks: their names. $how: a list of the following.
 admin-users-line = { $user }: { $networks }; { $how }
-admin-users-active = { $logins } to be connected
+admin-users-active = { $logins } logged in
 admin-users-refused = { $logins } refused by the network
 admin-users-is-stopped = stopped
 admin-users-moving = changing hands

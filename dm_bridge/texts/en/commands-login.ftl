@@ -31,14 +31,14 @@ login-which-one = You have several logins. Which one? { $commands }
 
 ## Logging out
 
-logout-done = You are logged out of { $login }, and its password is forgotten. Your chats stay where they are.
+logout-done = You are logged out of { $login }, and its password is forgotten. Your chats stay where they are, and are not among your direct chats until you log in again.
 logout-nothing = You have no logins.
 logout-one-at-a-time = One at a time, please: `logout`, or `logout` and the id of one login.
 
 ## Logging in
 
 login-which-network = Which network? You can write: { $commands }.
-login-which-network-none = Which network? You can write: none is enabled.
+login-which-network-none = No network is enabled on this bridge, so there is nothing to log in to. Please ask its admin.
 # $what: what the network calls it, such as "password".
 login-ask = Please send your { $what }. (`cancel` stops.)
 login-ask-secret = Please send your { $what }. I will remove your message at once. (`cancel` stops.)

@@ -19,7 +19,7 @@ people-line-directory = { $person } (directory)
 ## contacts
 
 contacts-not-there = { $network } has no contact list that I could show.
-contacts-empty = Your contact list is empty.
+contacts-empty = Your contact list is empty. To write to somebody who is not in it, send `start` and their address.
 # $last: the number of the last page.
 contacts-no-such-page = { $pages ->
     [one] Your contact list has one page.
@@ -64,7 +64,7 @@ contacts-import-failed = { $people ->
 ## search
 
 search-whom = For whom? For example: `search juliet`
-search-nobody = I find nobody.
+search-nobody = I find nobody. If you know their address, send `start` and the address.
 # $list: of people, numbered.
 search-found =
     I have found:
@@ -98,7 +98,7 @@ requests-not-of = { $contact } does not wait for an answer. Write `accept` to se
 
 # $who: name and address. $command: as code.
 block-done = { $who } is blocked: nothing of them reaches you any more, on no device, and they do not see whether you are there. To take that back, send { $command }.
-block-not-possible = I cannot block anybody for { $login }: it has no such thing.
+block-not-possible = I cannot block anybody for { $login }: its network has no such thing.
 block-nobody = You have blocked nobody. To block somebody, send `block` and their address.
 # $list: of people, numbered.
 block-list =
@@ -117,8 +117,8 @@ unblock-not-blocked = { $contact } is not blocked. Write `block` to see who is.
 
 ## Whom somebody means
 
-people-none-called-so = Nobody in your contact list is called so, either.
-people-several-called-so = Several of your contacts are called so. Which one? Write `{ $command }` and the number.
+people-none-called-so = Nobody in your contact list has this name, either. Write `contacts` to see who is in it.
+people-several-called-so = Several of your contacts have this name. Which one? Write `{ $command }` and the number.
 # $people: how many.
 people-first = Here are the first { $people }.
 people-no-such-number = There is no such number in what I have shown you last. Write `contacts` or `search` and a name to get a list.

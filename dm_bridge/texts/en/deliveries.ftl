@@ -15,7 +15,7 @@ delivery-earlier-failed = ⚠ A message of yours was not delivered. { $why }
 
 ## Why
 
-delivery-not-connected = Your login is not connected. Ask the bridge's bot: `logins`. When it is: `retry`.
+delivery-not-connected = Your login is not connected. Send the bridge's bot `logins` to see why, and `retry` when it is connected again.
 # $login: the network's name of the login.
 delivery-connecting = { $login } is being connected.
 # $why: a sentence, or nothing.

@@ -2,10 +2,10 @@
 
 ## How changes are noticed
 
-direct-seen-pushed = Your homeserver tells me of every change at once.
-direct-seen-watched = I am watching, and notice every change at once.
-direct-seen-activity = I look when you do something in a bridged chat, and else now and then.
-direct-seen-swept = I look now and then; nobody else should write it.
+direct-seen-pushed = Your homeserver tells me of every change of your direct chats at once.
+direct-seen-watched = I watch the list of your direct chats, and notice every change at once.
+direct-seen-activity = I look at the list of your direct chats when you do something in a bridged chat, and else now and then.
+direct-seen-swept = I look at the list of direct chats now and then; nobody else should write it.
 direct-seen-none = I cannot see changes, as I have no access to your account.
 
 ## Repairs

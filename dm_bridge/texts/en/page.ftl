@@ -76,7 +76,7 @@ page-log-in-again-label = Log in again: { $login }
 page-log-in-done = You are logged in to { $network }. Your chats appear as messages arrive.
 page-log-out = Log out
 page-log-out-label = Log out of { $login }
-page-log-out-sure = Log out of { $login }? The bridge forgets the password. Your chats stay.
+page-log-out-sure = Log out of { $login }? The bridge forgets the password. Your chats stay, and are not among your direct chats until you log in again.
 page-log-out-done = You are logged out of { $login }.
 # $time: such as “3 minutes ago”.
 page-login-since = Since { $time }
@@ -106,7 +106,7 @@ page-chats-conflicts = { $count ->
    *[other] { $count } chats are in conflict: another app keeps undoing the mark.
   }
 # $time: such as “3 minutes ago”.
-page-chats-looked = Last looked at { $time }.
+page-chats-looked = Last look: { $time }.
 page-chats-none = No chats yet. One appears when somebody writes to you, or when you start one above.
 page-chats-none-no-login = No chats yet. Log in to a network first.
 page-chats-find = Find a chat
@@ -129,14 +129,14 @@ page-repair-slow = The homeserver is slow to answer. The bridge goes on; what co
 page-named = { $name } ({ $address })
 page-start-with = Start a chat with (a name, or an address on the network)
 page-start-by = By which login
-page-start-people = People who are called so
+page-start-people = People with this name
 page-start-offers = { $count ->
-    [one] One person is called so. Choose them from the list, or go on typing.
-   *[other] { $count } people are called so. Choose one from the list, or go on typing.
+    [one] One person has this name. Choose them from the list, or go on typing.
+   *[other] { $count } people have this name. Choose one from the list, or go on typing.
   }
 # $login: its name, such as an address.
 page-start-offer-by = by { $login }
-page-start-nobody = Nobody whom the network shows is called so. An address starts a chat as well.
+page-start-nobody = Nobody with this name was found. To start the chat all the same, give the whole address.
 page-start = Start
 # $contact: a link that opens the chat.
 page-start-done = The chat is there: { $contact }
@@ -217,7 +217,7 @@ page-bridge-never = never
 page-bridge-login = Login
 page-bridge-login-user = User
 page-bridge-login-state = State
-page-bridge-login-active = To be connected
+page-bridge-login-active = Logged in
 page-bridge-login-refused = Refused
 page-bridge-login-logged-out = Logged out
 page-bridge-process-of = Process

@@ -119,7 +119,7 @@ xmpp-file-not-taken = { $domain } did not take the file ({ $status }). Send it a
 
 ## People
 
-xmpp-no-directory = { $domain } has no directory of people that I could ask.
+xmpp-no-directory = { $domain } has no directory of people that could be asked.
 xmpp-no-picture = { $address } has no picture that can be shown.
 xmpp-no-blocking = { $domain } has no way to block anybody.
 xmpp-limit-reactions = Your contact's client knows no reactions: they do not see yours.
