@@ -52,6 +52,16 @@ def reactions(
     )
 
 
+async def test_an_answer_to_what_is_not_known_keeps_what_it_quotes(carrier: Carrier) -> None:
+    answer = replace(message(1, body="*yes*"), reply_to=RemoteId("old"), quote="a < b\nand c")
+    known = replace(message(2, body="no"), reply_to=RemoteId("id-1"), quote="yes")
+    await carrier.carry(answer, known)
+    first, second = said(carrier)
+    assert first["body"] == "> a < b\n> and c\n\n*yes*"
+    assert first["formatted_body"] == "<blockquote>a &lt; b<br>and c</blockquote>*yes*"
+    assert second["body"] == "no"
+
+
 def said(carrier: Carrier) -> list[dict[str, Any]]:
     return [event["content"] for event in carrier.world.rooms.messages[ROOM]]
 

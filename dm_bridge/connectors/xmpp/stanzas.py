@@ -254,6 +254,7 @@ def _message(
         sender_name=None if from_self else _nick(stanza),
         reference=reference,
         reply_to=relations.answered(stanza),
+        quote=relations.quoted(stanza, whole) if instead is None else "",
         attachment=shared.attachment,
         unreadable=hidden is not None,
         **asdict(found),
