@@ -112,6 +112,8 @@ class Revising:
             return Nothing("it is about a message of somebody else")
         if known.edits is not None:
             return Nothing("it is about an edit, and not about a message")
+        if isinstance(decision, routing.Redaction) and known.event not in (None, decision.target):
+            return await self._without_edit(portal, row, id_, EventId(str(known.event)))
         if isinstance(decision, routing.Edit):
             answers = await self._answer_in(portal, row.room, decision.target)
             attachment = self._files.outgoing(decision.attachment)
@@ -119,6 +121,21 @@ class Revising:
                 key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
             )
         return OutgoingRetraction(key.chat, id_, about)
+
+    async def _without_edit(
+        self, portal: PortalRow, row: OutboxRow, id_: RemoteId, original: EventId
+    ) -> Outgoing | Nothing:
+        """An edit is taken back, and not the message, which says again what it did before, or still the same."""
+        about = _reference(await self._references.of_event(portal.key, original))
+        said = routing.said_by_now(await self._look(portal, row.room, original) or {})
+        if about is None or said is None:
+            return Nothing("it is about an edit of what is not there any more")
+        text, attached = said
+        answers = await self._answer_in(portal, row.room, original)
+        attachment = self._files.outgoing(attached)
+        return OutgoingEdit(
+            portal.key.chat, id_, about, text, reply_to=answers, attachment=attachment
+        )
 
     async def _react(
         self, key: PortalKey, row: OutboxRow, id_: RemoteId, decision: routing.Reaction
