@@ -62,8 +62,9 @@ class Revising:
 
     async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
         """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
-        about = _reference(await self._references.of_event(portal.key, event))
-        if about is None:
+        known = await self._references.of_event(portal.key, event)
+        about = _reference(known)
+        if known is None or about is None:
             return None
         there = await self._look(portal, room, event)
         if there is None:
@@ -73,6 +74,10 @@ class Revising:
         edited: Any = there
         for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content", "body"):
             edited = edited.get(name) if isinstance(edited, dict) else None
+        if known.media and not isinstance(
+            edited, str
+        ):  # what it is called here, if nothing is said
+            edited = there["content"].get("body")
         return replace(about, text=edited) if isinstance(edited, str) else about
 
     async def _look(self, portal: PortalRow, room: RoomId, event: EventId) -> Json | None:

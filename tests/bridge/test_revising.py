@@ -19,7 +19,7 @@ from dm_bridge.network.abilities import (
 )
 from dm_bridge.network.api import Capabilities, OutgoingMessage
 from dm_bridge.network.events import SessionStatus, Text
-from dm_bridge.network.media import OutgoingMedia
+from dm_bridge.network.media import Media, MediaKind, OutgoingMedia
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.outbox import OutboxRow
@@ -146,6 +146,19 @@ async def test_an_answer_quotes_what_a_message_says_by_now(
     await reviser.text("$a", "yes", **REPLIES)
     (answer,) = await reviser.drain()
     assert answer.reply_to == replace(ABOUT_THEIRS, text=quoted)
+
+
+async def test_an_answer_to_a_file_names_it_as_it_is_called_here(reviser: Reviser) -> None:
+    inbox, key = InboxStore(reviser.database), reviser.world.key
+    file = Media(kind=MediaKind.FILE, url="https://x.org/abc")
+    shared = replace(message(2, body=""), attachment=file)
+    await inbox.add([(reviser.world.login.id, shared)])
+    await inbox.finish(key, [InboxOutcome(shared.id, "delivered", EventId("$file"))])
+    event = {"event_id": "$file", "content": {"msgtype": "m.image", "body": "cat.png"}}
+    reviser.world.rooms.messages[ROOM].append(event)
+    await reviser.text("$a", "nice", **{"m.in_reply_to": {"event_id": "$file"}})
+    (answer,) = await reviser.drain()
+    assert answer.reply_to == Reference(shared.id, False, "cat.png")
 
 
 async def test_an_answer_does_not_wait_for_a_quote(reviser: Reviser) -> None:
