@@ -16,6 +16,7 @@ from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.attachments import is_media
 from dm_bridge.matrix.formatting import to_reaction
 from dm_bridge.matrix.homeserver import Homeserver, Json
+from dm_bridge.matrix.rooms import edits_of
 from dm_bridge.network.events import ReactionChange, RemoteReactions, RemoteRetraction
 from dm_bridge.store.inbox import InboxOutcome
 from dm_bridge.store.outbox import OutboxRow
@@ -84,11 +85,13 @@ class Amending:
     async def retract(
         self, portal: OpenPortal, row: RemoteId, event: RemoteRetraction, sender: UserId
     ) -> InboxOutcome:
-        """Redact what its author has taken back."""
+        """Redact what its author has taken back, and what it said after each edit."""
         target = await self.original(portal.key, event.target, event.from_self)
         if target is None:
             return InboxOutcome(row, "dropped", reason="it is about no message that is known")
-        await self._redact(portal, target, row, sender)
+        edits = await edits_of(self._homeserver, portal.room, target, user=portal.ghost)
+        for version in (*edits, target):  # of a message that is gone, no edits are found
+            await self._redact(portal, version, row, sender)
         return InboxOutcome(row, "delivered")
 
     async def react(

@@ -120,7 +120,7 @@ class Deliveries:
         text = phrase("delivery-failed" if certain else "delivery-uncertain", why=sentence)
         event = await self._reply(row, portal, "undelivered", text)
         if row.verdict is not None and row.verdict != event:
-            await self._take_back(row.room, row.verdict, portal.ghost)
+            await self._take_back(row.room, row.verdict, portal.ghost, "delivery-other-notice")
         if event != row.verdict:
             await self._outbox.set_notices(row, notice=row.notice, verdict=event)
         await self._status(row, portal, fate, sentence)
@@ -134,7 +134,7 @@ class Deliveries:
         sentence = phrase("delivery-again", why=plain(reason))
         event = await self._reply(row, portal, "sent back", phrase("delivery-failed", why=sentence))
         if row.verdict is not None and row.verdict != event:
-            await self._take_back(row.room, row.verdict, portal.ghost)
+            await self._take_back(row.room, row.verdict, portal.ghost, "delivery-other-notice")
         await self._outbox.sent_back(replace(row, verdict=event), portal.key, remote, reason)
         await self._status(row, portal, Fate.FAILED, sentence)
         return event
@@ -157,6 +157,16 @@ class Deliveries:
             log.warning("a notice cannot be put right yet", room=row.room, reason=str(error))
         except Exception:
             log.exception("a notice cannot be put right for a reason of our own", room=row.room)
+
+    async def withdrawn(self, row: OutboxRow, portal: PortalRow) -> None:
+        """The author has taken the message back before it was sent: so nothing is left to say. Never raises."""
+        try:
+            for event in (row.notice, row.verdict):
+                if event is not None:
+                    await self._take_back(row.room, event, portal.ghost, "delivery-withdrawn")
+            await self._outbox.forget_notices(row, verdict=True)
+        except BridgeError as error:
+            log.warning("a notice cannot be put right yet", room=row.room, reason=str(error))
 
     async def settle(self) -> None:
         """Put the notices right that others left behind: an earlier process, or an admin's command.
@@ -195,7 +205,7 @@ class Deliveries:
                 if event is not None:
                     await self._change(row.room, event, portal.ghost, phrase("delivery-done"))
         elif row.notice is not None and row.verdict is not None:
-            await self._take_back(row.room, row.notice, portal.ghost)
+            await self._take_back(row.room, row.notice, portal.ghost, "delivery-other-notice")
         elif row.notice is not None:
             await self._change(row.room, row.notice, portal.ghost, phrase("delivery-given-up"))
         if row.notice is not None or (delivered and row.verdict is not None):
@@ -216,12 +226,10 @@ class Deliveries:
         with _unless_for_good(room):
             await self._homeserver.send(room, "m.room.message", content, transaction, user=ghost)
 
-    async def _take_back(self, room: RoomId, event: EventId, ghost: UserId) -> None:
+    async def _take_back(self, room: RoomId, event: EventId, ghost: UserId, why: str) -> None:
         transaction = digest_id("notice", "taken back", event)
         with _unless_for_good(room):
-            await self._homeserver.redact(
-                room, event, transaction, phrase("delivery-other-notice"), user=ghost
-            )
+            await self._homeserver.redact(room, event, transaction, phrase(why), user=ghost)
 
     async def _reply(
         self, row: OutboxRow, portal: PortalRow | OpenPortal, kind: str, text: str

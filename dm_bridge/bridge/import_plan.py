@@ -43,17 +43,22 @@ def pick(
     """
     picks: dict[ChatId, Pick] = {}
     left: dict[ChatId, int] = {}
+    after: dict[ChatId, list[Written | RemoteRead]] = {}  # what was read since the newest message
     for entry in reversed(part.entries):
         chat = entry.event.chat
         if chat not in left:
             wanted = wants(chat)
             if wanted is None:
-                if conversations <= 0 or not isinstance(entry.event, Written):
+                if conversations <= 0:
+                    continue
+                if not isinstance(entry.event, Written):
+                    after.setdefault(chat, []).append(entry.event)
                     continue
                 conversations -= 1
             left[chat] = messages if wanted is None else wanted
             if left[chat] > 0:
-                picks[chat] = Pick(chat, wanted is None, part.displayed.get(chat))
+                displayed, reads = part.displayed.get(chat), after.pop(chat, [])
+                picks[chat] = Pick(chat, wanted is None, displayed, events=reads)
         if left[chat] <= 0:
             continue
         taken = picks[chat]

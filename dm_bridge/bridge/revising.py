@@ -62,8 +62,9 @@ class Revising:
 
     async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
         """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
-        about = _reference(await self._references.of_event(portal.key, event))
-        if about is None:
+        known = await self._references.of_event(portal.key, event)
+        about = _reference(known)
+        if known is None or about is None:
             return None
         there = await self._look(portal, room, event)
         if there is None:
@@ -73,6 +74,10 @@ class Revising:
         edited: Any = there
         for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content", "body"):
             edited = edited.get(name) if isinstance(edited, dict) else None
+        if known.media and not isinstance(
+            edited, str
+        ):  # what it is called here, if nothing is said
+            edited = there["content"].get("body")
         return replace(about, text=edited) if isinstance(edited, str) else about
 
     async def _look(self, portal: PortalRow, room: RoomId, event: EventId) -> Json | None:
@@ -112,6 +117,8 @@ class Revising:
             return Nothing("it is about a message of somebody else")
         if known.edits is not None:
             return Nothing("it is about an edit, and not about a message")
+        if isinstance(decision, routing.Redaction) and known.event not in (None, decision.target):
+            return await self._without_edit(portal, row, id_, EventId(str(known.event)))
         if isinstance(decision, routing.Edit):
             answers = await self._answer_in(portal, row.room, decision.target)
             attachment = self._files.outgoing(decision.attachment)
@@ -119,6 +126,21 @@ class Revising:
                 key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
             )
         return OutgoingRetraction(key.chat, id_, about)
+
+    async def _without_edit(
+        self, portal: PortalRow, row: OutboxRow, id_: RemoteId, original: EventId
+    ) -> Outgoing | Nothing:
+        """An edit is taken back, and not the message, which says again what it did before, or still the same."""
+        about = _reference(await self._references.of_event(portal.key, original))
+        said = routing.said_by_now(await self._look(portal, row.room, original) or {})
+        if about is None or said is None:
+            return Nothing("it is about an edit of what is not there any more")
+        text, attached = said
+        answers = await self._answer_in(portal, row.room, original)
+        attachment = self._files.outgoing(attached)
+        return OutgoingEdit(
+            portal.key.chat, id_, about, text, reply_to=answers, attachment=attachment
+        )
 
     async def _react(
         self, key: PortalKey, row: OutboxRow, id_: RemoteId, decision: routing.Reaction

@@ -227,6 +227,10 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
     sender = UserId(event["sender"])
     if facts.space is not None:
         return _in_space(event, content, facts.space, bot)
+    unsigned = event.get("unsigned")
+    taken_back = isinstance(unsigned, dict) and "redacted_because" in unsigned
+    if taken_back and "state_key" not in event:
+        return Ignore("it was taken back before it was pushed")
     match event["type"]:
         case "m.room.member":
             return _member(event, content, sender, facts, bot, namespace)
@@ -243,12 +247,10 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
         case "m.reaction":
             return _reaction(content)
         case "m.room.redaction":
-            target = event.get(
-                "redacts", content.get("redacts")
-            )  # the latter from room version 11 on
-            if not isinstance(target, str):
+            target = redacted(event)
+            if target is None:
                 return Ignore("a redaction of nothing")
-            return Redaction(EventId(target), _marker(content))
+            return Redaction(target, _marker(content))
         case "m.sticker":
             if sender == facts.owner:
                 return _sticker(content)
@@ -261,6 +263,15 @@ def _route(event: Json, facts: RoomFacts, bot: UserId, namespace: GhostNamespace
             return ServiceMembers(content)
         case other:
             return _other(str(other), event, content, sender, facts)
+
+
+def redacted(event: Json) -> EventId | None:
+    """What an event redacts, if it is a redaction."""
+    content = event.get("content")
+    if event.get("type") != "m.room.redaction" or not isinstance(content, dict):
+        return None
+    target = event.get("redacts", content.get("redacts"))  # the latter from room version 11 on
+    return EventId(target) if isinstance(target, str) else None
 
 
 def _in_space(event: Json, content: Json, owner: UserId, bot: UserId) -> Route:
@@ -341,6 +352,16 @@ def _message(content: Json, sender: UserId, facts: RoomFacts) -> Route:
     text = _noting(text, content, facts.ghost)
     part = "org.dm_bridge.part" in content
     return Message(text, _marker(content), part, _answers(relation), attachment)
+
+
+def said_by_now(event: Json) -> tuple[Text, Attached | Place | None] | None:
+    """What a message says after its newest edit, which a homeserver gives with it; None where nothing is left."""
+    newest: Any = event
+    for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content"):
+        newest = newest.get(name) if isinstance(newest, dict) else None
+    content = newest if isinstance(newest, dict) else event.get("content")
+    said = _said(without_fallback(content)) if isinstance(content, dict) and content else None
+    return None if isinstance(said, Unsendable) else said
 
 
 def _said(content: Json) -> tuple[Text, Attached | Place | None] | Unsendable:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import assert_never
 
 import structlog
@@ -50,6 +51,7 @@ from dm_bridge.matrix.formatting import (
     code,
     notice,
     plain,
+    quoting,
 )
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Network, Session
@@ -386,6 +388,8 @@ class ToMatrix:
         )
         first: EventId | None = None
         about = await self._about(portal.key, message)
+        if about is None and isinstance(message, RemoteMessage) and message.quote:
+            message = _with_quote(message)
         for number, part in enumerate(parts_of(message)):
             found = (before.get((writer, remote_id, number)) for writer in writers)
             event = next(filter(None, found), None)
@@ -502,6 +506,13 @@ def in_thread(relation: Json | None, root: EventId) -> Json:
     if relation is not None:
         return {**thread, **relation}
     return {**thread, "is_falling_back": True, "m.in_reply_to": {"event_id": root}}
+
+
+def _with_quote(message: RemoteMessage) -> RemoteMessage:
+    """An answer to what is not known here; of a file, or of what somebody does, nothing is quoted."""
+    if message.attachment is not None or message.content.emote:
+        return message
+    return replace(message, content=quoting(message.quote, message.content))
 
 
 def is_own(event: RemoteEvent) -> bool:

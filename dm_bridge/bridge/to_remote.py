@@ -54,12 +54,13 @@ class _Lane:
     """What is known while one room is drained.
 
     ``portal``: as last read, good for messages of its user while ``changes`` is what it was then.
-    ``sent``: a message whose outcome is being recorded.
+    ``sent``: a message whose outcome is being recorded. ``taken_back``: by whom what is redacted further on.
     """
 
     portal: PortalRow | None = None
     changes: int = 0
     sent: tuple[OutboxRow, PortalRow, Awaitable[bool]] | None = None
+    taken_back: Collection[tuple[UserId, object]] = ()
 
 
 class ToRemote:
@@ -112,6 +113,7 @@ class ToRemote:
         lane = _Lane()
         try:
             while rows := await self._outbox.waiting(room, PAGE):
+                lane.taken_back = {(row.sender, routing.redacted(row.event)) for row in rows}
                 for row in rows:
                     if self._ends(room):
                         break
@@ -238,6 +240,9 @@ class ToRemote:
             case routing.Message(echo_of=echo_of, part=part):
                 if await self._is_ours(row, lane, portal, echo_of, part=part):
                     return False
+                if row.attempted_at is None and (row.sender, row.id) in lane.taken_back:
+                    await self._leave_unsent(row, lane, portal)
+                    return False
                 if decision.answers is not None:
                     await self._settle(lane)  # it may be an answer to the message before
                 message = await self._revising.message(portal, row, decision)
@@ -292,6 +297,12 @@ class ToRemote:
                 assert_never(decision)
         await self._finish(row, decision)
         return caught_up
+
+    async def _leave_unsent(self, row: OutboxRow, lane: _Lane, portal: PortalRow) -> None:
+        """A message that its author has taken back before anybody was sent it."""
+        await self._settle(lane)
+        await self._outbox.finish(row, "dropped", reason="it was taken back before it was sent")
+        await self._deliveries.withdrawn(row, portal)
 
     async def _owner_moved(
         self, row: OutboxRow, portal: PortalRow, login: LoginRow, *, joined: bool

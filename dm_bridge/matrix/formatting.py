@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from html import escape
 from typing import Any
 from urllib.parse import unquote
 
@@ -131,6 +132,14 @@ def to_reaction(emoji: str, target: EventId) -> Json:
 def in_reply_to(target: EventId) -> Json:
     """What makes a message an answer to another one: to be put into its content."""
     return {"m.relates_to": {"m.in_reply_to": {"event_id": target}}}
+
+
+def quoting(quote: str, text: Text) -> Text:
+    """``text`` after a ``quote``, where what it answers cannot be pointed to."""
+    lines = "".join(f"> {line}\n" for line in quote.split("\n"))
+    said, above = (escape(each, quote=False).replace("\n", "<br>") for each in (text.body, quote))
+    html = f"<blockquote>{above}</blockquote>{said if text.html is None else text.html}"
+    return replace(text, body=f"{lines}\n{text.body}", html=html)
 
 
 def in_parts(text: Text) -> list[Text]:

@@ -18,6 +18,8 @@ from dm_bridge.matrix.homeserver import TOTAL_DEADLINE, Homeserver, Json
 from dm_bridge.matrix.power import ADMIN, creators
 
 MARKER = "org.dm_bridge.portal"
+MOST_EDITS = 100
+"""Of a message, that are found."""
 """Key in ``creation_content`` that tells which portal a room was made for."""
 
 BRIDGE_INFO_TYPES = room_state.BRIDGE_INFO_TYPES
@@ -206,6 +208,20 @@ async def messages_by(
 async def is_gone(homeserver: Homeserver, room: RoomId, event: EventId, *, user: UserId) -> bool:
     """Whether there is no such event any more, in a room where ``user`` is."""
     return await event_of(homeserver, room, event, user=user) is None
+
+
+async def edits_of(
+    homeserver: Homeserver, room: RoomId, event: EventId, *, user: UserId
+) -> list[EventId]:
+    """The edits of an event that has not been redacted, at most `MOST_EDITS`, the newest first."""
+    try:
+        path = Path.v1.rooms[room].relations[event]["m.replace"]
+        answer = await homeserver.request("GET", path, user=user, query={"limit": str(MOST_EDITS)})
+    except HomeserverError as error:
+        if error.status in (403, 404):
+            return []
+        raise
+    return [EventId(edit["event_id"]) for edit in answer.get("chunk", [])]
 
 
 async def event_of(

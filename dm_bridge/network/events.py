@@ -50,6 +50,8 @@ class RemoteMessage:
     ``reference``: by which id others speak of this message (edits, replies, reactions, receipts), where that is
     not ``id``. It need not be unique; of several messages of one author, the newest is meant.
     ``reply_to``: the reference of the message that this one answers; without any quote of it in ``content``.
+    ``quote``: what the network says of the message that is answered, plain and short; shown only where that
+    message is not known.
     ``attachment``: a file or a place; ``content`` is then what is said of it, and its body "" when nothing is.
     ``unreadable``: it is encrypted from end to end; ``content`` says so, and what the user can do. Of several
     such messages in a row, the first is shown.
@@ -68,6 +70,7 @@ class RemoteMessage:
     reply_to: RemoteId | None = None
     attachment: Media | Place | None = None
     unreadable: bool = False
+    quote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -369,7 +369,7 @@ _KINDS: dict[type[RemoteEvent], str] = {
 
 def _encode(event: RemoteEvent) -> bytes:
     fields = {"kind": _KINDS[type(event)], **asdict(event)}
-    for name in ("attachment", "unreadable"):  # an earlier version knows of none
+    for name in ("attachment", "unreadable", "quote"):  # an earlier version knows of none
         if not fields.get(name, True):
             del fields[name]
     if not fields.get("content", {}).get("mention", True):

@@ -247,6 +247,11 @@ class FakeHomeserver:
                     if event_there.id == wanted:
                         return event_there.to_json()
                 raise Refused(404, "M_NOT_FOUND", "No such event.")
+            case "GET", "relations", wanted, "m.replace":
+                there = self.rooms.joined(room, user).events
+                relation = {"rel_type": "m.replace", "event_id": wanted}
+                edits = [e.to_json() for e in there if e.content.get("m.relates_to") == relation]
+                return {"chunk": edits}
             case "GET", "messages":
                 return _page(self._seen_by(room, user), query)
             case "POST", "receipt", "m.read", event:

@@ -192,6 +192,8 @@ class MatrixRooms:
         self._in(room, user)
         if parts[-1] == "messages":
             return _answer(_page(self.messages[room], query or {}), lost)
+        if parts[-3] == "relations":
+            return _answer({"chunk": self._related(room, *parts[-2:])}, lost)
         if parts[-2] == "event":
             for found in self.messages[room]:
                 if found["event_id"] == parts[-1]:
@@ -202,6 +204,11 @@ class MatrixRooms:
             raise HomeserverError("no such state", status=404, errcode="M_NOT_FOUND")
         whole = (query or {}).get("format") == "event"
         return _answer(dict(event if whole else event["content"]), lost)
+
+    def _related(self, room: RoomId, event: str, kind: str) -> list[Json]:
+        wanted = {"rel_type": kind, "event_id": event}
+        there = [e for e in self.messages[room] if e["event_id"] not in self.redacted]
+        return [e for e in there if e["content"].get("m.relates_to") == wanted]
 
 
 def _page(events: list[Json], query: Mapping[str, str]) -> Json:

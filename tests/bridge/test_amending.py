@@ -52,6 +52,16 @@ def reactions(
     )
 
 
+async def test_an_answer_to_what_is_not_known_keeps_what_it_quotes(carrier: Carrier) -> None:
+    answer = replace(message(1, body="*yes*"), reply_to=RemoteId("old"), quote="a < b\nand c")
+    known = replace(message(2, body="no"), reply_to=RemoteId("id-1"), quote="yes")
+    await carrier.carry(answer, known)
+    first, second = said(carrier)
+    assert first["body"] == "> a < b\n> and c\n\n*yes*"
+    assert first["formatted_body"] == "<blockquote>a &lt; b<br>and c</blockquote>*yes*"
+    assert second["body"] == "no"
+
+
 def said(carrier: Carrier) -> list[dict[str, Any]]:
     return [event["content"] for event in carrier.world.rooms.messages[ROOM]]
 
@@ -104,11 +114,12 @@ async def test_nobody_edits_or_retracts_what_another_one_wrote(
     assert carrier.world.rooms.redacted == {}
 
 
-async def test_a_retraction_redacts_the_message_also_by_the_id_of_its_edit(
+async def test_a_retraction_redacts_all_versions_of_a_message_also_by_the_id_of_its_edit(
     carrier: Carrier,
 ) -> None:
-    await carrier.carry(message(1), edit(2, 1, "two"), retraction(3, 2))
-    assert carrier.world.rooms.redacted == {events(carrier)[0]: GHOST}
+    await carrier.carry(message(1), message(4), edit(2, 1, "two"), retraction(3, 2))
+    first, _, changed = events(carrier)
+    assert carrier.world.rooms.redacted == dict.fromkeys((first, changed), GHOST)
 
 
 async def test_reactions_are_what_was_said_last(carrier: Carrier) -> None:

@@ -44,6 +44,14 @@ def test_a_receipt_alone_is_no_conversation() -> None:
     assert pick(RecordPart((RecordEntry(read, "before"),), None, 1), lambda chat: None, 5, 5) == []
 
 
+def test_what_was_read_after_the_newest_message_belongs_to_the_chat() -> None:
+    read = RemoteRead(ChatId("a"), RemoteId("r"), RemoteId("a 1"), from_self=False)
+    entries = (*part(*"ab").entries, RecordEntry(read, "before 2"))
+    a, b = sorted(pick(RecordPart(entries, None, 3), lambda chat: None, 2, 2), key=lambda p: p.chat)
+    assert ([event.id for event in a.events], a.messages) == (["a 0", "r"], 1)
+    assert [event.id for event in b.events] == ["b 1"]
+
+
 @given(
     st.lists(st.sampled_from("abcd"), max_size=40),
     st.integers(1, 7),

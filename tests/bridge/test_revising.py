@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dm_bridge.bridge.sending import TELL_AFTER
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import EventId, RemoteId, message_id
 from dm_bridge.network.abilities import (
@@ -17,8 +18,8 @@ from dm_bridge.network.abilities import (
     Reference,
 )
 from dm_bridge.network.api import Capabilities, OutgoingMessage
-from dm_bridge.network.events import Text
-from dm_bridge.network.media import OutgoingMedia
+from dm_bridge.network.events import SessionStatus, Text
+from dm_bridge.network.media import Media, MediaKind, OutgoingMedia
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.outbox import OutboxRow
@@ -147,6 +148,19 @@ async def test_an_answer_quotes_what_a_message_says_by_now(
     assert answer.reply_to == replace(ABOUT_THEIRS, text=quoted)
 
 
+async def test_an_answer_to_a_file_names_it_as_it_is_called_here(reviser: Reviser) -> None:
+    inbox, key = InboxStore(reviser.database), reviser.world.key
+    file = Media(kind=MediaKind.FILE, url="https://x.org/abc")
+    shared = replace(message(2, body=""), attachment=file)
+    await inbox.add([(reviser.world.login.id, shared)])
+    await inbox.finish(key, [InboxOutcome(shared.id, "delivered", EventId("$file"))])
+    event = {"event_id": "$file", "content": {"msgtype": "m.image", "body": "cat.png"}}
+    reviser.world.rooms.messages[ROOM].append(event)
+    await reviser.text("$a", "nice", **{"m.in_reply_to": {"event_id": "$file"}})
+    (answer,) = await reviser.drain()
+    assert answer.reply_to == Reference(shared.id, False, "cat.png")
+
+
 async def test_an_answer_does_not_wait_for_a_quote(reviser: Reviser) -> None:
     reviser.world.rooms.fail_at = reviser.world.rooms.calls
     await reviser.text("$a", "yes", **REPLIES)
@@ -198,9 +212,50 @@ async def test_reactions_are_told_whole_and_taken_back(reviser: Reviser) -> None
 
 async def test_a_redaction_takes_the_users_own_message_back(reviser: Reviser) -> None:
     await reviser.text("$a", "one")
+    await reviser.drain()
     await reviser.redact("$x", "$a")
-    _, retraction = await reviser.drain()
+    (retraction,) = await reviser.drain()
     assert retraction.target == own("$a", "one")
+
+
+async def test_what_is_taken_back_before_it_was_sent_is_never_sent(reviser: Reviser) -> None:
+    reviser.logins.status, reviser.later = SessionStatus.TRANSIENT_DISCONNECT, TELL_AFTER + 1
+    await reviser.text("$a", "secret")
+    await reviser.edit("$b", "$a", "another secret")
+    await reviser.text("$c", "one")
+    with pytest.raises(NetworkError):
+        await reviser.lane.drain(ROOM)
+    assert len(reviser.said.shown) == 1
+    await reviser.redact("$x", "$a")
+    reviser.logins.status = SessionStatus.CONNECTED
+    (sent,) = await reviser.drain()
+    assert sent.content == Text("one")
+    assert reviser.said.shown == []
+
+
+@pytest.mark.parametrize(
+    ("newest", "content", "says"),
+    [
+        (None, {"msgtype": "m.text", "body": "one"}, ["one"]),
+        ({"msgtype": "m.text", "body": "two"}, {"msgtype": "m.text", "body": "one"}, ["two"]),
+        (None, {}, []),  # the message was taken back, too
+    ],
+)
+async def test_who_takes_an_edit_back_has_not_taken_the_message_back(
+    reviser: Reviser, newest: dict[str, Any] | None, content: dict[str, Any], says: list[str]
+) -> None:
+    await reviser.text("$a", "one")
+    await reviser.edit("$b", "$a", "a mistake")
+    await reviser.drain()
+    relations = {"m.replace": {"content": {"m.new_content": newest}}} if newest else {}
+    event = {"event_id": "$a", "content": content, "unsigned": {"m.relations": relations}}
+    reviser.world.rooms.messages[ROOM].append(event)
+    await reviser.redact("$x", "$b")
+    done = await reviser.drain()
+    assert [(each.target, each.content.body) for each in done] == [
+        (own("$a", "one"), body) for body in says
+    ]
+    assert all(isinstance(each, OutgoingEdit) for each in done)
 
 
 async def test_what_is_about_nothing_of_the_users_is_not_told(reviser: Reviser) -> None:
@@ -247,8 +302,9 @@ async def test_what_the_network_cannot_do_is_said(reviser: Reviser) -> None:
     await reviser.text("$a", "one")
     await reviser.edit("$b", "$a", "two")
     await reviser.react("$r", THEIRS, "a")
-    await reviser.redact("$x", "$a")
     assert len(await reviser.drain()) == 1
+    await reviser.redact("$x", "$a")
+    assert await reviser.drain() == []
     told = " ".join(reviser.said.notices)
     for words in ("still sees the old text", "has no reactions", "can still read it"):
         assert words in told

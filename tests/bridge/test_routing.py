@@ -146,6 +146,13 @@ def test_what_a_portal_passes_over(raw: dict[str, Any]) -> None:
     assert decision.reason
 
 
+@pytest.mark.parametrize("kind", ["m.room.message", "m.room.encrypted", "m.sticker"])
+def test_what_was_taken_back_before_it_was_pushed_is_no_failure(kind: str) -> None:
+    raw = event(kind, content={}, unsigned={"redacted_because": {}})
+    assert isinstance(decide(raw, PORTAL), routing.Ignore)
+    assert isinstance(decide(raw, MANAGEMENT), routing.Ignore)
+
+
 @pytest.mark.parametrize("facts", [MANAGEMENT, UNKNOWN])
 @pytest.mark.parametrize(
     ("raw", "decision"),

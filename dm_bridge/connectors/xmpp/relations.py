@@ -86,6 +86,15 @@ def without_quote(stanza: Element, body: str) -> str:
     return without(body, spans[:1]).strip("\n") or body
 
 
+def quoted(stanza: Element, body: str) -> str:
+    """What `without_quote` leaves out, without its marks; "" where nothing is answered, or nothing left out."""
+    spans = fallbacks(stanza, body, REPLY_NAMESPACE)[:1]
+    if answered(stanza) is None or not spans or not without(body, spans).strip():
+        return ""
+    lines = body[slice(*spans[0])].strip("\n").split("\n")
+    return _short("\n".join(line.removeprefix(">").removeprefix(" ") for line in lines))
+
+
 def fallbacks(stanza: Element, body: str, *namespaces: str) -> list[tuple[int, int]]:
     """The parts of ``body`` that are there only for clients that do not know one of these namespaces.
 
@@ -149,9 +158,12 @@ def reply(target: str, author: str) -> list[Element]:
 
 def quoting(text: str, body: str) -> tuple[str, list[Element]]:
     """``body`` after a quote of ``text``, and what tells clients that know replies to leave the quote out."""
-    short = text if len(text) <= _MAX_QUOTE else text[: _MAX_QUOTE - 1] + "…"
-    quote = "".join(f"> {line}\n" for line in short.split("\n"))
+    quote = "".join(f"> {line}\n" for line in _short(text).split("\n"))
     return quote + body, [fallback(REPLY_NAMESPACE, 0, len(quote))]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_QUOTE else text[: _MAX_QUOTE - 1] + "…"
 
 
 def _target(element: Element | None) -> RemoteId | None:

@@ -38,6 +38,7 @@ from dm_bridge.connectors.xmpp.stanzas import (
     Ignored,
     archive_id,
     carbons_enable,
+    copied_from_contact,
     read_message,
     roster_members,
     roster_query,
@@ -345,7 +346,8 @@ class XmppSession(SessionPeople, SessionSending):
             return
         if client.is_own_account(stanza.get("from")):
             self._intake.put_unacknowledged(self._courtesies.displayed_now(stanza, client))
-        elif (typing := receipts.typing_from(stanza)) is not None:
+            stanza = copied_from_contact(stanza)  # who types may have another device in mind
+        if (typing := receipts.typing_from(stanza)) is not None:
             self._sink.signal(typing)
 
     def _on_presence(self, stanza: Element) -> None:

@@ -166,6 +166,15 @@ def archive_id(stanza: Element, account: Account) -> str | None:
     return None if stanza.find(f"{DELAY}delay") is not None else _own_stanza_id(stanza, account)
 
 
+def copied_from_contact(stanza: Element) -> Element:
+    """What somebody has sent to another client of the user, where a stanza is a copy of it (XEP-0280).
+
+    Only for what comes from the user's own account.
+    """
+    inner = stanza.find(f"{CARBONS}received/{FORWARD}forwarded/{CLIENT}message")
+    return stanza if inner is None else inner
+
+
 def _carbon(
     inner: Element, direction: str, account: Account, nonce: str, now: float
 ) -> RemoteEvent | Ignored:
@@ -245,6 +254,7 @@ def _message(
         sender_name=None if from_self else _nick(stanza),
         reference=reference,
         reply_to=relations.answered(stanza),
+        quote=relations.quoted(stanza, whole) if instead is None else "",
         attachment=shared.attachment,
         unreadable=hidden is not None,
         **asdict(found),

@@ -11,6 +11,7 @@ delivery-given-up = ⚠ Your message was not delivered. The bridge has stopped t
 delivery-our-mistake = Something went wrong in the bridge. To try again, send the bridge's bot `retry`. Tell the bridge's admin if it happens again.
 # Why a notice was taken back.
 delivery-other-notice = Another notice has taken its place.
+delivery-withdrawn = The message has been taken back.
 delivery-earlier-failed = ⚠ A message of yours was not delivered. { $why }
 
 ## Why

@@ -144,6 +144,24 @@ def test_a_copy_from_the_archive_has_the_same_id_and_its_own_time() -> None:
     assert replace(kept, sent_at=None, other_id=None) == live
 
 
+@pytest.mark.parametrize(
+    ("end", "body", "quote"),
+    [
+        (9, "> a\n> *b\nyes", "a\n*b"),
+        (4, "> a\n", ""),  # nothing else is said
+        (99, "> a\nyes", ""),
+    ],
+)
+def test_what_is_left_out_is_kept_for_who_does_not_know_the_message(
+    end: int, body: str, quote: str
+) -> None:
+    span = f"<body end='{end}'/>"
+    fallback = f"<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'>{span}</fallback>"
+    event = read(f"<body>{body.replace('>', '&gt;')}</body>{REPLY}{fallback}")
+    assert isinstance(event, RemoteMessage)
+    assert event.quote == quote
+
+
 @given(quoted=st.text(min_size=1, max_size=500), body=st.text(min_size=1, max_size=50))
 def test_a_quote_of_ours_is_left_out_by_who_knows_replies(quoted: str, body: str) -> None:
     text = "".join(each for each in body if each.isprintable()).strip() or "x"

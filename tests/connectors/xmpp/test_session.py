@@ -14,6 +14,7 @@ from dm_bridge.errors import CredentialsError
 from dm_bridge.ids import ChatId, ContactId, RemoteId
 from dm_bridge.network.api import OutgoingMessage
 from dm_bridge.network.events import RemoteFailure, RemoteMessage, SessionStatus, Text
+from dm_bridge.network.signals import RemoteTyping
 from dm_bridge.testing.prosody import Prosody
 from dm_bridge.testing.xmpp_client import XmppUser
 from dm_bridge.testing.xmpp_server import Tls
@@ -106,6 +107,18 @@ async def test_what_the_user_writes_elsewhere_arrives_as_their_own(prosody: Pros
         peer.send(me, "end")
         await until(lambda: "end" in sink.bodies)
         assert sink.bodies == ["from my phone", "only to the phone", "end"]
+
+
+async def test_a_contact_who_types_to_another_device_is_seen_typing(prosody: Prosody) -> None:
+    me, other = await accounts(prosody, "typed.me", "typed.other")
+    async with (
+        Running(network_for(prosody), me, "pass") as (_, sink),
+        user(prosody, me) as phone,
+        user(prosody, other) as peer,
+    ):
+        state = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
+        peer.send_xml(f"<message to='{phone.jid}' type='chat'>{state}</message>")
+        await until(lambda: RemoteTyping(ChatId(other), ContactId(other), True) in sink.signals)
 
 
 async def test_a_forged_carbon_copy_is_dropped(prosody: Prosody) -> None:
