@@ -13,6 +13,7 @@ import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from babel import Locale, UnknownLocaleError
 from fluent.runtime import FluentBundle, FluentResource, resolver
 from fluent.syntax.ast import Junk, Message, Pattern, Resource
 
@@ -73,7 +74,7 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._bundles: list[FluentBundle] = []
+        self._bundles: list[tuple[str, FluentBundle]] = []
         self._read_at = -1
 
     def __call__(self, name: str, /, **values: Value) -> str:
@@ -99,25 +100,29 @@ class Catalogue:
 
     def _say(self, name: str, values: dict[str, Value], mistakes: list[str]) -> str:
         poor: str | None = None
-        for bundle in self._of_now():
+        for language, bundle in self._of_now():
             if not bundle.has_message(name):
                 continue
             pattern = bundle.get_message(name).value
             if pattern is None:
                 continue
-            said, errors = bundle.format_pattern(pattern, values)
+            try:
+                said, errors = bundle.format_pattern(pattern, values)
+            except Exception as error:  # such as a message that says itself
+                mistakes.append(f"{name} ({language}): {error!r}")
+                continue
             if not errors:
                 return str(said)
             poor = str(said) if poor is None else poor
-            mistakes += [f"{name} ({bundle.locales[0]}): {error}" for error in errors]
+            mistakes += [f"{name} ({language}): {error}" for error in errors]
         if poor is None:
             mistakes.append(f"{name} is in no language")
         return name if poor is None else poor
 
-    def _of_now(self) -> list[FluentBundle]:
+    def _of_now(self) -> list[tuple[str, FluentBundle]]:
         if self._read_at != _speech.changes:
             self._bundles = [
-                each for language in _speech.languages for each in self._read(language)
+                (language, each) for language in _speech.languages for each in self._read(language)
             ]
             self._read_at = _speech.changes
         return self._bundles
@@ -126,7 +131,7 @@ class Catalogue:
         """A language with the admin's own messages, if there are any, and without."""
         ours, own = self._resources(language)
         for more in [own, []] if own else [[]]:
-            bundle = FluentBundle([language, ENGLISH], use_isolating=False)
+            bundle = FluentBundle(_tags(language), use_isolating=False)
             for resource in ours:
                 bundle.add_resource(resource)
             for resource in more:
@@ -142,6 +147,15 @@ class Catalogue:
             for folder in (self.folder, _speech.folder)
         )
         return ours, own
+
+
+def _tags(language: str) -> list[str]:
+    """How a language writes numbers: as English does where nobody knows it; a folder may be called anything."""
+    try:
+        Locale.parse(language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return [ENGLISH]
+    return [language, ENGLISH]
 
 
 def read(path: Path) -> Resource:
