@@ -243,6 +243,7 @@ class Tenancy:
     def _is_stranger(self, user: UserId) -> None:
         """The bridge has nothing to do with the user any more; here, nothing that is remembered of them counts."""
         self._known.discard(user)
+        self._whose.forget(user)
         self._keeping.forget(user)
 
     async def give(self, users: Collection[UserId]) -> None:

@@ -14,7 +14,7 @@ import structlog
 from dm_bridge.bridge.audit_log import BOT, AuditLog
 from dm_bridge.bridge.commands import Commands, Reply
 from dm_bridge.bridge.quiet import Attention, Quiet
-from dm_bridge.errors import BridgeError, may_pass
+from dm_bridge.errors import BridgeError, HomeserverError, may_pass
 from dm_bridge.ids import EventId, GhostNamespace, RoomId, UserId, digest_id
 from dm_bridge.matrix import rooms
 from dm_bridge.matrix.accounts import Accounts
@@ -97,10 +97,12 @@ class Management:
         if not await self._is_alone_with(room, user):
             # When somebody came along, nothing here is between the two of us any more.
             if known is not None:
-                await self._store.remove_management(room)
-                await self._commands.forget(known, room)
-                await self._say(room, phrase("notice-not-alone"), "crowded", event)
-                await self._homeserver.leave(room, user=self._bot)
+                if user == known and (
+                    await self._store.take_secret_asked(room)
+                    or self._commands.is_waiting(user, room)
+                ):
+                    await self._hide(room, user, event)
+                await self._quit(room, known, event)
             return
         if user != known:
             await self._store.add_management(room, user)
@@ -155,7 +157,24 @@ class Management:
         if not where:
             log.info("a user has no room with the bot and was not told", user=user)
         for room in where:
-            await self._say(room, text, "tell", room, about or secrets.token_hex(8))
+            try:
+                alone = await self._is_alone_with(room, user)
+            except HomeserverError as error:
+                if may_pass(error):
+                    raise
+                log.warning("the bot is not in its room", room=room, reason=str(error))
+                continue
+            if alone:
+                await self._say(room, text, "tell", room, about or secrets.token_hex(8))
+            else:
+                await self._quit(room, user, room)
+
+    async def _quit(self, room: RoomId, user: UserId, about: str) -> None:
+        """Leave a room of ``user`` into which somebody else came, or is invited."""
+        await self._store.remove_management(room)
+        await self._commands.forget(user, room)
+        await self._say(room, phrase("notice-not-alone"), "crowded", about)
+        await self._homeserver.leave(room, user=self._bot)
 
     def _refusal(self) -> str:
         return phrase("notice-not-open", server=self._domain)

@@ -251,8 +251,9 @@ class Portals:
             row = await self.store.get(key)
             if row is None or row.state is not PortalState.CREATING:
                 return row is not None and row.room == room
-            create = await rooms.state_of(self._homeserver, room, rooms.CREATE, user=row.ghost)
-            if create.get(rooms.MARKER) != marker(key):
+            if not await rooms.was_made_for(
+                self._homeserver, room, row.ghost, rooms.MARKER, marker(key)
+            ):
                 return False
             if room in await self.store.former_rooms(key):
                 return False

@@ -90,8 +90,19 @@ class PortalLife:
         await self._set_membership(row, Membership.JOIN)  # last: then it is not done again
 
     async def user_left(self, row: PortalRow) -> None:
-        """The user is not in the room any more; the next message invites them again."""
+        """The user is not in the room any more; the next message invites them again.
+
+        Where they leave others behind, it opens another room: those are not to read what was for the user.
+        """
         await self._set_membership(row, Membership.LEAVE)
+        if row.crowded:
+            await self._leave_to_others(row)
+
+    async def _leave_to_others(self, row: PortalRow) -> None:
+        assert row.room is not None
+        await self.abandon(row)
+        await self.leave(row.room, [self._bot, row.own_ghost, row.ghost], phrase("chat-elsewhere"))
+        await self._store.forget_former(row.room)
 
     async def user_invited(self, row: PortalRow) -> None:
         """The user is invited, because they had left."""
@@ -136,6 +147,10 @@ class PortalLife:
         news = found is not row.membership
         if news and found is Membership.JOIN:
             await self.user_joined(row, login)
+        elif news and found is Membership.LEAVE:
+            await self.user_left(row)
+            if row.crowded:
+                return True
         elif news:
             await self._set_membership(row, found)
         if row.own_ghost is not None and members.get(row.own_ghost) != "join":
@@ -178,7 +193,9 @@ class PortalLife:
             await self.marks.retire(row.room)  # an earlier attempt may not have come to it
         if crowded is row.crowded:
             return
-        if crowded:
+        if crowded and row.membership is Membership.LEAVE:
+            await self._leave_to_others(row)
+        elif crowded:
             await self._say_crowded(row, row.room, about)
             await self._store.set_crowded(row.key, True)
             await self.marks.retire(row.room)

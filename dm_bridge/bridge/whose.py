@@ -43,6 +43,10 @@ class Whose:
                 found |= {**(senders or {}), **waiting, **found}
         return {room: found[room] for room in rooms if room in found}
 
+    def forget(self, user: UserId) -> None:
+        """Nothing is a user's any more."""
+        self._known = {room: owner for room, owner in self._known.items() if owner != user}
+
     def _remember(self, rooms: Mapping[RoomId, UserId]) -> None:
         self._known.update(rooms)
         while len(self._known) > MAX_KNOWN:

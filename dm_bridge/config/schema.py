@@ -312,11 +312,13 @@ class TextsConfig(_Section):
     @field_validator("folder")
     @classmethod
     def _resolve(cls, value: Path | None, info: ValidationInfo) -> Path | None:
-        return None if value is None else values.resolved(value, info)
+        return None if value is None else values.check_folder(values.resolved(value, info))
 
     @field_validator("language")
     @classmethod
     def _known(cls, value: str, info: ValidationInfo) -> str:
+        if "folder" not in info.data:
+            return value  # what is wrong with the folder is said already
         return values.check_language(value, languages(info.data.get("folder")))
 
 

@@ -247,6 +247,17 @@ def resolved(path: Path, info: ValidationInfo) -> Path:
     return (Path(folder) / path).absolute()
 
 
+def check_folder(path: Path) -> Path:
+    """A directory that is there, and can be read."""
+    try:
+        next(path.iterdir(), None)
+    except OSError as error:
+        raise ValueError(
+            f"expected a directory that can be read; {path}: {error.strerror}"
+        ) from None
+    return path
+
+
 def check_language(value: str, known: Collection[str]) -> str:
     """One of the ``known`` languages, or a variety of one of them, such as ``de-AT``."""
     if not {value, value.partition("-")[0]} & {*known}:

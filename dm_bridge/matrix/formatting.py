@@ -44,10 +44,10 @@ _WORDED = {"img": {"alt", "title"}}
 _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
-_LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]*)\)")
 _PILL = re.compile("""href=["'](?:https://matrix\\.to/#/|matrix:u/)([^"'?]+)""")
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])")
+_LINK = re.compile(rf"{_ESCAPE.pattern}|\[(?P<words>(?:\\.|[^\]\\\n])*)\]\((?P<link>[^)\s]*)\)")
 _FALLBACK = re.compile(r"> (?:\* )?<@[^\s<>]+:[^\s<>]+>[^\n]*\n(?:>[^\n]*\n)*\n")
 _markdown = MarkdownIt("commonmark", {"html": False, "linkify": False, "breaks": True})
 
@@ -219,11 +219,22 @@ def notice(markdown: str) -> Json:
     html = _markdown.render(markdown).strip()
     return {
         "msgtype": "m.notice",
-        "body": _ESCAPE.sub(lambda m: m["escaped"] or m[0], _LINK.sub(r"\1 (\2)", markdown)),
+        "body": _LINK.sub(_unformatted, markdown),
         "format": HTML_FORMAT,
         "formatted_body": html,
         **mentions(),
     }
+
+
+def _unformatted(found: re.Match[str]) -> str:
+    """A code span, which stays as it is, what is escaped, or a link."""
+    if found["words"] is None:
+        return found["escaped"] or found[0]
+    words, link = (
+        _ESCAPE.sub(lambda each: each["escaped"] or each[0], found[part])
+        for part in ("words", "link")
+    )
+    return f"{words} ({link})"
 
 
 def plain(text: str) -> str:

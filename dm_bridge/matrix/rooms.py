@@ -92,12 +92,24 @@ async def find_room(
     for room in answer["joined_rooms"]:
         if room in but_not:
             continue
-        create = await state_of(homeserver, RoomId(room), "m.room.create", user=ghost)
-        if create.get(MARKER) == marker and not await state_of(
-            homeserver, RoomId(room), TOMBSTONE, user=ghost
-        ):
+        if await was_made_for(
+            homeserver, RoomId(room), ghost, MARKER, marker
+        ) and not await state_of(homeserver, RoomId(room), TOMBSTONE, user=ghost):
             return RoomId(room)
     return None
+
+
+async def was_made_for(
+    homeserver: Homeserver, room: RoomId, creator: UserId, key: str, marker: str
+) -> bool:
+    """Whether ``creator``, who is in ``room``, made it with ``marker`` under ``key``.
+
+    All who were in a room may read its marker, and make a room of their own with it: only the sender of
+    ``m.room.create`` tells whose it is.
+    """
+    create = await state_event(homeserver, room, CREATE, user=creator)
+    content = None if create is None or create.get("sender") != creator else create.get("content")
+    return isinstance(content, dict) and content.get(key) == marker
 
 
 async def complete_direct_room(

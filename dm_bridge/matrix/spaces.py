@@ -53,10 +53,9 @@ async def find_space(
 ) -> RoomId | None:
     """The space that ``bot`` made for ``marker``, among rooms that it is in, and that nothing has replaced."""
     for room in among:
-        create = await rooms.state_of(homeserver, room, rooms.CREATE, user=bot)
-        if create.get(MARKER) == marker and not await rooms.state_of(
-            homeserver, room, rooms.TOMBSTONE, user=bot
-        ):
+        if await rooms.was_made_for(
+            homeserver, room, bot, MARKER, marker
+        ) and not await rooms.state_of(homeserver, room, rooms.TOMBSTONE, user=bot):
             return room
     return None
 

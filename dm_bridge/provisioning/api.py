@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable, Mapping
 
 import orjson
@@ -33,6 +34,8 @@ DEADLINE = 60.0
 LOOK_EVERY = 0.5
 """Seconds between looks whether somebody who waits is still there."""
 MAX_PARAMETER = 4096
+_PARAMETER = re.compile(r"\{(\w+)\}")
+"""In a path; aiohttp would let it have no braces, which are in nicks on IRC."""
 CORS = {  # client-server API, "Web browser clients"
     "Access-Control-Allow-Origin": "*",
     "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
@@ -67,7 +70,7 @@ class Provisioning:
         inner = web.Application(middlewares=[self._count, self._answer])
         inner.router.add_get("/openapi.json", self._openapi)
         for operation in OPERATIONS:
-            path = operation.path.removeprefix(VERSION)
+            path = _PARAMETER.sub(r"{\1:[^/]+}", operation.path.removeprefix(VERSION))
             inner.router.add_route(operation.method, path, self._handler(operation))
         app.add_subapp(prefix + VERSION, inner)
 

@@ -61,9 +61,12 @@ KEPT: dict[str, str] = {
 _BATCHED = ("inbox", "outbox")
 _NAMED = """
     DELETE FROM outbox WHERE state IN ('handled', 'dropped')
-        AND room_id IN (SELECT room_id FROM management_room) AND position(convert_to($1, 'UTF8') IN event) > 0
+        AND room_id IN (
+            SELECT room_id FROM management_room UNION SELECT room_id FROM outbox WHERE sender = $1
+        )
+        AND position(convert_to($1, 'UTF8') IN event) > 0
 """
-"""Commands of admins that name the user."""
+"""What names the user: commands of admins, and what others did in rooms where the user was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,11 +185,11 @@ class ErasureStore:
             )
         if row is None:
             return False
+        async with self._database.connection() as connection:
+            await connection.execute(_NAMED, user)  # first: their own rows tell in which rooms
         for table in _BATCHED:
             while await self._some(table, user, row["rooms"]):
                 pass
-        async with self._database.connection() as connection:
-            await connection.execute(_NAMED, user)
         async with self._database.transaction() as connection:
             if not await connection.fetchval(
                 "SELECT true FROM erasure WHERE user_id = $1 FOR UPDATE", user

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from babel import Locale, UnknownLocaleError
 from fluent.runtime import FluentBundle, FluentResource, resolver
 from fluent.syntax.ast import Junk, Message, Pattern, Resource
 
@@ -73,7 +74,7 @@ class Catalogue:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._bundles: list[FluentBundle] = []
+        self._bundles: list[tuple[str, FluentBundle]] = []
         self._read_at = -1
 
     def __call__(self, name: str, /, **values: Value) -> str:
@@ -85,60 +86,85 @@ class Catalogue:
         return said
 
     def patterns(self, names: Collection[str]) -> list[tuple[str, dict[str, Pattern]]]:
-        """These messages as they are written, by name: of each language, the chosen one first."""
+        """These messages as they are written: of each language, the chosen one first, the admin's before ours."""
         found = []
         for language in _speech.languages:
-            messages: dict[str, Pattern] = {}
-            for resource, own in self._resources(language):
-                for entry in resource.body:
-                    if not isinstance(entry, Message) or entry.value is None:
-                        continue
-                    name = entry.id.name
-                    if name in names and (own or name not in messages):
-                        messages[name] = entry.value
-            found.append((language, messages))
+            ours, own = self._resources(language)
+            for resources in (own, ours) if own and ours else (own or ours,):
+                messages: dict[str, Pattern] = {}
+                for entry in (entry for resource in resources for entry in resource.body):
+                    if isinstance(entry, Message) and entry.value and entry.id.name in names:
+                        messages[entry.id.name] = entry.value
+                found.append((language, messages))
         return found
 
     def _say(self, name: str, values: dict[str, Value], mistakes: list[str]) -> str:
         poor: str | None = None
-        for bundle in self._of_now():
+        for language, bundle in self._of_now():
             if not bundle.has_message(name):
                 continue
             pattern = bundle.get_message(name).value
             if pattern is None:
                 continue
-            said, errors = bundle.format_pattern(pattern, values)
+            try:
+                said, errors = bundle.format_pattern(pattern, values)
+            except Exception as error:  # such as a message that says itself
+                mistakes.append(f"{name} ({language}): {error!r}")
+                continue
             if not errors:
                 return str(said)
             poor = str(said) if poor is None else poor
-            mistakes += [f"{name} ({bundle.locales[0]}): {error}" for error in errors]
+            mistakes += [f"{name} ({language}): {error}" for error in errors]
         if poor is None:
             mistakes.append(f"{name} is in no language")
         return name if poor is None else poor
 
-    def _of_now(self) -> list[FluentBundle]:
+    def _of_now(self) -> list[tuple[str, FluentBundle]]:
         if self._read_at != _speech.changes:
-            self._bundles = [self._read(language) for language in _speech.languages]
+            self._bundles = [
+                (language, each) for language in _speech.languages for each in self._read(language)
+            ]
             self._read_at = _speech.changes
         return self._bundles
 
-    def _read(self, language: str) -> FluentBundle:
-        bundle = FluentBundle([language, ENGLISH], use_isolating=False)
-        for resource, own in self._resources(language):
-            bundle.add_resource(resource, allow_overrides=own)
-        return bundle
+    def _read(self, language: str) -> Iterator[FluentBundle]:
+        """A language with the admin's own messages, if there are any, and without."""
+        ours, own = self._resources(language)
+        for more in [own, []] if own else [[]]:
+            bundle = FluentBundle(_tags(language), use_isolating=False)
+            for resource in ours:
+                bundle.add_resource(resource)
+            for resource in more:
+                bundle.add_resource(resource, allow_overrides=True)
+            yield bundle
 
-    def _resources(self, language: str) -> Iterator[tuple[Resource, bool]]:
-        """Files of messages, and whether each is the admin's own."""
-        for folder in (self.folder, _speech.folder):
-            if folder is not None:
-                for path in sorted(folder.glob(f"{language}/*.ftl")):
-                    yield read(path), folder is _speech.folder
+    def _resources(self, language: str) -> tuple[list[Resource], list[Resource]]:
+        """The files of messages, and those of the admin's own."""
+        ours, own = (
+            []
+            if folder is None
+            else [read(path) for path in sorted(folder.glob(f"{language}/*.ftl"))]
+            for folder in (self.folder, _speech.folder)
+        )
+        return ours, own
+
+
+def _tags(language: str) -> list[str]:
+    """How a language writes numbers: as English does where nobody knows it; a folder may be called anything."""
+    try:
+        Locale.parse(language, sep="-")
+    except (UnknownLocaleError, ValueError):
+        return [ENGLISH]
+    return [language, ENGLISH]
 
 
 def read(path: Path) -> Resource:
-    """A file of messages. What is no message in it is logged, or raised (see `be_strict`)."""
-    resource = FluentResource(path.read_text(encoding="utf-8"))
+    """A file of messages. What is no message in it, or cannot be read, is logged, or raised (see `be_strict`)."""
+    try:
+        resource = FluentResource(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeError, RecursionError) as error:
+        mistaken(f"{path} cannot be read: {error}")
+        return Resource([])
     for entry in resource.body:
         if isinstance(entry, Junk):
             what = entry.annotations[0].message

@@ -30,6 +30,7 @@ class World:
         self.doubted: list[PortalKey] = []
         self.added: list[OutboxRow] = []
         self.strange: set[RoomId] = set()
+        self.forgotten: list[UserId] = []
         world = cast(Any, self)
         self.tenancy = Tenancy(*[world] * 11)
 
@@ -49,6 +50,9 @@ class World:
     ) -> dict[RoomId, UserId]:
         known = [room for room in rooms if room not in self.strange or room in (senders or {})]
         return dict.fromkeys(known, JULIET)
+
+    def forget(self, user: UserId) -> None:  # so does what keeps m.direct
+        self.forgotten.append(user)
 
     # logins
     def owner(self, login: LoginId) -> UserId | None:
@@ -143,3 +147,9 @@ async def test_what_is_asked_over_http_reaches_the_relay() -> None:
     await world.tenancy.run(asked)
     await world.tenancy.run(answered)
     assert heard == [("asked", asked), ("answered", answered)]
+
+
+async def test_of_who_was_erased_elsewhere_nothing_is_remembered_here() -> None:
+    world = World()
+    await world.tenancy.run(Errand("instance", "forgotten", JULIET))
+    assert world.forgotten == [JULIET, JULIET]  # whose rooms they were, and how the list was seen

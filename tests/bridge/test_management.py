@@ -245,6 +245,24 @@ async def test_news_reach_every_room_of_a_user_and_no_other(world: World) -> Non
     )
 
 
+async def test_news_are_not_for_who_came_along(world: World) -> None:
+    await world.store.add_management(ROOM, USER)
+    world.room_of(USER, BOT, UserId("@nurse:example.org"))
+    await world.management.tell(USER, "news")
+    assert world.said == [phrase("notice-not-alone")]
+    assert BOT not in world.homeserver.rooms[ROOM]
+    assert await world.management.user_of(ROOM) is None
+
+
+async def test_a_secret_that_is_sent_when_somebody_came_along_is_removed(world: World) -> None:
+    await world.store.add_management(ROOM, USER)
+    await world.store.ask_secret(ROOM)
+    world.room_of(USER, BOT, UserId("@nurse:example.org"))
+    await world.write(USER, "secret", "$secret")
+    assert world.homeserver.verbs("redact") == [("redact", "$secret", BOT)]
+    assert world.commands.ran == []
+
+
 async def test_what_is_about_the_same_is_said_once(world: World) -> None:
     await world.store.add_management(ROOM, USER)
     for about in ("one", "one", "other"):

@@ -8,9 +8,10 @@ import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge.marks import marked_as
-from dm_bridge.bridge.portal_life import REPAIRS_AN_HOUR, is_crowded
+from dm_bridge.bridge.portal_life import REPAIRS_AN_HOUR, is_crowded, marker
 from dm_bridge.direct.ledger import DMState
 from dm_bridge.ids import RoomId, UserId
+from dm_bridge.matrix import rooms
 from dm_bridge.store.database import Database
 from dm_bridge.store.logins import LoginState
 from dm_bridge.store.portals import Membership, PortalState
@@ -120,6 +121,55 @@ async def test_a_user_who_leaves_keeps_the_mark(world: World) -> None:
     await world.portals.life.user_left(await world.row())
     assert (await world.row()).membership is Membership.LEAVE
     assert await world.marks() == {ROOM: (GHOST, DMState.ACTIVE)}
+
+
+async def opens_another_room(world: World) -> None:
+    """Those who are left in the room have nobody of the bridge there, and the next message goes elsewhere."""
+    assert (await world.row()).room is None
+    assert world.rooms.membership(ROOM, GHOST) == "leave"
+    assert await world.store.by_former_room(ROOM) is None
+    assert await world.marks() == await world.marks(GHOST) == {}
+    opened = await world.portals.open(world.key, world.login, world.network, ROMEO)
+    assert opened.room != ROOM
+    assert not (await world.row()).crowded
+
+
+async def test_who_stays_in_a_chat_that_its_user_left_reads_nothing_more(world: World) -> None:
+    joins(world, STRANGER)
+    await others_moved(world)
+    joins(world, OWNER, "leave")
+    await world.portals.life.user_left(await world.row())
+    await opens_another_room(world)
+
+
+async def test_who_comes_into_a_chat_that_its_user_left_reads_nothing_more(world: World) -> None:
+    joins(world, OWNER, "leave")
+    await world.portals.life.user_left(await world.row())
+    joins(world, STRANGER)
+    await others_moved(world)
+    await opens_another_room(world)
+
+
+async def test_a_user_who_is_found_to_have_left_a_crowd_gets_another_room(world: World) -> None:
+    joins(world, STRANGER)
+    await others_moved(world)
+    joins(world, OWNER, "leave")
+    assert await look_again(world)
+    await opens_another_room(world)
+
+
+async def test_a_room_that_somebody_else_made_with_the_marker_of_a_chat_is_not_its_own(
+    world: World,
+) -> None:
+    forged = RoomId("!forged")
+    world.rooms.create(forged, STRANGER, **{rooms.MARKER: marker(world.key)})
+    joins_too = {"membership": "join"}
+    for user in (OWNER, GHOST):
+        world.rooms.put(forged, "m.room.member", user, joins_too, user)
+    await world.store.set_creating(world.key)
+    assert not await world.portals.recognise(world.key, world.login, forged)
+    opened = await world.portals.open(world.key, world.login, world.network, ROMEO)
+    assert opened.room not in (ROOM, forged)
 
 
 async def test_it_is_told_when_a_chat_has_another_room_or_a_user_left_it_or_is_back(

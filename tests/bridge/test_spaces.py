@@ -325,6 +325,23 @@ async def test_who_leaves_for_good_leaves_no_space(world: World) -> None:
     assert world.made == []
 
 
+async def test_a_room_that_somebody_else_made_with_its_marker_is_not_taken_for_a_space(
+    world: World,
+) -> None:
+    marker = module._marker(world.login)
+    mallory, forged = UserId("@mallory:example.org"), RoomId("!forged")
+    world.rooms.create(forged, mallory, **{"type": "m.space", matrix_spaces.MARKER: marker})
+    world.rooms.put(forged, "m.room.member", BOT, {"membership": "join"}, BOT)
+    await world.store.want(world.login)
+    await world.store.set_creating(world.login)
+    await world.start()
+    await world.look()
+    row = await world.store.get(world.login)
+    assert row is not None
+    assert row.room not in (None, forged)
+    assert world.rooms.membership(forged, OWNER) == ""
+
+
 @pytest.mark.parametrize("lost_answers", [False, True], ids=["no effect", "lost answer"])
 async def test_wherever_it_is_cut_short_there_is_one_space_in_the_end(
     database: Database, lost_answers: bool

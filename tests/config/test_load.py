@@ -520,3 +520,11 @@ def test_permissions_say_what_they_allow() -> None:
         (True, False),
         (True, True),
     ]
+
+
+def test_a_folder_of_texts_that_is_not_there_is_told_alone(complaints: Any) -> None:
+    lines = complaints(text="texts:\n  folder: nowhere\n  language: de\n")
+    about = [line for line in lines if ": texts." in line]
+    assert len(about) == 1
+    assert "texts.folder" in about[0]
+    assert "nowhere: No such file or directory" in about[0]

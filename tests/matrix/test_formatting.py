@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from dm_bridge.ids import UserId
@@ -269,6 +269,12 @@ def test_plain_text_is_nothing_but_that_text_wherever_it_stands(text: str) -> No
 def test_plain_text_reads_the_same_for_clients_without_formatting(text: str) -> None:
     body = notice(f"{plain(text)} and {code('a*b')}")["body"]
     assert body == f"{' '.join(text.split())} and `a*b`"
+
+
+@given(markup)
+@example("an[odd](address)@localhost")
+def test_a_code_span_reads_the_same_for_clients_without_formatting(text: str) -> None:
+    assert notice(f"Write {code(text)} now.")["body"] == f"Write {code(text)} now."
 
 
 JULIET = UserId("@_dm_xmpp_juliet=40x.org:example.org")

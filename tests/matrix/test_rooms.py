@@ -52,8 +52,16 @@ async def test_an_uncertain_creation_is_not_repeated(script: Script) -> None:
     assert len(script.seen) == 1
 
 
-def state(creates: dict[str, Any], joined: list[str], tombstones: Collection[str] = ()) -> Any:
-    """Answers joined_rooms, m.room.create and m.room.tombstone; a number is an error status."""
+def state(
+    creates: dict[str, Any],
+    joined: list[str],
+    tombstones: Collection[str] = (),
+    makers: dict[str, UserId] | None = None,
+) -> Any:
+    """Answers joined_rooms, m.room.create and m.room.tombstone; a number is an error status.
+
+    ``makers``: who made which room, where it was not the ghost.
+    """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         if request.path.endswith("/joined_rooms"):
@@ -64,7 +72,8 @@ def state(creates: dict[str, Any], joined: list[str], tombstones: Collection[str
         create = creates[room]
         if isinstance(create, int):
             return web.json_response({"errcode": "M_X", "error": "x"}, status=create)
-        return web.json_response(create)
+        whole = {"sender": (makers or {}).get(room, GHOST), "content": create}
+        return web.json_response(whole if request.query.get("format") == "event" else create)
 
     return answer
 
@@ -73,6 +82,14 @@ async def test_the_room_that_was_made_for_a_portal_is_found_by_its_marker(script
     creates = {"!a": {}, "!b": {rooms.MARKER: "other"}, "!c": 403, "!d": {rooms.MARKER: "marker"}}
     script.answers = [state(creates, list(creates))]
     assert await rooms.find_room(script.homeserver, GHOST, "marker") == "!d"
+
+
+async def test_a_room_that_somebody_else_made_with_the_same_marker_is_not_found(
+    script: Script,
+) -> None:
+    creates = {"!forged": {rooms.MARKER: "marker"}, "!mine": {rooms.MARKER: "marker"}}
+    script.answers = [state(creates, list(creates), makers={"!forged": USER})]
+    assert await rooms.find_room(script.homeserver, GHOST, "marker") == "!mine"
 
 
 async def test_a_room_that_was_replaced_or_given_up_is_not_found_again(script: Script) -> None:

@@ -79,3 +79,22 @@ def test_what_a_language_lacks_or_has_wrong_is_said_in_english(own: Path) -> Non
         "rtl",
         *["ltr"] * 3,
     ]
+
+
+def test_what_the_admin_says_and_browsers_cannot_is_said_as_we_say_it(own: Path) -> None:
+    (own / "en").mkdir()
+    (own / "en" / "ours.ftl").write_text(
+        "page-cancel = { page-start }\npage-start = Begin\npage-moment = { $nobody }\n"
+    )
+    speak(ENGLISH, own)
+    be_strict(False)
+    found = spoken({"page-cancel", "page-start", "page-moment"})
+    assert {each["language"] for each in found} == {"en"}
+    said: dict[str, Pieces] = {}
+    for each in reversed(found):
+        said |= each["messages"]
+    assert said == {
+        "page-cancel": ["Cancel"],
+        "page-start": ["Begin"],
+        "page-moment": ["One moment …"],
+    }

@@ -82,6 +82,14 @@ async def test_what_is_no_identifier_is_said(api: Api, identifier: str) -> None:
         assert (got.status, got.errcode) == (400, "M_INVALID_PARAM")
 
 
+async def test_an_identifier_may_have_braces(api: Api) -> None:
+    """As nicks on IRC often do."""
+    await api.log_in()
+    who = quote("{paris}@example.net", safe="")
+    assert (await api.get(f"resolve_identifier/{who}")).json["id"] == "{paris}@example.net"
+    assert (await api.post(f"create_dm/{who}")).status == 201
+
+
 async def test_a_chat_is_opened_once_and_is_direct(api: Api) -> None:
     await api.log_in()
     first = await api.post(f"create_dm/{ROMEO}")

@@ -125,6 +125,28 @@ async def test_nothing_of_a_user_is_left_and_nothing_of_others_goes(
     assert len(await AuditStore(database).latest(10, users=["erased 123"])) == 1
 
 
+async def test_what_others_did_in_a_room_that_is_forgotten_does_not_name_them(
+    database: Database,
+) -> None:
+    """Such as a room with the bot that the user has left, or into which somebody else came."""
+    statement = (
+        "INSERT INTO outbox (event_id, room_id, sender, event, state) "
+        "VALUES ($1, '!gone', $2, $3, 'handled')"
+    )
+    async with database.connection() as connection:
+        await connection.execute(statement, "$nurse", NURSE, b"hello")
+    before = await tables(database)
+    async with database.connection() as connection:
+        await connection.execute(statement, "$juliet", JULIET, b"hello")
+        await connection.execute(statement, "$bot", "@bot:s", f"invited by {JULIET}".encode())
+    store = ErasureStore(database)
+    await store.ask(JULIET, JULIET, "bot")
+    await store.collect(JULIET)
+    [erasure] = await store.pending()
+    assert await store.erase(erasure, "erased 123")
+    assert (await tables(database))["outbox"] == before["outbox"]
+
+
 async def test_it_can_be_broken_off_and_taken_up_at_any_time(database: Database) -> None:
     await fill(database, JULIET, "j1")
     store = ErasureStore(database)

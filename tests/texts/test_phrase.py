@@ -81,6 +81,53 @@ def test_the_admins_messages_come_before_ours(phrase: Catalogue, tmp_path: Path)
     assert phrase("hello", name="you") == "Hello you!"
 
 
+def test_a_mistake_of_the_admins_is_said_as_we_say_it(phrase: Catalogue, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    (own / "en").mkdir(parents=True)
+    (own / "en" / "ours.ftl").write_text("hello = Welcome, { $nobody }!\n")
+    speak("en", own)
+    be_strict(False)
+    assert phrase("hello", name="you") == "Hello you!"
+
+
+@pytest.mark.parametrize("pattern", ["{ -term }", "{ hello } { hello }"])
+def test_a_message_that_says_itself_is_said_as_we_say_it(
+    phrase: Catalogue, tmp_path: Path, pattern: str
+) -> None:
+    own = tmp_path / "own"
+    (own / "en").mkdir(parents=True)
+    (own / "en" / "ours.ftl").write_text(f"hello = {pattern}\n-term = {{ -term }}\n")
+    speak("en", own)
+    be_strict(False)
+    assert phrase("hello", name="you") == "Hello you!"
+
+
+@pytest.mark.parametrize("language", ["klingon_x", "en-*", "en-../../x", "xx-x-"])
+def test_a_language_may_be_called_anything(
+    phrase: Catalogue, tmp_path: Path, language: str
+) -> None:
+    own = tmp_path / "own"
+    (own / language).mkdir(parents=True)
+    speak(language, own)
+    assert phrase("chats", count=1234) == "1,234 chats"
+
+
+def test_a_file_that_cannot_be_read_is_logged_and_the_others_are_said(
+    phrase: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    own = tmp_path / "own" / "en"
+    own.mkdir(parents=True)
+    (own / "1.ftl").write_bytes("hello = Grüß Gott!\n".encode("latin-1"))
+    (own / "2.ftl").mkdir()
+    (own / "3.ftl").write_text("deep = " + "{" * 5000)
+    (own / "4.ftl").write_text("\ufeffonly-english = Welcome.\n")
+    speak("en", own.parent)
+    be_strict(False)
+    assert phrase("hello", name="you") == "Hello you!"
+    assert phrase("only-english") == "Welcome."
+    assert all(f"{number}.ftl cannot be read" in caplog.text for number in (1, 2, 3))
+
+
 def test_what_is_no_message_is_logged_and_the_others_are_said(
     phrase: Catalogue, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
