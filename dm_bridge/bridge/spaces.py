@@ -25,7 +25,7 @@ from dm_bridge.bridge.space_plan import Guest, Step, changes, guest, next_step, 
 from dm_bridge.bridge.turns import DELAY, PAUSE, Turns
 from dm_bridge.errors import BridgeError, HomeserverError, may_pass
 from dm_bridge.ids import LoginId, RoomId, UserId, digest_id
-from dm_bridge.matrix import spaces
+from dm_bridge.matrix import rooms, spaces
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.homeserver import Homeserver
 from dm_bridge.store.logins import LoginRow, LoginState
@@ -211,10 +211,10 @@ class Spaces:
 
     async def _find(self, row: SpaceRow) -> RoomId | None:
         """The room that was made for a space and, for whatever reason, is not recorded."""
-        joined = await spaces.joined_rooms(self._homeserver, self._settings.bot)
-        unknown = await self._store.unknown(joined)
-        return await spaces.find_space(
-            self._homeserver, self._settings.bot, _marker(row.login), unknown
+        bot = self._settings.bot
+        unknown = await self._store.unknown(await rooms.joined_rooms(self._homeserver, bot))
+        return await rooms.find_made(
+            self._homeserver, bot, spaces.MARKER, _marker(row.login), unknown
         )
 
     async def _tend(

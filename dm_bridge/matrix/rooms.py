@@ -6,7 +6,7 @@ for its ``invite`` list only; a later invite is therefore a raw member event, no
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from mautrix.api import Path
@@ -88,14 +88,26 @@ async def find_room(
 
     createRoom takes no transaction id; this is how a room is recognised whose answer was lost.
     """
-    answer = await homeserver.request("GET", Path.v3.joined_rooms, user=ghost)
-    for room in answer["joined_rooms"]:
-        if room in but_not:
-            continue
-        if await was_made_for(
-            homeserver, RoomId(room), ghost, MARKER, marker
-        ) and not await state_of(homeserver, RoomId(room), TOMBSTONE, user=ghost):
-            return RoomId(room)
+    joined = await joined_rooms(homeserver, ghost)
+    among = [room for room in joined if room not in but_not]
+    return await find_made(homeserver, ghost, MARKER, marker, among)
+
+
+async def joined_rooms(homeserver: Homeserver, user: UserId) -> list[RoomId]:
+    """The rooms that ``user`` is in."""
+    answer = await homeserver.request("GET", Path.v3.joined_rooms, user=user)
+    return [RoomId(room) for room in answer["joined_rooms"]]
+
+
+async def find_made(
+    homeserver: Homeserver, creator: UserId, key: str, marker: str, among: Iterable[RoomId]
+) -> RoomId | None:
+    """Among rooms that ``creator`` is in, the one made with ``marker`` under ``key`` that nothing has replaced."""
+    for room in among:
+        if await was_made_for(homeserver, room, creator, key, marker) and not await state_of(
+            homeserver, room, TOMBSTONE, user=creator
+        ):
+            return room
     return None
 
 
@@ -129,14 +141,21 @@ async def complete_direct_room(
         "m.room.history_visibility": {"history_visibility": "shared"},
         "m.room.guest_access": {"guest_access": "can_join"},
     }
-    for event_type, content in preset.items():
-        if not await state_of(homeserver, room, event_type, user=ghost):
-            await homeserver.set_state(room, event_type, "", content, user=ghost)
+    await add_missing(homeserver, room, preset, user=ghost)
     for event in info.state_events():
         await homeserver.set_state(
             room, event["type"], event["state_key"], event["content"], user=ghost
         )
     await invite_directly(homeserver, room, user, inviter=ghost)
+
+
+async def add_missing(
+    homeserver: Homeserver, room: RoomId, wanted: Mapping[str, Json], *, user: UserId
+) -> None:
+    """Set the state events, contents by type, of which the room has none with an empty key."""
+    for event_type, content in wanted.items():
+        if not await state_of(homeserver, room, event_type, user=user):
+            await homeserver.set_state(room, event_type, "", content, user=user)
 
 
 async def invite_directly(

@@ -6,8 +6,6 @@ invite to it is direct.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from mautrix.api import Path
 
 from dm_bridge.errors import HomeserverError
@@ -42,24 +40,6 @@ async def create_space(
     return RoomId(answer["room_id"])
 
 
-async def joined_rooms(homeserver: Homeserver, user: UserId) -> list[RoomId]:
-    """The rooms that ``user`` is in."""
-    answer = await homeserver.request("GET", Path.v3.joined_rooms, user=user)
-    return [RoomId(room) for room in answer["joined_rooms"]]
-
-
-async def find_space(
-    homeserver: Homeserver, bot: UserId, marker: str, among: Iterable[RoomId]
-) -> RoomId | None:
-    """The space that ``bot`` made for ``marker``, among rooms that it is in, and that nothing has replaced."""
-    for room in among:
-        if await rooms.was_made_for(
-            homeserver, room, bot, MARKER, marker
-        ) and not await rooms.state_of(homeserver, room, rooms.TOMBSTONE, user=bot):
-            return room
-    return None
-
-
 async def complete_space(
     homeserver: Homeserver, room: RoomId, bot: UserId, name: str, topic: str
 ) -> None:
@@ -73,9 +53,7 @@ async def complete_space(
         "m.room.name": {"name": name},
         "m.room.topic": {"topic": topic},
     }
-    for event_type, content in wanted.items():
-        if not await rooms.state_of(homeserver, room, event_type, user=bot):
-            await homeserver.set_state(room, event_type, "", content, user=bot)
+    await rooms.add_missing(homeserver, room, wanted, user=bot)
 
 
 async def state_of_space(
