@@ -119,7 +119,9 @@ class View:
         called = await self._called(account)
         names: dict[str, str] = {}
         for dm in await self._store.managed(account):
-            address, name = await self._name(dm), name_of(called.get(dm.room))
+            known = called.get(dm.room)
+            address = await self._name(dm) if known is None else known.contact
+            name = name_of(known)
             contact = phrase("direct-contact", name=name, address=address) if name else address
             names[dm.room] = phrase("direct-your-chat", contact=name or address)
             names.update(dict.fromkeys((dm.ghost, *dm.aliases), contact))
