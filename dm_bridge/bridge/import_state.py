@@ -223,10 +223,12 @@ class ImportState:
         """The rooms of so many chats from now on are marked together."""
         self._batch, self._most = set(), most
 
-    def join_batch(self, chat: ChatId) -> None:
-        """The room of a chat is about to be made, if it has none."""
-        if self._stages.get(chat) in ROOMLESS:
-            self._batch.add(chat)
+    def join_batch(self, chat: ChatId) -> bool:
+        """The room of a chat is about to be made, if it has none; whether the batch is full by that."""
+        if self._stages.get(chat) not in ROOMLESS:
+            return False
+        self._batch.add(chat)
+        return self.is_full
 
     @property
     def is_full(self) -> bool:

@@ -296,8 +296,7 @@ class Importer:
         if one.state.stage(chat) is Stage.MADE:
             await self._show(one, chat)
             return
-        one.state.join_batch(chat)
-        if one.state.is_full:
+        if one.state.join_batch(chat):
             one.changed.set()
         if not one.state.is_complete(chat) and one.asking >= ASKED_EARLY:
             one.state.move(chat, Stage.HOUSING)
