@@ -30,6 +30,7 @@ from benchmarks.to_matrix import CHATS, many_chats, one_chat
 from benchmarks.to_remote import added_latency
 from benchmarks.world import World, running
 from dm_bridge.errors import BridgeError
+from dm_bridge.testing.prosody_archive import Archives
 from dm_bridge.testing.xmpp_client import quiet_slixmpp
 
 T = TypeVar("T")
@@ -69,6 +70,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, help="how often everything is measured")
     parser.add_argument("--conversations", type=int, help="how many are in an archive, up to 1000")
     parser.add_argument(
+        "--archives",
+        choices=("sql", "files"),
+        default="sql",
+        help="where Prosody keeps archives; large ones in files, its default, take a whole processor",
+    )
+    parser.add_argument(
         "--only",
         nargs="+",
         choices=ALL_PARTS,
@@ -89,7 +96,9 @@ def main() -> int:
         size = replace(size, conversations=options.conversations)
     quiet_slixmpp()
     try:
-        texts = asyncio.run(_run(size, options.only, options.directory, quick=options.quick))
+        texts = asyncio.run(
+            _run(size, options.only, options.directory, options.archives, quick=options.quick)
+        )
         if options.write_docs:
             for name, text in texts.items():
                 report.write_docs(DOCS, name, text)
@@ -103,7 +112,7 @@ def main() -> int:
 
 
 async def _run(
-    size: Size, parts: tuple[str, ...], directory: Path | None, *, quick: bool
+    size: Size, parts: tuple[str, ...], directory: Path | None, archives: Archives, *, quick: bool
 ) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="dm-bridge-bench-") as temporary:
         place = directory or Path(temporary)
@@ -112,7 +121,7 @@ async def _run(
         _say(f"load before the start: {os.getloadavg()[0]:.2f}; starting the servers")
         texts = {}
         if wanted := tuple(part for part in PARTS if part in parts):
-            texts["figures"] = await _on_real_servers(place, wanted, size)
+            texts["figures"] = await _on_real_servers(place, wanted, size, archives)
         if wanted := tuple(part for part in NULL_PARTS if part in parts):
             rows = await null_rows(place / "null", wanted, quick, _say)
             texts["null figures"] = f"{report.table(rows)}\n\nMeasured {report.machine()}"
@@ -125,13 +134,16 @@ async def _run(
     return texts
 
 
-async def _on_real_servers(place: Path, parts: tuple[str, ...], size: Size) -> str:
-    async with running(place) as world:
+async def _on_real_servers(
+    place: Path, parts: tuple[str, ...], size: Size, archives: Archives
+) -> str:
+    async with running(place, archives) as world:
         rows = [row for part in parts for row in await _part(part, world, size)]
         await asyncio.sleep(_LATE_SECONDS)
         world.tally.audit()
         prosody = await world.stack.prosody.version()
-        where = report.machine(prosody, str(size), synapse=True)
+        kept = {"sql": "SQLite", "files": "files"}[archives]
+        where = report.machine(f"{prosody} (archives in {kept})", str(size), synapse=True)
     return f"{report.table(rows)}\n\nMeasured {where}"
 
 
@@ -157,7 +169,11 @@ async def _part(part: str, world: World, size: Size) -> list[Row]:
         histories = Histories(world, size.conversations)
         brought = await _rounds("history", histories.rounds(size.rounds))
         what = f"a first login, {size.conversations} chats with {EACH} messages each"
-        return [report.rate_row(what, brought, target=0.85), histories.memory_row()]
+        return [
+            report.rate_row(what, brought, target=0.85),
+            histories.speed_row(brought),
+            histories.memory_row(),
+        ]
     return _new_chats_rows(
         size, await _rounds("new chats", new_chats(world, size.chats, size.rounds))
     )

@@ -11,15 +11,18 @@ user as well, because a homeserver is slower the more rooms its user has. Which 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from statistics import median
 
 from benchmarks.media import Memory, Usage
 from benchmarks.people import PEOPLE
+from benchmarks.processor import Processor
 from benchmarks.report import Figures, Row
 from benchmarks.tally import Disorder, Tally, body
 from benchmarks.world import PASSWORD, PATIENCE, World, fresh
 from dm_bridge.testing.matrix_client import MatrixUser
-from dm_bridge.testing.prosody import Archived, Prosody
+from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.prosody_archive import Archived
 
 EACH = 20
 FEATURES = "com.beeper.room_features"
@@ -30,20 +33,31 @@ MOST_MEMORY = 32.0
 
 
 class Histories:
-    """``conversations`` in each archive, of `EACH` messages. ``memory``: what each import cost the bridge."""
+    """``conversations`` in each archive, of `EACH` messages.
+
+    ``memory``: what each import cost the bridge. ``speed``: of the processor, in seconds for the same work.
+    """
 
     def __init__(self, world: World, conversations: int) -> None:
         self._world = world
         self._conversations = conversations
         self.memory: list[Memory] = []
+        self.speed: list[Figures] = []
 
     async def rounds(self, rounds: int) -> AsyncIterator[Figures]:
         """Messages per second."""
-        for number in range(rounds):
-            bare_first = number % 2 == 0
-            bare = await self._bare(f"h-{number}-bare") if bare_first else 0.0
-            bridge = await self._through_bridge(f"h-{number}-bridge")
-            yield Figures(bare or await self._bare(f"h-{number}-bare"), bridge)
+        async with Processor() as processor:
+            for number in range(rounds):
+                sides = [self._bare, self._through_bridge]
+                measured: dict[str, tuple[float, float]] = {}
+                for side in sides if number % 2 == 0 else sides[::-1]:
+                    begin = time.monotonic()
+                    rate = await side(f"h-{number}-{len(measured)}")
+                    measured[side.__name__] = rate, processor.since(begin)
+                both = zip(measured["_bare"], measured["_through_bridge"], strict=True)
+                rates, speeds = (Figures(*pair) for pair in both)
+                self.speed.append(speeds)
+                yield rates
 
     async def _bare(self, run: str) -> float:
         chats = self._conversations
@@ -88,6 +102,19 @@ class Histories:
             await user.wait_for(lambda s: (s.body or "").startswith("I have brought over"))
             await _quiet(user, len(contacts))
             return messages / (end - start)
+
+    def speed_row(self, rates: Sequence[Figures]) -> Row:
+        """What the ratio would be, had the processor been equally fast for both sides."""
+        equal = [
+            Figures(rate.bare * speed.bare, rate.bridge * speed.bridge)
+            for rate, speed in zip(rates, self.speed, strict=True)
+        ]
+        return Row(
+            "the processor meanwhile, for the same work",
+            f"{median(each.bare for each in self.speed) * 1000:.1f} ms",
+            f"{median(each.bridge for each in self.speed) * 1000:.1f} ms",
+            f"× {median(each.bridge / each.bare for each in equal):.2f} if it were equal",
+        )
 
     def memory_row(self) -> Row:
         """How much more memory the bridge had meanwhile."""

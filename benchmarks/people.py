@@ -18,6 +18,7 @@ from slixmpp import JID, ComponentXMPP
 from dm_bridge.errors import NetworkError
 from dm_bridge.testing.processes import LOOPBACK, free_port
 from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.prosody_archive import Archives
 from dm_bridge.testing.xmpp_server import Tls
 
 PEOPLE = "people.localhost"
@@ -80,13 +81,15 @@ async def people_on_prosody(
     tls: Tls = "none",
     on_body: Callable[[str], None] = lambda _: None,
     largest_file: int = 0,
+    archives: Archives = "files",
 ) -> AsyncIterator[tuple[Prosody, People]]:
-    """Start Prosody in ``directory``, and connect everybody at `PEOPLE`. ``largest_file``: in bytes."""
+    """Start Prosody in ``directory``, and connect everybody at `PEOPLE`. The rest: see `Prosody.start`."""
     secret, port = secrets.token_urlsafe(16), free_port()
     prosody = await Prosody.start(
         directory,
         tls=tls,
         largest_file=largest_file,
+        archives=archives,
         config_extra=f'component_ports = {{ {port} }}\ncomponent_interfaces = {{ "{LOOPBACK}" }}',
         host_config_extra=f'Component "{PEOPLE}"\n    component_secret = "{secret}"',
     )

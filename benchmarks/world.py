@@ -20,6 +20,7 @@ from benchmarks.tally import Tally, body
 from dm_bridge.testing.matrix_client import MatrixUser
 from dm_bridge.testing.processes import LOOPBACK, free_port
 from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.prosody_archive import Archives
 from dm_bridge.testing.stack import Bridge, Stack
 from dm_bridge.testing.synapse import Synapse
 from dm_bridge.testing.xmpp_client import XmppUser
@@ -70,11 +71,14 @@ class World:
 
 
 @contextlib.asynccontextmanager
-async def running(directory: Path) -> AsyncIterator[World]:
-    """Start everything in ``directory``, log Alice in, and stop everything in the end."""
+async def running(directory: Path, archives: Archives = "sql") -> AsyncIterator[World]:
+    """Start everything in ``directory``, log Alice in, and stop everything in the end.
+
+    ``archives``: where Prosody keeps message archives.
+    """
     async with contextlib.AsyncExitStack() as cleanup:
         prosody, people = await cleanup.enter_async_context(
-            people_on_prosody(directory / "prosody", largest_file=100_000_000)
+            people_on_prosody(directory / "prosody", largest_file=100_000_000, archives=archives)
         )
         stack, bare = await _start_bridge(directory, prosody, cleanup)
         account = await stack.synapse.register_user("alice", PASSWORD)
@@ -105,7 +109,7 @@ async def _start_bridge(
         {
             "appservice": {"listen": f"{LOOPBACK}:{bridge.port}", "url": bridge.url},
             "permissions": {DOMAIN: "user"},
-            "history": {"conversations": 1000, "messages": 200},
+            "history": {"conversations": 1000, "messages": 20},
             "media": {"private_hosts": [prosody.host]},
             "networks": {"xmpp": {"enabled": True, "servers": {prosody.domain: server}}},
         }

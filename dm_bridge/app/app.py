@@ -34,7 +34,8 @@ from dm_bridge.bridge.faces import Faces
 from dm_bridge.bridge.features import RoomFeatures
 from dm_bridge.bridge.ghosts import Ghosts
 from dm_bridge.bridge.guard import Guard
-from dm_bridge.bridge.importing import Importer, ImportSettings
+from dm_bridge.bridge.import_asking import ImportSettings
+from dm_bridge.bridge.importing import Importer
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.bridge.invites import Invites
 from dm_bridge.bridge.lanes import Lanes

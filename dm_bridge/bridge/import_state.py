@@ -1,9 +1,10 @@
 """Where the import of one login stands, and what that means for its chats. Pure: no I/O, no clock.
 
-A chat is *found*; its messages are *taken* into the inbox; its room is *made*; it is *ready* with the others of
-its batch, which are marked as direct chats in one write; its messages are *shown*. While the search may still
-bring some of them, there is time for its room: it is *housed*, which is found, with a room. But a chat in which
-something new waits goes before the others, and does not wait for them.
+A chat is *found*, with its newest messages or some of them. It is *housed* when it has a room, and *settled* with
+the others of its batch, which are marked as direct chats in one write. What it lacks may come with the search, or
+is *asked* for; then all that is wanted has been *taken* into the inbox, and is *shown*. A chat of which no message
+was found yet is taken first: then its room is *made*, and it is *ready* with its batch. A chat in which something
+new waits goes before the others, and does not wait for them.
 
 The rule that must never break: nothing new of a chat is shown before what is older of it, unless the older is
 given up.
@@ -73,6 +74,7 @@ class Stage(enum.Enum):
     FOUND = "found"
     HOUSING = "housing"
     HOUSED = "housed"
+    SETTLED = "settled"
     ASKING = "asking"
     TAKING = "taking"
     TAKEN = "taken"
@@ -81,7 +83,7 @@ class Stage(enum.Enum):
     SHOWING = "showing"
 
 
-UNTAKEN = frozenset({Stage.FOUND, Stage.HOUSING, Stage.HOUSED, Stage.ASKING})
+UNTAKEN = frozenset({Stage.FOUND, Stage.HOUSING, Stage.HOUSED, Stage.SETTLED, Stage.ASKING})
 """How far a chat is of which not all that is wanted is in the inbox."""
 ROOMLESS = frozenset({Stage.FOUND, Stage.TAKEN})
 """How far a chat is that may have no room yet."""
@@ -89,6 +91,7 @@ _DOORS = {
     Stage.FOUND: Door.SHUT,
     Stage.HOUSING: Door.AJAR,
     Stage.HOUSED: Door.SHUT,
+    Stage.SETTLED: Door.SHUT,
     Stage.ASKING: Door.SHUT,
     Stage.TAKING: Door.SHUT,
     Stage.TAKEN: Door.AJAR,
@@ -98,15 +101,22 @@ _DOORS = {
 }
 
 
+_UNSHOWN = frozenset(
+    {Stage.SETTLED, Stage.ASKING, Stage.TAKING, Stage.READY, Stage.SHOWING},
+)
+_SETTLED = {Stage.HOUSED: Stage.SETTLED, Stage.MADE: Stage.READY}
+
+
 class ImportState:
-    """``searching``: not all conversations are known. ``making``: more rooms may be made. ``messages``: how many
-    are wanted of each chat.
+    """``searching``: more of the record is looked at. ``finding``: it may have chats that are not known.
+    ``making``: more rooms may be made. ``messages``: how many are wanted of each chat.
 
     ``total``: chats of the import, also those that are done.
     """
 
     def __init__(self, messages: int, *, searching: bool) -> None:
         self.searching = searching
+        self.finding = searching
         self.making = True
         self.total = 0
         self._messages = messages
@@ -181,6 +191,12 @@ class ImportState:
         missing = max(0, self._messages - self._had.get(chat, 0))
         return missing if self._places.get(chat) is not None else 0
 
+    @property
+    def lacking(self) -> tuple[int, int]:
+        """How many chats the search may complete, and how many messages they lack."""
+        missing = [self.lacks(chat) for chat in self._stages if self.wants(chat)]
+        return len(missing), sum(missing)
+
     def place(self, chat: ChatId) -> str | None:
         """Where what is older than all that is there begins."""
         return self._places.get(chat)
@@ -230,49 +246,83 @@ class ImportState:
         self._batch.add(chat)
         return self.is_full
 
+    def close_batch(self) -> bool:
+        """No more rooms are waited for; whether there is any in the batch."""
+        if self._batch:
+            self._most = len(self._batch)
+        return self.is_full
+
     @property
     def is_full(self) -> bool:
         """Whether no more rooms are made for this batch."""
         return len(self._batch) >= self._most
 
-    def to_make(self, *, ask: bool = False) -> list[ChatId]:
-        """The chats for whose rooms something can be done; where something new waits first, then what is complete.
-
-        While there is a search, it may bring what others lack: their rooms can be made already, or, if ``ask``,
-        what they lack is asked for. When the batch is full, nothing is begun that is not complete and has no room.
-        """
-        found = [chat for chat in self._stages if self._may_be_made(chat, ask and not self.is_full)]
-        return sorted(
-            found, key=lambda chat: (chat not in self._urgent, not self.is_complete(chat))
+    @property
+    def is_building(self) -> bool:
+        """Whether rooms can be made while the search may bring what their chats lack."""
+        return self.searching and any(
+            stage is Stage.FOUND and self._had[chat] for chat, stage in self._stages.items()
         )
 
-    def is_complete(self, chat: ChatId) -> bool:
-        """Whether nothing of a chat is waited for: the search brings no more, or something new is in a hurry."""
-        return not (self.searching and self.lacks(chat)) or chat in self._urgent
+    def is_ahead(self, most: int) -> bool:
+        """Whether so many chats have a room and their messages are not shown yet, and that is enough: homeservers
+        are slower the more rooms their users have.
+        """
+        if self.searching or self._urgent:
+            return False
+        return sum(stage in _UNSHOWN for stage in self._stages.values()) >= most
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the search may bring the first message of a chat that is known."""
+        return self.searching and Stage.FOUND in self._stages.values()
+
+    def to_make(self, *, ask: bool = True) -> list[ChatId]:
+        """The chats for whose rooms something can be done, those in which something new waits first.
+
+        ``ask``: what is lacking of those without any message may be asked for. When the batch is full, no room is
+        begun.
+        """
+        found = [chat for chat in self._stages if self._may_be_made(chat, ask)]
+        return sorted(found, key=lambda chat: (chat not in self._urgent, not self._had[chat]))
+
+    def is_to_be_housed(self, chat: ChatId) -> bool:
+        """Whether a chat is to have its room before its messages are taken."""
+        found = self._stages.get(chat) is Stage.FOUND and self._had[chat] > 0
+        return found and chat not in self._urgent
 
     def _may_be_made(self, chat: ChatId, ask: bool) -> bool:
-        stage = self._stages[chat]
+        stage, urgent = self._stages[chat], chat in self._urgent
         if self.is_full and stage in ROOMLESS:
             return False
         match stage:
             case Stage.FOUND:
-                return ask or self.is_complete(chat) or self._had.get(chat, 0) > 0
-            case Stage.HOUSED:
-                return ask or self.is_complete(chat)
+                return urgent or ask or self._had[chat] > 0
             case Stage.TAKEN:
                 return True
-            case Stage.MADE:
-                return chat in self._urgent
+            case Stage.HOUSED | Stage.MADE:
+                return urgent
             case _:
                 return False
 
     def release(self) -> None:
         """The rooms that are made are enough for one batch."""
-        for chat, stage in self._stages.items():
-            if stage is Stage.MADE:
-                self._stages[chat] = Stage.READY
+        self._stages = {chat: _SETTLED.get(stage, stage) for chat, stage in self._stages.items()}
 
-    def to_show(self) -> list[ChatId]:
-        """The chats whose batch is complete, those in which something new waits first."""
-        found = [chat for chat, stage in self._stages.items() if stage is Stage.READY]
-        return sorted(found, key=lambda chat: chat not in self._urgent)
+    def to_show(self, *, ask: bool = True) -> list[ChatId]:
+        """The chats whose batch is complete. Those in which something new waits come first, then those that lack
+        nothing.
+
+        ``ask``: what others lack may be asked for.
+        """
+        found = [chat for chat in self._stages if self._may_be_shown(chat, ask)]
+        return sorted(found, key=lambda chat: (chat not in self._urgent, self._is_lacking(chat)))
+
+    def _may_be_shown(self, chat: ChatId, ask: bool) -> bool:
+        stage = self._stages[chat]
+        if stage is Stage.SETTLED:
+            return ask or not self._is_lacking(chat) or chat in self._urgent
+        return stage is Stage.READY
+
+    def _is_lacking(self, chat: ChatId) -> bool:
+        return self._stages[chat] is Stage.SETTLED and self.lacks(chat) > 0

@@ -1,4 +1,4 @@
-"""Brings over the history of one login: asks the network, fills the inbox, and has the chats' lanes show it.
+"""Brings over the history of one login: has rooms made, fills the inbox, and has the chats' lanes show it.
 
 A few chats are under way at a time, of all logins together, so what is new is never behind many.
 
@@ -19,82 +19,38 @@ from collections.abc import (
     Iterator,
     Sequence,
 )
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
 import structlog
 
-from dm_bridge.bridge.import_plan import pick, read_mark
-from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
+from dm_bridge.bridge.import_asking import Asking, Import, ImportSettings
+from dm_bridge.bridge.import_plan import read_mark
+from dm_bridge.bridge.import_search import Search
+from dm_bridge.bridge.import_state import UNTAKEN, Stage
 from dm_bridge.bridge.keeper import Keeper
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
-from dm_bridge.errors import NetworkError, NotYet, may_pass
+from dm_bridge.errors import NetworkError, may_pass
 from dm_bridge.ids import ChatId, PortalKey, UserId
 from dm_bridge.matrix.formatting import code, plain
-from dm_bridge.network.api import capabilities_of
-from dm_bridge.network.events import RemoteEvent, SessionStatus
-from dm_bridge.network.history import HISTORY_SECONDS, History, RecordPart
-from dm_bridge.store.history import FOUND, SEARCHING, HistoryStore, Imported, ImportRow
+from dm_bridge.network.events import RemoteEvent
+from dm_bridge.store.history import HistoryStore, Imported
 from dm_bridge.texts import phrase
 
 log = structlog.get_logger(__name__)
-
-T = TypeVar("T")
 
 AT_ONCE = 16
 """Chats that are under way at once, of all logins: enough to keep a homeserver busy."""
 TOGETHER = 50
 """Chats that are marked as direct chats in one write. Their messages are shown while the next rooms are made:
 homeservers do both at once faster than one after the other."""
-MOST_ENTRIES = 50_000
-"""Entries of a network's record in which conversations are looked for."""
-BARREN = 5_000
-"""Entries in a row that bring nothing, after which no more conversations are looked for."""
-ASKED_EARLY = 4
-"""Chats whose messages are asked for at once while the search may still bring them: it may take long, and the
-homeserver would have nothing to do but rooms."""
-SEARCHES = 4
-"""Records that are searched at once."""
+ASKED_AT_ONCE = 2
+"""Chats of one login whose messages are asked for at once. Servers that deal with one request after the other
+answer many at once late and together, and the homeserver has nothing to do until then."""
 PROGRESS = 60.0
 """Seconds between two words about how far it is."""
 
 Tell = Callable[[UserId, str, str], Awaitable[None]]
 """Writes to a user's management rooms; what has the same last argument is said once."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportSettings:
-    """How many conversations, and how many messages of each. Either 0: none."""
-
-    conversations: int = 50
-    messages: int = 20
-
-    @property
-    def enabled(self) -> bool:
-        """Whether anything is brought over."""
-        return self.conversations > 0 and self.messages > 0
-
-
-@dataclass
-class Import:
-    """The import of one login."""
-
-    row: ImportRow
-    owner: UserId
-    name: str
-    state: ImportState
-    connected: asyncio.Event = field(default_factory=asyncio.Event)
-    task: asyncio.Task[None] | None = None
-    timers: dict[ChatId, asyncio.TimerHandle] = field(default_factory=dict)
-    knocked: set[ChatId] = field(default_factory=set)
-    """Chats whose lanes came while the door was not open."""
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    asking: int = 0
-    """How many chats' messages are being asked for."""
-    barren: int = 0
-    """Entries since the last that brought something."""
-    told_at: float = 0.0
 
 
 class Importer:
@@ -111,14 +67,14 @@ class Importer:
         settings: ImportSettings,
     ) -> None:
         self._store = store
-        self._logins = logins
+        self._asking = Asking(logins, settings)
+        self._search = Search(store, self._asking, wake, settings)
         self._keeper = keeper
         self._silence = silence
         self._tell = tell
         self._wake = wake
         self.settings = settings
         self._slots = asyncio.Semaphore(AT_ONCE)
-        self._searches = asyncio.Semaphore(SEARCHES)
         self._watched: dict[PortalKey, asyncio.Event] = {}
         self._turns: dict[UserId, tuple[asyncio.Lock, int]] = {}
 
@@ -137,7 +93,7 @@ class Importer:
             del self._watched[key]
 
     async def carry(self, one: Import) -> None:
-        session = self._session(one)
+        session = self._asking.session(one)
         if session is None:
             if one.state.total:
                 raise NetworkError(phrase("import-not-wanted"))
@@ -145,11 +101,13 @@ class Importer:
             return
         async with self.alone_with(one.owner):
             while one.state.searching and not one.state.total:
-                await self._search_on(one)
+                await self._search.go_on(one)
             if one.state.total:
                 await self._announce(one)
                 await self._silence.begin(one.owner)
-                await _together(self._search(one), self._make_rooms(one), self._show_messages(one))
+                await _together(
+                    self._search.search(one), self._make_rooms(one), self._show_messages(one)
+                )
                 await self._silence.end(one.owner)
                 outcome = await self._store.imported(one.row.login)
                 await self._tell(one.owner, summary(outcome, one.name), f"{one.row.login} end")
@@ -169,97 +127,39 @@ class Importer:
             if users > 1:
                 self._turns[user] = lock, users - 1
 
-    def _session(self, one: Import) -> History | None:
-        """Who can be asked; None when nobody ever can. Raises `NetworkError`."""
-        logins = self._logins()
-        session = logins.session(one.row.login)
-        if session is None or logins.state(one.row.login).status is not SessionStatus.CONNECTED:
-            raise NetworkError(phrase("import-not-connected"), retry_after=1.0)
-        if not self.settings.enabled or not capabilities_of(session).history:
-            return None
-        return session if isinstance(session, History) else None
-
-    async def _ask(self, one: Import, ask: Callable[[History], Awaitable[T]]) -> T:
-        session = self._session(one)
-        if session is None:
-            raise NetworkError(phrase("import-no-record"))
-        try:
-            async with asyncio.timeout(HISTORY_SECONDS):
-                return await ask(session)
-        except TimeoutError as error:
-            raise NetworkError(phrase("import-no-answer"), retry_after=5.0) from error
-
-    async def _search(self, one: Import) -> None:
-        try:
-            while one.state.searching:
-                await self._search_on(one)
-        finally:
-            one.changed.set()
-        free = [chat for chat in one.knocked if one.state.door(chat) is Door.OPEN]
-        for chat in free:  # what is no part of the import need not wait
-            one.knocked.discard(chat)
-            if (timer := one.timers.pop(chat, None)) is not None:
-                timer.cancel()
-            one.state.drop(chat)
-        self._wake([PortalKey(one.row.login, chat) for chat in free])
-
-    async def _search_on(self, one: Import) -> None:
-        """Look at one more part of the record: for conversations, and for what known ones lack."""
-        row, most = one.row, self.settings
-        async with self._searches:
-            part = await self._ask(one, _record(row.until, row.further))
-        left = most.conversations - one.state.total
-        picks = pick(part, one.state.wants, left, most.messages)
-        found = sum(each.new for each in picks)
-        entries = row.entries + part.looked_at
-        # where a part brings less than asking for one chat does, all that is known is asked for so
-        poor = found == left and sum(each.messages for each in picks) < most.messages
-        one.barren = 0 if picks else one.barren + part.looked_at
-        endless = entries >= MOST_ENTRIES or one.barren >= BARREN
-        over = part.further is None or endless or poor
-        state = FOUND if over else SEARCHING
-        added = await self._store.found(
-            row, picks, part.further, part.looked_at, state, most.messages
-        )
-        if (
-            picks
-            and not added
-            and await self._store.of(row.login)
-            != replace(row, further=part.further, entries=entries, state=state)
-        ):
-            raise NotYet(phrase("import-elsewhere"), 1.0)
-        one.row = replace(row, further=part.further, entries=entries, state=state)
-        for each in picks:
-            if each.chat in added:
-                one.state.add(each.chat, each.before, each.messages)
-            elif each.new:
-                one.state.leave_out(each.chat)
-        if part.further is None:
-            one.state.add_no_more()
-        one.state.searching = not over
-        one.changed.set()
-
     async def _make_rooms(self, one: Import) -> None:
         """Make the rooms, and have those of a batch marked as direct chats in one write."""
         state = one.state
         state.begin_batch(TOGETHER)
-        while state.searching or state.to_make():
+        while state.finding or state.to_make():
             with self._keeper.holding(one.owner):
                 await self._each(
                     one,
-                    lambda: state.to_make(ask=one.asking < ASKED_EARLY),
+                    lambda: state.to_make(ask=not state.searching or self._may_ask(one)),
                     self._prepare,
-                    lambda: state.searching and not state.is_full,
+                    lambda: not state.is_full and (state.finding or state.is_waiting),
                 )
             state.release()
             state.begin_batch(TOGETHER)
             one.changed.set()
+            while state.is_ahead(TOGETHER):
+                await one.change()
         state.making = False
         one.changed.set()
 
     async def _show_messages(self, one: Import) -> None:
-        """Show the messages of every batch while the rooms of the next are made."""
-        await self._each(one, one.state.to_show, self._show, lambda: one.state.making)
+        """Take and show the messages of every batch while the rooms of the next are made."""
+        state = one.state
+        await self._each(
+            one,
+            lambda: state.to_show(ask=self._may_ask(one)),
+            self._take_and_show,
+            lambda: state.making or bool(state.to_show()),
+        )
+
+    def _may_ask(self, one: Import) -> bool:
+        """Whether what chats lack is asked for. While it may come with the search, rooms are made first."""
+        return one.asking < ASKED_AT_ONCE and not one.state.is_building
 
     async def _each(
         self,
@@ -285,33 +185,43 @@ class Importer:
                         continue
                 if not more():
                     return
-                one.changed = one.changed if not one.changed.is_set() else asyncio.Event()
-                await one.changed.wait()
+                await one.change()
 
         await _together(*(some() for _ in range(AT_ONCE)))
 
     async def _prepare(self, one: Import, chat: ChatId) -> None:
-        """Take a chat's messages, and have its room made; show it where something new waits behind."""
-        key = PortalKey(one.row.login, chat)
-        if one.state.stage(chat) is Stage.MADE:
-            await self._show(one, chat)
-            return
-        if one.state.join_batch(chat):
+        """Have a chat's room made; show its messages where something new waits behind."""
+        key, state = PortalKey(one.row.login, chat), one.state
+        if state.join_batch(chat):
             one.changed.set()
-        if not one.state.is_complete(chat) and one.asking >= ASKED_EARLY:
-            one.state.move(chat, Stage.HOUSING)
+        if state.is_to_be_housed(chat):
+            state.move(chat, Stage.HOUSING)
             await self._make(key)
-            one.state.move(chat, Stage.HOUSED)
+            state.move(chat, Stage.HOUSED)
             self._wake([key])  # something new may have come meanwhile: it is in a hurry
+            if not state.is_building:
+                one.changed.set()
             return
-        if one.state.stage(chat) in UNTAKEN and not await self._take(one, key):
-            one.state.leave_out(chat)
-            self._wake([key])
-            return
-        await self._make(key)
-        one.state.move(chat, Stage.MADE)
-        if one.state.is_urgent(chat):
-            await self._show(one, chat)
+        if await self._is_taken(one, key):
+            if state.stage(chat) is not Stage.MADE:
+                await self._make(key)
+                state.move(chat, Stage.MADE)
+            if state.is_urgent(chat):
+                await self._show(one, key)
+
+    async def _take_and_show(self, one: Import, chat: ChatId) -> None:
+        """Take the messages of a chat that has its room, if they are not, and show them."""
+        key = PortalKey(one.row.login, chat)
+        if await self._is_taken(one, key):
+            await self._show(one, key)
+
+    async def _is_taken(self, one: Import, key: PortalKey) -> bool:
+        """Whether all that is wanted of a chat is in the inbox, now if it was not. Else it goes on without."""
+        if one.state.stage(key.chat) not in UNTAKEN or await self._take(one, key):
+            return True
+        one.state.leave_out(key.chat)
+        self._wake([key])
+        return False
 
     async def _make(self, key: PortalKey) -> None:
         with self.watching(key) as made:
@@ -326,7 +236,9 @@ class Importer:
             one.state.move(key.chat, Stage.ASKING)
             one.asking += 1
             try:
-                page = await self._ask(one, lambda session: session.older(key.chat, place, lacks))
+                page = await self._asking.ask(
+                    one, lambda session: session.older(key.chat, place, lacks)
+                )
             except NetworkError as error:
                 if may_pass(error):
                     raise
@@ -344,17 +256,17 @@ class Importer:
         one.state.move(key.chat, Stage.TAKEN)
         return True
 
-    async def _show(self, one: Import, chat: ChatId) -> None:
+    async def _show(self, one: Import, key: PortalKey) -> None:
         """Have the messages of a chat shown."""
-        key = PortalKey(one.row.login, chat)
-        one.state.move(chat, Stage.SHOWING)
+        one.state.move(key.chat, Stage.SHOWING)
         with self.watching(key) as shown:
             self._wake([key])
             await shown.wait()
         await self._store.show(key)
-        if (timer := one.timers.pop(chat, None)) is not None:
+        if (timer := one.timers.pop(key.chat, None)) is not None:
             timer.cancel()
-        one.state.leave_out(chat)
+        one.state.leave_out(key.chat)
+        one.changed.set()
         await self._say_how_far(one)
 
     # -- what the user is told
@@ -383,10 +295,6 @@ class Importer:
                 phrase("import-so-far", done=done, total=one.state.total, name=code(one.name)),
                 f"{one.row.login} {done}",
             )
-
-
-def _record(until: str | None, further: str | None) -> Callable[[History], Awaitable[RecordPart]]:
-    return lambda session: session.record(until, further)
 
 
 async def _together(*works: Coroutine[None, None, None]) -> None:

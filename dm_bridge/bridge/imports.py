@@ -15,8 +15,9 @@ from collections.abc import Callable, Collection
 
 import structlog
 
+from dm_bridge.bridge.import_asking import Import
 from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
-from dm_bridge.bridge.importing import Import, Importer, Tell
+from dm_bridge.bridge.importing import Importer, Tell
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
 from dm_bridge.errors import BridgeError, may_pass

@@ -8,16 +8,22 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import secrets
 import shutil
-import string
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dm_bridge.errors import AdminError
 from dm_bridge.testing.certificates import write_certificate
 from dm_bridge.testing.processes import LOOPBACK
+from dm_bridge.testing.prosody_archive import (
+    SQL_FILE,
+    Archived,
+    Archives,
+    lua,
+    sql_settings,
+    write_file,
+    write_sql,
+)
 from dm_bridge.testing.xmpp_server import Tls, XmppServer
 
 MODULES = (
@@ -45,22 +51,13 @@ _COMMAND_SECONDS = 30.0
 _REMEDY = "Prosody is not installed. Install it: apt-get install prosody"
 
 
-@dataclass(frozen=True, slots=True)
-class Archived:
-    """A message in somebody's archive. ``from_self``: its owner wrote it; ``at``: seconds since the epoch."""
-
-    contact: str
-    body: str
-    from_self: bool
-    at: int
-
-
 class Prosody(XmppServer):
     """A running Prosody. Make one with `Prosody.start`; end it with `stop`."""
 
     def __init__(self, directory: Path, domain: str, tls: Tls) -> None:
         self.config_file = directory / "prosody.cfg.lua"
         self._directory = directory
+        self._archives: Archives = "files"
         command = [_find("prosody"), "-F", "--config", str(self.config_file)]
         super().__init__("Prosody", domain, tls, command, directory / "prosody.log")
 
@@ -76,15 +73,17 @@ class Prosody(XmppServer):
         config_extra: str = "",
         host_config_extra: str = "",
         largest_file: int = 0,
+        archives: Archives = "files",
     ) -> Prosody:
         """Configure and start; returns when clients can connect.
 
         ``directory`` keeps its configuration, log and data. ``tls="none"`` is the only mode in which
         passwords are accepted over a plain stream. ``config_extra`` goes into the global section,
         ``host_config_extra`` after the last host. ``largest_file``: of what it keeps for its users
-        (XEP-0363), in bytes; 0: it keeps none. Raises `AdminError`.
+        (XEP-0363), in bytes; 0: it keeps none. ``archives``: where it keeps message archives. Raises `AdminError`.
         """
         server = cls(directory, domain, tls)
+        server._archives = archives
         domains = (domain, *extra_domains)
         if largest_file:
             host_config_extra = f"{server._file_share(largest_file)}\n{host_config_extra}"
@@ -98,9 +97,9 @@ class Prosody(XmppServer):
         host = self.host if self.tls == "none" else self.domain
         return "\n".join(
             [
-                f'Component {_lua(f"files.{self.domain}")} "http_file_share"',
-                f"    http_host = {_lua(host)}",
-                f"    http_external_url = {_lua(f'{scheme}://{host}:{self.files_port}/')}",
+                f'Component {lua(f"files.{self.domain}")} "http_file_share"',
+                f"    http_host = {lua(host)}",
+                f"    http_external_url = {lua(f'{scheme}://{host}:{self.files_port}/')}",
                 f"    http_file_share_size_limit = {largest}",
                 f"    http_file_share_daily_quota = {1000 * largest}",
             ]
@@ -114,7 +113,7 @@ class Prosody(XmppServer):
         if self.tls != "none":
             files = write_certificate(self._directory, domains)
             self.ca_file = files.authority
-            key_pair = f"{{ certificate = {_lua(files.certificate)}, key = {_lua(files.key)} }}"
+            key_pair = f"{{ certificate = {lua(files.certificate)}, key = {lua(files.key)} }}"
             names = ("ssl", "c2s_direct_tls_ssl", "https_ssl")
             extra = "\n".join([*(f"{name} = {key_pair}" for name in names), extra])
         text = self._configuration(modules, extra, domains, host_extra)
@@ -132,9 +131,9 @@ class Prosody(XmppServer):
         return "\n".join(
             [
                 f"run_as_root = {str(os.geteuid() == 0).lower()}",
-                f"data_path = {_lua(self._directory / 'data')}",
-                f"pidfile = {_lua(self._directory / 'prosody.pid')}",
-                f"interfaces = {{ {_lua(LOOPBACK)} }}",
+                f"data_path = {lua(self._directory / 'data')}",
+                f"pidfile = {lua(self._directory / 'prosody.pid')}",
+                f"interfaces = {{ {lua(LOOPBACK)} }}",
                 f"c2s_ports = {plain}",
                 f"c2s_direct_tls_ports = {direct}",
                 f"c2s_require_encryption = {str(self.tls != 'none').lower()}",
@@ -143,16 +142,17 @@ class Prosody(XmppServer):
                 "s2s_direct_tls_ports = {}",
                 f"http_ports = {files[self.tls == 'none']}",
                 f"https_ports = {files[self.tls != 'none']}",
-                f"http_interfaces = {{ {_lua(LOOPBACK)} }}",
-                f"https_interfaces = {{ {_lua(LOOPBACK)} }}",
-                f"modules_enabled = {{ {', '.join(_lua(name) for name in enabled)} }}",
+                f"http_interfaces = {{ {lua(LOOPBACK)} }}",
+                f"https_interfaces = {{ {lua(LOOPBACK)} }}",
+                f"modules_enabled = {{ {', '.join(lua(name) for name in enabled)} }}",
                 'modules_disabled = { "s2s" }',
                 'authentication = "internal_hashed"',
-                'storage = "internal"',
+                'default_storage = "internal"',
+                *(sql_settings() if self._archives == "sql" else ()),
                 'archive_expires_after = "never"',
                 'log = { { levels = { min = "info" }, to = "console" } }',
                 extra,
-                *(f"VirtualHost {_lua(name)}" for name in domains),
+                *(f"VirtualHost {lua(name)}" for name in domains),
                 host_extra,
                 "",
             ]
@@ -170,20 +170,10 @@ class Prosody(XmppServer):
 
     def write_archive(self, jid: str, messages: Iterable[Archived]) -> None:
         """Give an account that has none an archive, the oldest message first, as the server itself stores it."""
-        localpart, _, domain = jid.partition("@")
-        folder = self._directory / "data" / _stored(domain) / "archive"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{_stored(localpart)}.list").open("x", encoding="ascii") as file:
-            for message in messages:
-                ends = (f"{jid}/phone", message.contact)
-                sender, recipient = ends if message.from_self else (f"{message.contact}/pc", jid)
-                file.write(
-                    f'item({{\n\t{{ {_lua(message.body)}; ["attr"] = {{}}; ["name"] = "body"; }};\n'
-                    f'\t["attr"] = {{ ["type"] = "chat"; ["id"] = {_lua(secrets.token_hex(8))};'
-                    f' ["from"] = {_lua(sender)}; ["to"] = {_lua(recipient)}; }};\n'
-                    f'\t["key"] = {_lua(secrets.token_urlsafe(18))}; ["when"] = {message.at};'
-                    f' ["name"] = "message"; ["with"] = {_lua(message.contact)};\n}});\n'
-                )
+        if self._archives == "sql":
+            write_sql(self._directory / "data" / SQL_FILE, jid, messages)
+        else:
+            write_file(self._directory / "data", jid, messages)
 
     async def remove_user(self, localpart: str, *, domain: str | None = None) -> None:
         await self._shell("user:delete", f"{localpart}@{domain or self.domain}")
@@ -197,7 +187,7 @@ class Prosody(XmppServer):
         await self._shell("c2s:close", f"{localpart}@{domain or self.domain}")
 
     async def _shell(self, function: str, *arguments: str) -> None:
-        quoted = ", ".join(_lua(argument) for argument in arguments)
+        quoted = ", ".join(lua(argument) for argument in arguments)
         await self._prosodyctl("shell", f"{function}({quoted})")
 
     async def _prosodyctl(self, *arguments: str) -> str:
@@ -223,26 +213,8 @@ class Prosody(XmppServer):
         return text
 
 
-def _stored(name: str) -> str:
-    """A name as Prosody calls files by it."""
-    safe = string.ascii_letters + string.digits
-    return "".join(each if each in safe else f"%{ord(each):02x}" for each in name)
-
-
 def _find(program: str) -> str:
     path = shutil.which(program) or shutil.which(program, path="/usr/sbin:/usr/bin:/usr/local/bin")
     if path is None:
         raise AdminError(_REMEDY)
     return path
-
-
-def _lua(value: str | Path) -> str:
-    """A Lua string literal; every byte outside plain text is escaped by number."""
-    return (
-        '"'
-        + "".join(
-            chr(byte) if 0x20 <= byte < 0x7F and byte not in b'"\\' else f"\\{byte:03d}"
-            for byte in str(value).encode()
-        )
-        + '"'
-    )

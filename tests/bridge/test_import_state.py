@@ -24,6 +24,7 @@ def a_state(*chats: ChatId, searching: bool = False) -> ImportState:
         (Stage.FOUND, Door.SHUT),
         (Stage.HOUSING, Door.AJAR),
         (Stage.HOUSED, Door.SHUT),
+        (Stage.SETTLED, Door.SHUT),
         (Stage.ASKING, Door.SHUT),
         (Stage.TAKING, Door.SHUT),
         (Stage.TAKEN, Door.AJAR),
@@ -68,7 +69,7 @@ def test_a_chat_in_which_something_new_waits_comes_first() -> None:
     assert state.to_show() == [C, A, B]
 
 
-def test_a_full_batch_begins_no_room_and_ends_what_it_has() -> None:
+def test_a_full_batch_begins_no_room() -> None:
     state = a_state(A, B, C)
     state.begin_batch(2)
     for chat in (A, B):
@@ -76,20 +77,62 @@ def test_a_full_batch_begins_no_room_and_ends_what_it_has() -> None:
     assert state.is_full
     assert state.to_make() == []
     state.move(A, Stage.HOUSED)
+    state.hurry(A)
     assert state.to_make() == [A]
     state.begin_batch(2)
     assert state.to_make() == [A, B, C]
 
 
-def test_what_chats_lack_is_asked_for_or_only_their_rooms_are_made() -> None:
+def test_a_batch_is_closed_with_what_it_has() -> None:
+    state = a_state(A, B, searching=True)
+    state.begin_batch(2)
+    assert not state.close_batch()
+    assert not state.is_full
+    state.join_batch(A)
+    assert state.close_batch()
+    assert state.to_make() == []
+
+
+def test_rooms_come_first_while_the_search_may_bring_what_is_lacking() -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before a", 1)
     state.add(B, "before b", MESSAGES)
     state.add(C, "before c", 0)
-    assert state.to_make() == [B, A]
-    assert state.to_make(ask=True) == [B, A, C]
-    state.move(A, Stage.HOUSED)
-    assert (state.to_make(), state.to_make(ask=True)) == ([B], [B, A, C])
+    assert state.to_make() == [A, B, C]
+    assert state.to_make(ask=False) == [
+        A,
+        B,
+    ]  # there is nothing yet that the other could have a room for
+    assert [state.is_to_be_housed(chat) for chat in (A, B, C)] == [True, True, False]
+    assert state.is_building
+    for chat in (A, B):
+        state.move(chat, Stage.HOUSED)
+    assert not state.is_building
+    assert state.is_waiting
+    assert state.to_show() == []
+    state.release()
+    assert (state.to_show(), state.to_show(ask=False)) == ([B, A], [B])
+    state.add(A, "before 1", 2)
+    assert state.to_show(ask=False) == [A, B]
+
+
+def test_when_the_search_is_over_nothing_is_waited_for() -> None:
+    state = ImportState(MESSAGES, searching=True)
+    state.add(A, "before a", 0)
+    state.searching = False
+    assert not state.is_building
+    assert not state.is_waiting
+
+
+def test_where_something_new_waits_it_is_asked_at_once() -> None:
+    state = ImportState(MESSAGES, searching=True)
+    for chat in (A, B):
+        state.add(chat, "before", 1)
+    state.hurry(B)
+    assert not state.is_to_be_housed(B)
+    for chat in (A, B):
+        state.move(chat, Stage.SETTLED)
+    assert state.to_show(ask=False) == [B]
 
 
 def test_what_is_not_held_back_is_in_no_hurry() -> None:
@@ -98,23 +141,18 @@ def test_what_is_not_held_back_is_in_no_hurry() -> None:
     assert not state.is_urgent(B)
 
 
-def test_what_a_chat_lacks_may_come_with_the_search_or_is_asked_for() -> None:
+def test_what_a_chat_lacks_may_come_with_the_search() -> None:
     state = ImportState(MESSAGES, searching=True)
     assert state.wants(A) is None
     state.add(A, "before 2", 2)
     assert (state.wants(A), state.lacks(A), state.place(A)) == (1, 1, "before 2")
-    assert (state.to_make(), state.is_complete(A)) == ([A], False)  # there is time for its room
-    state.move(A, Stage.HOUSED)
-    assert (state.wants(A), state.to_make()) == (1, [])
+    for stage in (Stage.HOUSED, Stage.SETTLED):
+        state.move(A, stage)
+        assert state.wants(A) == 1
     state.add(A, "before 1", 1)
-    assert (state.wants(A), state.to_make(), state.total) == (0, [A], 1)
-    state.add(B, "before b", 0)
-    assert state.to_make() == [A]  # there is nothing yet that it could have a room for
-    state.hurry(B)
-    assert state.to_make() == [B, A]
+    assert (state.wants(A), state.total) == (0, 1)
     state.add(C, "before c", 0)
     state.searching = False
-    assert state.to_make() == [B, A, C]
     state.add_no_more()
     assert (state.lacks(C), state.place(C)) == (0, None)
     assert state.place(A) == "before 1"  # it has all that is wanted, and there may be more

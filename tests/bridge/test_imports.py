@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 import pytest
 import pytest_asyncio
 
-from dm_bridge.bridge import importing
+from dm_bridge.bridge import import_search, importing
 from dm_bridge.bridge import imports as module
+from dm_bridge.bridge.import_asking import ImportSettings
 from dm_bridge.bridge.import_state import Door
-from dm_bridge.bridge.importing import Importer, ImportSettings, summary
+from dm_bridge.bridge.importing import Importer, summary
 from dm_bridge.bridge.imports import Imports
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RemoteId, UserId
@@ -326,9 +327,79 @@ async def test_rooms_are_made_while_the_search_goes_on(
     await world.begin()
     connect(world)
     await world.ended()
-    assert searched == [0, 2]
+    assert searched == [0, 2]  # then asking for each chat is as good
     assert [world.of(chat) for chat in "abcd"] == [["2", "3", "4"]] * 4
     assert world.log == ["silence", "hold", "let go", "sound"]
+
+
+async def test_rooms_do_not_run_far_ahead_of_messages(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "TOGETHER", 2)
+    chats = "abcdefgh"
+    world = make(*chats)
+    world.settings = ImportSettings(len(chats), EACH)
+    world.start_over()
+    searching: list[int] = []
+    ahead: list[int] = []
+
+    def before(what: str) -> None:
+        if what == "record":
+            searching.append(len(world.rooms))
+
+    def step() -> None:
+        done = sum(world.of(chat) == ["2", "3", "4"] for chat in chats)
+        ahead.append(len(world.rooms) - max(done, searching[-1]))
+
+    world.fake.before, world.step = before, step
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert [world.of(chat) for chat in chats] == [["2", "3", "4"]] * len(chats)
+    assert max(ahead) <= 4  # one batch with its rooms, and the next one
+
+
+async def test_only_some_chats_are_asked_for_at_once(make: Make) -> None:
+    chats = "abcdefgh"
+    world = make(*chats)
+    world.settings = ImportSettings(len(chats), EACH)
+    world.start_over()
+    asked, under_way, most = world.fake.older, 0, 0
+
+    async def slowly(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return await asked(chat, place, messages)
+
+    world.fake.older = slowly  # type: ignore[method-assign]
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert [world.of(chat) for chat in chats] == [["2", "3", "4"]] * len(chats)
+    assert most == importing.ASKED_AT_ONCE
+
+
+async def test_what_is_found_is_not_kept_waiting_by_a_long_search(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(import_search, "UNEVENTFUL", 3)
+    world = make("a", messages=40)
+    asked = world.fake.record
+
+    async def slowly(until_: str | None, further: str | None) -> RecordPart:
+        if further is not None and int(further) > 20:
+            await until(lambda: world.of("a") == ["37", "38", "39"])
+        return await asked(until_, further)
+
+    monkeypatch.setattr(world.fake, "record", slowly)
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert len(world.fake.untils) == 40 // PART
+    assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
 
 
 @pytest.mark.parametrize("chat", ["c", "stranger"])
@@ -457,7 +528,8 @@ async def test_a_chat_that_cannot_be_read_is_said_at_the_end(make: Make) -> None
             raise NetworkError("The server has lost it.")
 
     world.fake.before = refuse
-    world.importer.settings = ImportSettings(2, EACH)
+    world.settings = ImportSettings(2, EACH)
+    world.start_over()
     await world.begin()
     connect(world)
     await world.ended()
@@ -621,7 +693,7 @@ async def test_a_chat_without_messages_gets_no_room(make: Make) -> None:
 async def test_a_long_record_of_one_chat_is_not_read_to_its_end(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importing, "BARREN", 10)
+    monkeypatch.setattr(import_search, "BARREN", 10)
     world = make("a", messages=100)
     await world.begin()
     connect(world)

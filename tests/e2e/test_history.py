@@ -12,7 +12,8 @@ from typing import Any
 import pytest_asyncio
 
 from dm_bridge.testing.matrix_client import MatrixUser
-from dm_bridge.testing.prosody import Archived, Prosody
+from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.prosody_archive import Archived
 from dm_bridge.testing.stack import Stack
 from tests.e2e.conftest import Workplace
 from tests.e2e.pairs import PASSWORD, ask, ghost_of, unique, within

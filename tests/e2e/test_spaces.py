@@ -8,7 +8,8 @@ import pytest
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.testing.matrix_client import MatrixUser
-from dm_bridge.testing.prosody import Archived, Prosody
+from dm_bridge.testing.prosody import Prosody
+from dm_bridge.testing.prosody_archive import Archived
 from dm_bridge.testing.stack import Stack
 from tests.e2e.pairs import PASSWORD, Pair, ghost_of, invite_of, pair, unique, within
 from tests.e2e.provisioning_client import Api
