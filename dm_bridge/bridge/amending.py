@@ -18,7 +18,7 @@ from dm_bridge.matrix.formatting import to_reaction
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.rooms import edits_of
 from dm_bridge.network.events import ReactionChange, RemoteReactions, RemoteRetraction
-from dm_bridge.store.inbox import InboxOutcome
+from dm_bridge.store.inbox import ABOUT_NOTHING, InboxOutcome
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.references import Known, Reaction, ReferenceStore
 
@@ -88,7 +88,7 @@ class Amending:
         """Redact what its author has taken back, and what it said after each edit."""
         target = await self.original(portal.key, event.target, event.from_self)
         if target is None:
-            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
+            return InboxOutcome(row, "dropped", reason=ABOUT_NOTHING)
         edits = await edits_of(self._homeserver, portal.room, target, user=portal.ghost)
         for version in (*edits, target):  # of a message that is gone, no edits are found
             await self._redact(portal, version, row, sender)
@@ -101,7 +101,7 @@ class Amending:
         key = portal.key
         target = await self.original(key, event.target)
         if target is None:
-            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
+            return InboxOutcome(row, "dropped", reason=ABOUT_NOTHING)
         there = await self._references.reactions(key, target, from_self=event.from_self)
         named = dict.fromkeys(event.emojis)
         adds = event.change is not ReactionChange.REMOVED

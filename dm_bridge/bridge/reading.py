@@ -14,7 +14,7 @@ from dm_bridge.bridge.receipts import Receipts
 from dm_bridge.ids import EventId, PortalKey, RemoteId, UserId
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.network.events import Receipt, RemoteRead
-from dm_bridge.store.inbox import InboxOutcome
+from dm_bridge.store.inbox import ABOUT_NOTHING, InboxOutcome
 from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.portals import Membership, PortalRow, PortalStore
 
@@ -53,16 +53,16 @@ class Reading:
         """Show it, if there is a room to show it in. Raises `BridgeError`."""
         portal = await self._portals.get(key)
         if portal is None or portal.room is None:
-            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
+            return InboxOutcome(row, "dropped", reason=ABOUT_NOTHING)
         if not isinstance(event, RemoteRead):
             sent = await self._sent(key, event.target)
             if sent is None:
-                return InboxOutcome(row, "dropped", reason="it is about no message that is known")
+                return InboxOutcome(row, "dropped", reason=ABOUT_NOTHING)
             await self._deliveries.received(sent, portal)
             return InboxOutcome(row, "delivered")
         target = await self._original(key, event.target, not event.from_self)
         if target is None:
-            return InboxOutcome(row, "dropped", reason="it is about no message that is known")
+            return InboxOutcome(row, "dropped", reason=ABOUT_NOTHING)
         if event.from_self:
             return self._own(row, portal, target)
         if not portal.shows_reads:

@@ -67,7 +67,7 @@ from dm_bridge.network.events import (
     Written,
 )
 from dm_bridge.ops.metrics import Metrics
-from dm_bridge.store.inbox import InboxOutcome, InboxRow, InboxStore
+from dm_bridge.store.inbox import ABOUT_NOTHING, InboxOutcome, InboxRow, InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import PortalStore
@@ -229,9 +229,7 @@ class ToMatrix:
             if isinstance(event, RemoteRetraction | RemoteReactions):
                 author = event.from_self if isinstance(event, RemoteRetraction) else None
                 if await self._amending.original(row.key, event.target, author) is None:
-                    return portal, InboxOutcome(
-                        row.id, "dropped", reason="it is about no message that is known"
-                    )
+                    return portal, InboxOutcome(row.id, "dropped", reason=ABOUT_NOTHING)
             if self._unreadable.is_told(row.key, event):
                 return portal, InboxOutcome(
                     row.id,

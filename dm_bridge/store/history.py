@@ -18,6 +18,7 @@ from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead
 from dm_bridge.store.database import Connection, Database
 from dm_bridge.store.inbox import _NEW, _columns, _decode
 from dm_bridge.store.reasons import storable
+from dm_bridge.store.reopening import reopen
 
 SEARCHING, FOUND, ENDED = "searching", "found", "ended"
 
@@ -334,10 +335,12 @@ class HistoryStore:
     ) -> int:
         """Add older messages to a chat that goes on already, and to no import. ``thread``: to be shown in there.
 
+        What was done to them, and was about nothing that was known, waits again (`dm_bridge.store.reopening`).
         Returns how many messages are new.
         """
         async with self._database.transaction() as connection:
             added = await _add(connection, key.login, events, thread)
+            await reopen(connection, key, events, added)
             new = _messages(events, added)
             await connection.execute(
                 """

@@ -2,7 +2,8 @@
 
 The rule that must never break: a row is written once per (login, chat, remote id), whatever the
 network delivers again, also under the other id of a message, and it leaves the state ``waiting`` exactly once; but
-an admin may put back what was parked, and what was delivered while an admin dropped it is recorded as delivered.
+an admin may put back what was parked, what was delivered while an admin dropped it is recorded as delivered, and
+what was about no message that was known waits again when that comes (`HistoryStore.add`).
 """
 
 from __future__ import annotations
@@ -45,6 +46,8 @@ from dm_bridge.store.groups import Groups
 from dm_bridge.store.reasons import storable
 
 MAX_KEY_BYTES = 255
+ABOUT_NOTHING = "it is about no message that is known"
+"""Why a row is dropped."""
 ADD_AT_ONCE = 50
 READ_AT_ONCE = 20
 """Chats whose rows are read together: all of them are in memory then."""

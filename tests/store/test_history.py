@@ -9,14 +9,21 @@ import pytest
 
 from dm_bridge.bridge.import_plan import Pick
 from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
-from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead
+from dm_bridge.network.events import (
+    RemoteEvent,
+    RemoteMessage,
+    RemoteReactions,
+    RemoteRead,
+    RemoteRetraction,
+)
 from dm_bridge.store.database import Database
 from dm_bridge.store.history import HistoryStore, ImportChat, Imported, ImportRow
-from dm_bridge.store.inbox import InboxOutcome, InboxStore
+from dm_bridge.store.inbox import ABOUT_NOTHING, InboxOutcome, InboxStore
 from dm_bridge.store.logins import LoginStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 
 from .stored import OWNER, a_login, key_of, message
+from .stored import ROMEO as ROMEO_HIMSELF
 
 ROMEO = ChatId("romeo@example.net")
 
@@ -221,3 +228,41 @@ async def test_what_is_shown_in_a_thread_says_so(database: Database) -> None:
     known = await store.chat(key)
     assert known is not None
     assert (known.state, known.place) == ("shown", "older")
+
+
+def taken_back(number: object, target: str) -> RemoteRetraction:
+    return RemoteRetraction(
+        ROMEO, RemoteId(f"gone-{number}"), RemoteId(target), ROMEO_HIMSELF, False
+    )
+
+
+async def test_what_was_done_to_an_older_message_before_it_came_is_done_to_it_then(
+    database: Database,
+) -> None:
+    login = await a_login(database)
+    store, inbox, key = HistoryStore(database), InboxStore(database), key_of(login)
+    named = replace(message(1), reference=RemoteId("by-its-author"))
+    reaction = RemoteReactions(
+        ROMEO, RemoteId("reaction"), RemoteId("id-2"), ROMEO_HIMSELF, False, ("👍",)
+    )
+    came: list[RemoteRetraction | RemoteReactions] = [
+        taken_back(1, "by-its-author"),
+        taken_back(2, "id-2"),
+        taken_back(3, "id-3"),
+        reaction,
+        taken_back(4, "id-2"),
+    ]
+    await inbox.add([(login, event) for event in came])
+    dropped = [InboxOutcome(event.id, "dropped", reason=ABOUT_NOTHING) for event in came[:-1]]
+    await inbox.finish(key, [*dropped, InboxOutcome(came[-1].id, "dropped", reason="by an admin")])
+    assert await store.add(key, [named, message(2)], "before 1", EventId("$thread")) == 2
+    assert [(row.id, row.thread) for row in await inbox.waiting(key, 100)] == [
+        ("id-1", "$thread"),
+        ("id-2", "$thread"),
+        ("gone-1", None),
+        ("gone-2", None),
+        ("reaction", None),
+    ]
+    await inbox.finish(key, [InboxOutcome(came[0].id, "delivered")])
+    assert await store.add(key, [named, message(2)], "before 1", EventId("$thread")) == 0
+    assert ("gone-1", False) not in await waiting(database, key)
