@@ -53,8 +53,9 @@ class Size:
     conversations: int
 
     def __str__(self) -> str:
+        rounds = "1 round" if self.rounds == 1 else f"{self.rounds} rounds"
         return (
-            f"{self.rounds} rounds of {self.messages} messages, {self.latencies} latencies, "
+            f"{rounds} of {self.messages} messages, {self.latencies} latencies, "
             f"{self.chats} new chats and {self.conversations} archived ones"
         )
 

@@ -104,10 +104,10 @@ def test_rooms_come_first_while_the_search_may_bring_what_is_lacking() -> None:
         B,
     ]  # there is nothing yet that the other could have a room for
     assert [state.is_to_be_housed(chat) for chat in (A, B, C)] == [True, True, False]
-    assert state.is_building
+    building = [state.is_building]
     for chat in (A, B):
         state.move(chat, Stage.HOUSED)
-    assert not state.is_building
+    assert [*building, state.is_building] == [True, False]
     assert state.is_waiting
     assert state.to_show() == []
     state.release()

@@ -35,8 +35,8 @@ history-whom = Of whom? I bring the messages before those that are in the chat. 
 history-how-many = I can bring 1 to { $most } messages at once.
 history-no-record = { $login } gives out no older messages: its server keeps none, or is not connected.
 history-found = { $messages ->
-    [one] I have found one older message in your chat with { $contact }; they are in a thread there, or where it begins.
-   *[other] I have found { $messages } older messages in your chat with { $contact }; they are in a thread there, or where it begins.
+    [one] I have found one older message in your chat with { $contact }; it is in a thread there, or where the chat begins.
+   *[other] I have found { $messages } older messages in your chat with { $contact }; they are in a thread there, or where the chat begins.
 }
 history-nothing-yet = I have found nothing older in your chat with { $contact } so far.
 history-nothing = There is nothing older in your chat with { $contact }.
