@@ -28,6 +28,7 @@ from dm_bridge.store.references import Known, Reaction, ReferenceStore
 
 QUOTE_SECONDS = 5.0
 """For which is looked for what an answered message says by now."""
+_HIDES = "data-mx-spoiler"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,13 @@ class Revising:
             return about
         if not there.get("content"):
             return replace(about, text="")
-        edited: Any = there
-        for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content", "body"):
-            edited = edited.get(name) if isinstance(edited, dict) else None
+        newest: Any = there
+        for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content"):
+            newest = newest.get(name) if isinstance(newest, dict) else None
+        edited = newest.get("body") if isinstance(newest, dict) else None
+        now = newest if isinstance(edited, str) else there["content"]
+        if _HIDES in str(now.get("formatted_body")):
+            return replace(about, text="")  # nobody is to see it without asking for it
         if known.media and not isinstance(
             edited, str
         ):  # what it is called here, if nothing is said

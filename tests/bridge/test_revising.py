@@ -29,6 +29,7 @@ from .room_world import ROOM, a_world
 from .test_to_remote import Carrier, Session
 
 THEIRS = EventId("$theirs")
+HIDDEN = '<span data-mx-spoiler="end">he dies</span>'
 REPLIES = {"m.in_reply_to": {"event_id": THEIRS}}
 
 
@@ -135,6 +136,13 @@ async def test_an_answer_names_what_it_answers_also_what_was_sent_right_before(
         ({"body": "hello"}, {"m.new_content": {"body": 7}}, "hello"),
         ({"body": "hello"}, None, "hello"),
         ({}, None, ""),
+        ({"body": "he dies", "formatted_body": HIDDEN}, None, ""),
+        ({"body": "he dies", "formatted_body": HIDDEN}, {"m.new_content": {"body": "x"}}, "x"),
+        (
+            {"body": "hello"},
+            {"m.new_content": {"body": "he dies", "formatted_body": HIDDEN}},
+            "",
+        ),
     ],
 )
 async def test_an_answer_quotes_what_a_message_says_by_now(
