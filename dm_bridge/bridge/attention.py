@@ -184,10 +184,15 @@ class Attention:
             _keep(self._told, key, read.id)
 
     async def _read_up_to(self, key: PortalKey, event: EventId) -> OutgoingRead | None:
-        """The message of the contact that an event is, or the newest one, if it is none."""
+        """The message of the contact that an event is, or the newest one, if it is none.
+
+        None for an older one, which stands behind newer ones: who reads it has read others before, or has not.
+        """
         known = await self._references.of_event(key, event)
         if known is None or known.from_self or known.reference is None or known.id is None:
             return self._newest.get(key)
+        if known.apart:
+            return None  # the network would take it for the end of what was read
         about = Reference(known.edits or known.reference, from_self=False, text=known.text)
         return OutgoingRead(key.chat, known.id, about)
 

@@ -5,7 +5,7 @@ The rule that must never break: what a chat's message is, is looked for in that 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -24,7 +24,8 @@ class Known:
     when the network never had it. ``from_self``: the user wrote it, here or elsewhere. ``text``: what it says,
     as far as it is known. ``edits``: the message that it is an edit of, on the network;
     of what the user edited here, ``event`` is the message already. ``media``: it has a file. ``id``:
-    `RemoteMessage.id` of what came from the network.
+    `RemoteMessage.id` of what came from the network. ``apart``: it is older than what the chat began with, and
+    stands in a thread behind that.
     """
 
     event: EventId | None
@@ -34,6 +35,7 @@ class Known:
     edits: RemoteId | None = None
     media: bool = False
     id: RemoteId | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +81,10 @@ class ReferenceStore:
         async with self._database.connection() as connection:
             row = await connection.fetchrow(
                 """
-                SELECT event_id, NULL, event, false FROM inbox
+                SELECT event_id, NULL, event, false, thread IS NOT NULL FROM inbox
                 WHERE event_id = $3 AND login_id = $1 AND chat_id = $2
                 UNION ALL
-                SELECT event_id, remote_id, event, true FROM outbox
+                SELECT event_id, remote_id, event, true, false FROM outbox
                 WHERE event_id = $3 AND login_id = $1 AND chat_id = $2
                 LIMIT 1
                 """,
@@ -90,7 +92,7 @@ class ReferenceStore:
                 key.chat,
                 event,
             )
-        return None if row is None else _known(*row)
+        return None if row is None else replace(_known(*row[:4]), apart=row[4])
 
     async def reactions(
         self, key: PortalKey, target: EventId, *, from_self: bool

@@ -33,6 +33,7 @@ from dm_bridge.network.events import (
 )
 from dm_bridge.network.signals import Availability, RemotePresence, RemoteTyping
 from dm_bridge.store.database import Database
+from dm_bridge.store.history import HistoryStore
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
 from dm_bridge.store.portals import Membership
@@ -130,7 +131,7 @@ class Scene:
     """Juliet's chat with Romeo: one message of his, known as ``id-1``, and one of hers, sent as ``sent``."""
 
     def __init__(self, world: World, database: Database) -> None:
-        self.world = world
+        self.world, self.database = world, database
         self.key = world.key
         self.matrix = Asked()
         self.logins = FakeLogins()
@@ -332,6 +333,18 @@ async def test_who_reads_what_comes_later_has_read_the_newest_message(scene: Sce
     [told] = await scene.told()
     assert isinstance(told, OutgoingRead)
     assert told.id == "id-2"
+
+
+async def test_that_older_messages_in_a_thread_are_read_is_not_told(scene: Scene) -> None:
+    history = HistoryStore(scene.database)
+    assert await history.add(scene.key, [message(0)], None, EventId("$thread")) == 1
+    old = EventId("$old")
+    await scene.inbox.finish(scene.key, [InboxOutcome(RemoteId("id-0"), "delivered", old)])
+    scene.attention.note(ReadBy(ROOM, OWNER, THEIRS))
+    await scene.told()
+    scene.attention.note(ReadBy(ROOM, OWNER, old))
+    await scene.idle()
+    assert [each.id for each in scene.session.said if isinstance(each, OutgoingRead)] == ["id-1"]
 
 
 async def test_what_the_bridge_marked_itself_is_not_told(scene: Scene) -> None:
