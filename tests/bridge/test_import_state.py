@@ -107,8 +107,7 @@ def test_rooms_come_first_while_the_search_may_bring_what_is_lacking() -> None:
     assert state.is_building
     for chat in (A, B):
         state.move(chat, Stage.HOUSED)
-    assert not state.is_building
-    assert state.is_waiting
+    assert (state.is_building, state.is_waiting) == (False, True)
     assert state.to_show() == []
     state.release()
     assert (state.to_show(), state.to_show(ask=False)) == ([B, A], [B])
@@ -146,7 +145,7 @@ def test_what_a_chat_lacks_may_come_with_the_search() -> None:
     assert state.wants(A) is None
     state.add(A, "before 2", 2)
     assert (state.wants(A), state.lacks(A), state.place(A)) == (1, 1, "before 2")
-    for stage in (Stage.HOUSED, Stage.SETTLED):
+    for stage in (Stage.HOUSED, Stage.SETTLED, Stage.ASKING, Stage.TAKING):
         state.move(A, stage)
         assert state.wants(A) == 1
     state.add(A, "before 1", 1)
@@ -158,7 +157,7 @@ def test_what_a_chat_lacks_may_come_with_the_search() -> None:
     assert state.place(A) == "before 1"  # it has all that is wanted, and there may be more
 
 
-@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN - {Stage.ASKING}])
+@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN | {Stage.TAKING}])
 def test_what_has_been_taken_wants_no_more(stage: Stage) -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before", 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,6 +21,7 @@ from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, Remote
 from dm_bridge.network.api import Capabilities
 from dm_bridge.network.events import (
     RemoteMessage,
+    RemoteReactions,
     RemoteRead,
     SessionState,
     SessionStatus,
@@ -44,13 +46,19 @@ def said(chat: str, name: object, *, own: bool = False) -> RemoteMessage:
     )
 
 
+def liked(chat: str) -> RemoteReactions:
+    return RemoteReactions(
+        ChatId(chat), RemoteId(f"{chat} liked"), RemoteId("0"), ContactId(chat), False, ("x",)
+    )
+
+
 class FakeSession:
     """``record_of``: messages by chat, the oldest first. ``before``: run before each answer."""
 
     capabilities = Capabilities(history=True)
 
     def __init__(self, *chats: str, messages: int = 5) -> None:
-        self.record_of = {
+        self.record_of: dict[ChatId, list[RemoteMessage | RemoteReactions]] = {
             ChatId(chat): [said(chat, n, own=n == 1) for n in range(messages)] for chat in chats
         }
         self.read: dict[ChatId, RemoteId] = {}
@@ -186,8 +194,10 @@ class World:
     @contextlib.contextmanager
     def holding(self, account: UserId) -> Iterator[None]:
         self.log.append("hold")
-        yield
-        self.log.append("let go")
+        try:
+            yield
+        finally:
+            self.log.append("let go")
 
     async def tell(self, user: UserId, text: str, about: str) -> None:
         assert user == OWNER
@@ -400,6 +410,41 @@ async def test_what_is_found_is_not_kept_waiting_by_a_long_search(
     await world.ended()
     assert len(world.fake.untils) == 40 // PART
     assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
+
+
+async def test_the_search_leaves_no_gap_in_a_chat_whose_messages_could_not_be_asked_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(import_search, "UNEVENTFUL", 1)
+    world = make("a", messages=40)
+    world.settings = ImportSettings(4, 8)
+    world.start_over()
+    record, older = world.fake.record, world.fake.older
+    asking, passed = asyncio.Event(), asyncio.Event()
+
+    async def slowly(until_: str | None, further: str | None) -> RecordPart:
+        if further == "4":  # the chat is settled by then
+            await asking.wait()
+        if further == "6":
+            passed.set()
+            await asyncio.sleep(0.05)
+        return await record(until_, further)
+
+    async def fail(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        if asking.is_set():
+            return await older(chat, place, messages)
+        asking.set()
+        await passed.wait()
+        raise NetworkError("It is busy.", retry_after=0.001)
+
+    monkeypatch.setattr(world.fake, "record", slowly)
+    monkeypatch.setattr(world.fake, "older", fail)
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert passed.is_set()
+    assert world.of("a") == [str(n) for n in range(32, 40)]
 
 
 @pytest.mark.parametrize("chat", ["c", "stranger"])
