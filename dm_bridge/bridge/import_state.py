@@ -276,8 +276,8 @@ class ImportState:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the search may bring the first message of a chat that is known."""
-        return self.searching and Stage.FOUND in self._stages.values()
+        """Whether nothing has been begun yet for a chat that is known."""
+        return Stage.FOUND in self._stages.values()
 
     def to_make(self, *, ask: bool = True) -> list[ChatId]:
         """The chats for whose rooms something can be done, those in which something new waits first.

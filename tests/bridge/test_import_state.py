@@ -115,12 +115,14 @@ def test_rooms_come_first_while_the_search_may_bring_what_is_lacking() -> None:
     assert state.to_show(ask=False) == [A, B]
 
 
-def test_when_the_search_is_over_nothing_is_waited_for() -> None:
+def test_when_the_search_is_over_only_turns_are_waited_for() -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before a", 0)
     state.searching = False
     assert not state.is_building
-    assert not state.is_waiting
+    waiting = [state.is_waiting]  # until it is its turn to be asked for
+    state.move(A, Stage.ASKING)
+    assert [*waiting, state.is_waiting] == [True, False]
 
 
 def test_where_something_new_waits_it_is_asked_at_once() -> None:

@@ -412,6 +412,34 @@ async def test_what_is_found_is_not_kept_waiting_by_a_long_search(
     assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
 
 
+async def test_also_what_has_no_message_yet_is_asked_for_only_some_at_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "PART", 8)
+    chats = "abcdefgh"
+    world = make(*chats)
+    for chat in chats:
+        world.fake.record_of[ChatId(chat)].append(liked(chat))
+    world.settings = ImportSettings(len(chats), EACH)
+    world.start_over()
+    asked, under_way, most = world.fake.older, 0, 0
+
+    async def slowly(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return await asked(chat, place, messages)
+
+    world.fake.older = slowly  # type: ignore[method-assign]
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert [world.of(chat) for chat in chats] == [["2", "3", "4"]] * len(chats)
+    assert most == importing.ASKED_AT_ONCE
+
+
 async def test_the_search_leaves_no_gap_in_a_chat_whose_messages_could_not_be_asked_for(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -445,6 +473,59 @@ async def test_the_search_leaves_no_gap_in_a_chat_whose_messages_could_not_be_as
     await world.ended()
     assert passed.is_set()
     assert world.of("a") == [str(n) for n in range(32, 40)]
+
+
+async def test_rooms_do_not_wait_for_a_chat_that_is_passed_over(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "TOGETHER", 1)
+    monkeypatch.setitem(globals(), "PART", 100)
+    world = make("a", "b")
+    take = world.store.take
+
+    async def pass_over(key: PortalKey, *rest: Any) -> bool:
+        if key.chat == "a":
+            await world.store.give_up(key)  # as when its user has written there
+        return await take(key, *rest)
+
+    monkeypatch.setattr(world.store, "take", pass_over)
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert (world.of("a"), world.of("b")) == ([], ["2", "3", "4"])
+
+
+async def test_what_comes_while_a_room_is_made_waits_for_no_batch(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make("a")
+    world.fake.record_of[ChatId("a")] += [liked("a"), liked("a")]
+    record = world.fake.record
+    ending = asyncio.Event()
+
+    async def slowly(until_: str | None, further: str | None) -> RecordPart:
+        if further is not None:
+            await ending.wait()
+        return await record(until_, further)
+
+    async def older(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        return HistoryPage(tuple(said(chat, n) for n in (2, 3, 4)), None)
+
+    async def may_make(chat: str) -> None:
+        if not world.rooms:
+            await world.inbox.add([(world.login.id, said("a", "new"))])
+
+    monkeypatch.setattr(world.fake, "record", slowly)
+    monkeypatch.setattr(world.fake, "older", older)
+    world.may_make = may_make
+    await world.begin()
+    connect(world)
+    async with asyncio.timeout(5):
+        while "new" not in world.of("a"):  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.005)
+    assert world.of("a") == ["2", "3", "4", "new"]
+    ending.set()
+    await world.ended()
 
 
 @pytest.mark.parametrize("chat", ["c", "stranger"])
