@@ -528,6 +528,56 @@ async def test_what_comes_while_a_room_is_made_waits_for_no_batch(
     await world.ended()
 
 
+async def test_nothing_older_slips_out_while_it_is_given_up(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    world = make("a", "b")
+    give_up = world.store.give_up
+
+    async def slowly(key: PortalKey, reason: str = "") -> None:
+        world.wake([key])
+        await until(lambda: not world.lanes)
+        await give_up(key, reason)
+
+    record = world.fake.record
+
+    async def slow_record(until_: str | None, further: str | None) -> RecordPart:
+        if further is not None:
+            await until(lambda: "new" in world.of("a"))
+        return await record(until_, further)
+
+    async def never(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        await until(lambda: "new" in world.of("a"))
+        return HistoryPage((), None)
+
+    monkeypatch.setattr(world.store, "give_up", slowly)
+    monkeypatch.setattr(world.fake, "record", slow_record)
+    monkeypatch.setattr(world.fake, "older", never)
+    await world.begin()
+    connect(world)
+    await until(lambda: len(world.rooms) == 2)
+    await world.news("a", "new")
+    await world.ended()
+    assert world.of("a") == ["new"]
+
+
+async def test_nothing_slips_out_while_another_process_takes_over(make: Make) -> None:
+    world = make("a", "b")
+    world.fake.record_of[ChatId("b")] = []
+    await world.begin()
+    await world.news("a", "new")
+    await world.imports.give([OWNER])
+    world.wake([world.key("a")])
+    await until(lambda: not world.lanes)
+    assert world.shown == []
+    await world.imports.started([OWNER])
+    connect(world)
+    await world.ended()
+    await until(lambda: "new" in world.of("a"))
+    assert world.of("a") == ["2", "3", "4", "new"]
+
+
 @pytest.mark.parametrize("chat", ["c", "stranger"])
 async def test_what_is_new_comes_after_what_is_older_of_its_chat(make: Make, chat: str) -> None:
     world = make("a", "b", "c", "d")
