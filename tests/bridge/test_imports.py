@@ -578,6 +578,29 @@ async def test_nothing_slips_out_while_another_process_takes_over(make: Make) ->
     assert world.of("a") == ["2", "3", "4", "new"]
 
 
+async def test_a_smaller_limit_ends_the_search_as_well(make: Make) -> None:
+    world = make(*"abcd", messages=20)
+    world.settings = ImportSettings(4, EACH)
+    world.start_over()
+
+    def stop(what: str) -> None:
+        if world.fake.untils:
+            raise asyncio.CancelledError
+
+    world.fake.before = stop
+    await world.begin()
+    connect(world)
+    await until(lambda: len(world.rooms) == PART)
+    await world.kill()
+    world.fake.before = lambda what: None
+    world.settings = ImportSettings(1, EACH)
+    await world.start_over().started(None)
+    connect(world)
+    await world.ended()
+    assert len(world.fake.untils) == 2
+    assert world.of("a") == world.of("b") == ["17", "18", "19"]
+
+
 @pytest.mark.parametrize("chat", ["c", "stranger"])
 async def test_what_is_new_comes_after_what_is_older_of_its_chat(make: Make, chat: str) -> None:
     world = make("a", "b", "c", "d")
