@@ -19,6 +19,8 @@ from dm_bridge.store.database import Database
 from .test_imports import FakeSession, World, connect, liked, said
 
 SEEDS = 16
+KILLS = 10
+"""At most: where there are always more it never comes to an end."""
 STRANGER = ChatId("stranger")
 
 
@@ -88,6 +90,7 @@ async def test_nothing_is_lost_doubled_or_out_of_order(
     await world.begin()
     connect(world)
     news: dict[str, list[str]] = {}
+    kills = 0
     writing, killing = dice.choice([0, 0.3]), dice.choice([0, 0.1])
     async with asyncio.timeout(30):
         while await world.store.of(world.login.id) is not None:
@@ -97,7 +100,8 @@ async def test_nothing_is_lost_doubled_or_out_of_order(
                 names = news.setdefault(chat, [])
                 names.append(f"new {len(names)}")
                 await world.news(chat, names[-1])
-            if dice.random() < killing:
+            if dice.random() < killing and kills < KILLS:
+                kills += 1
                 await world.kill()
                 session.asking = 0
                 await world.start_over().started(None)
