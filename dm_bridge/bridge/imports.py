@@ -87,8 +87,7 @@ class Imports:
         one = self._imports.get(login.id)
         if one is not None:
             if one.task is not None:
-                one.task.cancel()
-                await asyncio.gather(one.task, return_exceptions=True)
+                await _cancelled(one.task)
             await self._break_off(one)
             await self._end(one)
             self._wake_all(one)
@@ -162,8 +161,7 @@ class Imports:
         for timer in one.timers.values():
             timer.cancel()
         if one.task is not None and one.task is not asyncio.current_task():
-            one.task.cancel()
-            await asyncio.gather(one.task, return_exceptions=True)
+            await _cancelled(one.task)
 
     def connected(self, login: LoginId) -> None:
         """A session has connected, or has not: then nothing is lost by a look."""
@@ -269,3 +267,10 @@ class Imports:
                 phrase("import-failed", name=code(one.name), why=plain(reason)),
                 f"{one.row.login} failed",
             )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: what it waits for may end in the same moment, and swallow it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)

@@ -578,6 +578,29 @@ async def test_nothing_slips_out_while_another_process_takes_over(make: Make) ->
     assert world.of("a") == ["2", "3", "4", "new"]
 
 
+async def test_it_ends_also_where_being_told_so_is_swallowed(make: Make) -> None:
+    world = make("a")
+    swallowed: list[str] = []
+    record = world.fake.record
+
+    async def deaf(until_: str | None, further: str | None) -> RecordPart:
+        while not swallowed:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed.append("once")
+        await asyncio.sleep(60)
+        return await record(until_, further)
+
+    world.fake.record = deaf  # type: ignore[method-assign, assignment]
+    await world.begin()
+    connect(world)
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await world.imports.stop()
+    assert swallowed
+
+
 async def test_a_smaller_limit_ends_the_search_as_well(make: Make) -> None:
     world = make(*"abcd", messages=20)
     world.settings = ImportSettings(4, EACH)
