@@ -74,7 +74,7 @@ class Search:
         one.barren = 0 if picks else one.barren + part.looked_at
         one.uneventful = 0 if found else one.uneventful + 1
         endless = entries >= MOST_ENTRIES or one.barren >= BARREN
-        poor = found == left and self._is_poor(one, found, brought)
+        poor = found >= left and self._is_poor(one, found, brought)
         over = part.further is None or endless or poor
         state = FOUND if over else SEARCHING
         added = await self._store.found(

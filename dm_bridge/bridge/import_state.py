@@ -67,8 +67,8 @@ class NoDoors:
 
 
 class Stage(enum.Enum):
-    """How far a chat is. ``ASKING``: what it lacks is asked for, so the search adds no more. ``TAKING``: whether
-    its messages are in the inbox is about to be decided.
+    """How far a chat is. ``ASKING``: what it lacks is asked for. ``TAKING``: whether its messages are in the inbox
+    is about to be decided. The search goes on to add until that is: it never comes back to what it has left out.
     """
 
     FOUND = "found"
@@ -85,6 +85,7 @@ class Stage(enum.Enum):
 
 UNTAKEN = frozenset({Stage.FOUND, Stage.HOUSING, Stage.HOUSED, Stage.SETTLED, Stage.ASKING})
 """How far a chat is of which not all that is wanted is in the inbox."""
+_UNDECIDED = UNTAKEN | {Stage.TAKING}
 ROOMLESS = frozenset({Stage.FOUND, Stage.TAKEN})
 """How far a chat is that may have no room yet."""
 _DOORS = {
@@ -163,7 +164,7 @@ class ImportState:
         """Take over what is not recorded: what goes on without its history, and where something new waits."""
         for chat in earlier._apart:
             self.leave_out(chat)
-        self._urgent = dict(earlier._urgent)
+        self._urgent = {chat: None for chat in earlier._urgent if self.door(chat) is not Door.OPEN}
 
     @property
     def chats(self) -> list[ChatId]:
@@ -184,7 +185,7 @@ class ImportState:
         stage = self._stages.get(chat)
         if stage is None:
             return None
-        return self.lacks(chat) if stage in UNTAKEN - {Stage.ASKING} else 0
+        return self.lacks(chat) if stage in _UNDECIDED else 0
 
     def lacks(self, chat: ChatId) -> int:
         """How many messages of a chat are missing, as far as there are any."""
@@ -194,7 +195,8 @@ class ImportState:
     @property
     def lacking(self) -> tuple[int, int]:
         """How many chats the search may complete, and how many messages they lack."""
-        missing = [self.lacks(chat) for chat in self._stages if self.wants(chat)]
+        untaken = [c for c, stage in self._stages.items() if stage in UNTAKEN - {Stage.ASKING}]
+        missing = [lacks for chat in untaken if (lacks := self.lacks(chat))]
         return len(missing), sum(missing)
 
     def place(self, chat: ChatId) -> str | None:
@@ -274,8 +276,8 @@ class ImportState:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the search may bring the first message of a chat that is known."""
-        return self.searching and Stage.FOUND in self._stages.values()
+        """Whether nothing has been begun yet for a chat that is known."""
+        return Stage.FOUND in self._stages.values()
 
     def to_make(self, *, ask: bool = True) -> list[ChatId]:
         """The chats for whose rooms something can be done, those in which something new waits first.

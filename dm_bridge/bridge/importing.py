@@ -135,7 +135,7 @@ class Importer:
             with self._keeper.holding(one.owner):
                 await self._each(
                     one,
-                    lambda: state.to_make(ask=not state.searching or self._may_ask(one)),
+                    lambda: state.to_make(ask=self._may_ask(one)),
                     self._prepare,
                     lambda: not state.is_full and (state.finding or state.is_waiting),
                 )
@@ -208,6 +208,9 @@ class Importer:
                 state.move(chat, Stage.MADE)
             if state.is_urgent(chat):
                 await self._show(one, key)
+            else:
+                self._wake([key])  # as above
+                one.changed.set()
 
     async def _take_and_show(self, one: Import, chat: ChatId) -> None:
         """Take the messages of a chat that has its room, if they are not, and show them."""
@@ -220,6 +223,7 @@ class Importer:
         if one.state.stage(key.chat) not in UNTAKEN or await self._take(one, key):
             return True
         one.state.leave_out(key.chat)
+        one.changed.set()
         self._wake([key])
         return False
 

@@ -57,6 +57,9 @@ class Imports:
         self._wake = wake
         self._imports: dict[LoginId, Import] = {}
         self._leaving: dict[PortalKey, asyncio.Event] = {}
+        self._giving_up: set[PortalKey] = set()
+        self._given: dict[LoginId, UserId] = {}
+        """Whose lanes may not have ended yet when their import does: what is older is not complete."""
         self._background: set[asyncio.Task[None]] = set()
 
     # -- which logins
@@ -67,6 +70,11 @@ class Imports:
             login = await self._logins().row(row.login)
             if login is not None:
                 await self._add(row, login)
+        self._given = {
+            login: owner
+            for login, owner in self._given.items()
+            if owners is not None and owner not in owners
+        }
 
     async def logged_in(self, login: LoginRow) -> None:
         """See `LoginHooks`."""
@@ -79,8 +87,7 @@ class Imports:
         one = self._imports.get(login.id)
         if one is not None:
             if one.task is not None:
-                one.task.cancel()
-                await asyncio.gather(one.task, return_exceptions=True)
+                await _cancelled(one.task)
             await self._break_off(one)
             await self._end(one)
             self._wake_all(one)
@@ -110,12 +117,12 @@ class Imports:
         """Another process goes on for these users."""
         wanted = set(owners)
         for one in [each for each in self._imports.values() if each.owner in wanted]:
+            self._given[one.row.login] = one.owner
             await self._end(one)
 
     async def stop(self) -> None:
         """Give up what is under way; it goes on at the next start."""
-        for one in list(self._imports.values()):
-            await self._end(one)
+        await self.give({one.owner for one in self._imports.values()})
         for task in list(self._background):
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
@@ -154,8 +161,7 @@ class Imports:
         for timer in one.timers.values():
             timer.cancel()
         if one.task is not None and one.task is not asyncio.current_task():
-            one.task.cancel()
-            await asyncio.gather(one.task, return_exceptions=True)
+            await _cancelled(one.task)
 
     def connected(self, login: LoginId) -> None:
         """A session has connected, or has not: then nothing is lost by a look."""
@@ -170,6 +176,8 @@ class Imports:
 
     def door(self, key: PortalKey) -> Door:
         """What the lane of a chat in which something waits may do now; when that changes, it is woken."""
+        if key in self._giving_up or key.login in self._given:
+            return Door.SHUT
         one = self._imports.get(key.login)
         if one is None:
             return Door.OPEN
@@ -207,16 +215,21 @@ class Imports:
         one.timers.pop(chat, None)
         if one.state.stage(chat) in (None, *UNTAKEN) and one.state.door(chat) is not Door.OPEN:
             one.state.leave_out(chat)
+            one.changed.set()
+            self._giving_up.add(PortalKey(one.row.login, chat))
             task = asyncio.create_task(self._give_up(one, chat))
             self._background.add(task)
             task.add_done_callback(self._background.discard)
 
     async def _give_up(self, one: Import, chat: ChatId) -> None:
-        """What is new is shown without what is older."""
+        """What is new is shown without what is older; nothing is until that is out of the way."""
         log.info("a chat goes on without its history", login=one.row.login)
         key = PortalKey(one.row.login, chat)
-        with contextlib.suppress(BridgeError):
-            await self._store.give_up(key)
+        try:
+            with contextlib.suppress(BridgeError):
+                await self._store.give_up(key)
+        finally:
+            self._giving_up.discard(key)
         self._wake([key])
 
     # -- carrying it out
@@ -254,3 +267,10 @@ class Imports:
                 phrase("import-failed", name=code(one.name), why=plain(reason)),
                 f"{one.row.login} failed",
             )
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    """Cancel until it has ended: what it waits for may end in the same moment, and swallow it."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)

@@ -104,11 +104,10 @@ def test_rooms_come_first_while_the_search_may_bring_what_is_lacking() -> None:
         B,
     ]  # there is nothing yet that the other could have a room for
     assert [state.is_to_be_housed(chat) for chat in (A, B, C)] == [True, True, False]
-    building = [state.is_building]
+    assert state.is_building
     for chat in (A, B):
         state.move(chat, Stage.HOUSED)
-    assert [*building, state.is_building] == [True, False]
-    assert state.is_waiting
+    assert (state.is_building, state.is_waiting) == (False, True)
     assert state.to_show() == []
     state.release()
     assert (state.to_show(), state.to_show(ask=False)) == ([B, A], [B])
@@ -116,12 +115,14 @@ def test_rooms_come_first_while_the_search_may_bring_what_is_lacking() -> None:
     assert state.to_show(ask=False) == [A, B]
 
 
-def test_when_the_search_is_over_nothing_is_waited_for() -> None:
+def test_when_the_search_is_over_only_turns_are_waited_for() -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before a", 0)
     state.searching = False
     assert not state.is_building
-    assert not state.is_waiting
+    waiting = [state.is_waiting]  # until it is its turn to be asked for
+    state.move(A, Stage.ASKING)
+    assert [*waiting, state.is_waiting] == [True, False]
 
 
 def test_where_something_new_waits_it_is_asked_at_once() -> None:
@@ -146,7 +147,7 @@ def test_what_a_chat_lacks_may_come_with_the_search() -> None:
     assert state.wants(A) is None
     state.add(A, "before 2", 2)
     assert (state.wants(A), state.lacks(A), state.place(A)) == (1, 1, "before 2")
-    for stage in (Stage.HOUSED, Stage.SETTLED):
+    for stage in (Stage.HOUSED, Stage.SETTLED, Stage.ASKING, Stage.TAKING):
         state.move(A, stage)
         assert state.wants(A) == 1
     state.add(A, "before 1", 1)
@@ -158,7 +159,7 @@ def test_what_a_chat_lacks_may_come_with_the_search() -> None:
     assert state.place(A) == "before 1"  # it has all that is wanted, and there may be more
 
 
-@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN - {Stage.ASKING}])
+@pytest.mark.parametrize("stage", [each for each in Stage if each not in UNTAKEN | {Stage.TAKING}])
 def test_what_has_been_taken_wants_no_more(stage: Stage) -> None:
     state = ImportState(MESSAGES, searching=True)
     state.add(A, "before", 1)

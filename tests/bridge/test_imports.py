@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -20,6 +21,7 @@ from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, Remote
 from dm_bridge.network.api import Capabilities
 from dm_bridge.network.events import (
     RemoteMessage,
+    RemoteReactions,
     RemoteRead,
     SessionState,
     SessionStatus,
@@ -44,13 +46,19 @@ def said(chat: str, name: object, *, own: bool = False) -> RemoteMessage:
     )
 
 
+def liked(chat: str) -> RemoteReactions:
+    return RemoteReactions(
+        ChatId(chat), RemoteId(f"{chat} liked"), RemoteId("0"), ContactId(chat), False, ("x",)
+    )
+
+
 class FakeSession:
     """``record_of``: messages by chat, the oldest first. ``before``: run before each answer."""
 
     capabilities = Capabilities(history=True)
 
     def __init__(self, *chats: str, messages: int = 5) -> None:
-        self.record_of = {
+        self.record_of: dict[ChatId, list[RemoteMessage | RemoteReactions]] = {
             ChatId(chat): [said(chat, n, own=n == 1) for n in range(messages)] for chat in chats
         }
         self.read: dict[ChatId, RemoteId] = {}
@@ -186,8 +194,10 @@ class World:
     @contextlib.contextmanager
     def holding(self, account: UserId) -> Iterator[None]:
         self.log.append("hold")
-        yield
-        self.log.append("let go")
+        try:
+            yield
+        finally:
+            self.log.append("let go")
 
     async def tell(self, user: UserId, text: str, about: str) -> None:
         assert user == OWNER
@@ -400,6 +410,218 @@ async def test_what_is_found_is_not_kept_waiting_by_a_long_search(
     await world.ended()
     assert len(world.fake.untils) == 40 // PART
     assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
+
+
+async def test_also_what_has_no_message_yet_is_asked_for_only_some_at_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "PART", 8)
+    chats = "abcdefgh"
+    world = make(*chats)
+    for chat in chats:
+        world.fake.record_of[ChatId(chat)].append(liked(chat))
+    world.settings = ImportSettings(len(chats), EACH)
+    world.start_over()
+    asked, under_way, most = world.fake.older, 0, 0
+
+    async def slowly(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await asyncio.sleep(0.01)
+        under_way -= 1
+        return await asked(chat, place, messages)
+
+    world.fake.older = slowly  # type: ignore[method-assign]
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert [world.of(chat) for chat in chats] == [["2", "3", "4"]] * len(chats)
+    assert most == importing.ASKED_AT_ONCE
+
+
+async def test_the_search_leaves_no_gap_in_a_chat_whose_messages_could_not_be_asked_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(import_search, "UNEVENTFUL", 1)
+    world = make("a", messages=40)
+    world.settings = ImportSettings(4, 8)
+    world.start_over()
+    record, older = world.fake.record, world.fake.older
+    asking, passed = asyncio.Event(), asyncio.Event()
+
+    async def slowly(until_: str | None, further: str | None) -> RecordPart:
+        if further == "4":  # the chat is settled by then
+            await asking.wait()
+        if further == "6":
+            passed.set()
+            await asyncio.sleep(0.05)
+        return await record(until_, further)
+
+    async def fail(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        if asking.is_set():
+            return await older(chat, place, messages)
+        asking.set()
+        await passed.wait()
+        raise NetworkError("It is busy.", retry_after=0.001)
+
+    monkeypatch.setattr(world.fake, "record", slowly)
+    monkeypatch.setattr(world.fake, "older", fail)
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert passed.is_set()
+    assert world.of("a") == [str(n) for n in range(32, 40)]
+
+
+async def test_rooms_do_not_wait_for_a_chat_that_is_passed_over(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "TOGETHER", 1)
+    monkeypatch.setitem(globals(), "PART", 100)
+    world = make("a", "b")
+    take = world.store.take
+
+    async def pass_over(key: PortalKey, *rest: Any) -> bool:
+        if key.chat == "a":
+            await world.store.give_up(key)  # as when its user has written there
+        return await take(key, *rest)
+
+    monkeypatch.setattr(world.store, "take", pass_over)
+    await world.begin()
+    connect(world)
+    await world.ended()
+    assert (world.of("a"), world.of("b")) == ([], ["2", "3", "4"])
+
+
+async def test_what_comes_while_a_room_is_made_waits_for_no_batch(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make("a")
+    world.fake.record_of[ChatId("a")] += [liked("a"), liked("a")]
+    record = world.fake.record
+    ending = asyncio.Event()
+
+    async def slowly(until_: str | None, further: str | None) -> RecordPart:
+        if further is not None:
+            await ending.wait()
+        return await record(until_, further)
+
+    async def older(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        return HistoryPage(tuple(said(chat, n) for n in (2, 3, 4)), None)
+
+    async def may_make(chat: str) -> None:
+        if not world.rooms:
+            await world.inbox.add([(world.login.id, said("a", "new"))])
+
+    monkeypatch.setattr(world.fake, "record", slowly)
+    monkeypatch.setattr(world.fake, "older", older)
+    world.may_make = may_make
+    await world.begin()
+    connect(world)
+    async with asyncio.timeout(5):
+        while "new" not in world.of("a"):  # noqa: ASYNC110 - it has no event
+            await asyncio.sleep(0.005)
+    assert world.of("a") == ["2", "3", "4", "new"]
+    ending.set()
+    await world.ended()
+
+
+async def test_nothing_older_slips_out_while_it_is_given_up(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    world = make("a", "b")
+    give_up = world.store.give_up
+
+    async def slowly(key: PortalKey, reason: str = "") -> None:
+        world.wake([key])
+        await until(lambda: not world.lanes)
+        await give_up(key, reason)
+
+    record = world.fake.record
+
+    async def slow_record(until_: str | None, further: str | None) -> RecordPart:
+        if further is not None:
+            await until(lambda: "new" in world.of("a"))
+        return await record(until_, further)
+
+    async def never(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        await until(lambda: "new" in world.of("a"))
+        return HistoryPage((), None)
+
+    monkeypatch.setattr(world.store, "give_up", slowly)
+    monkeypatch.setattr(world.fake, "record", slow_record)
+    monkeypatch.setattr(world.fake, "older", never)
+    await world.begin()
+    connect(world)
+    await until(lambda: len(world.rooms) == 2)
+    await world.news("a", "new")
+    await world.ended()
+    assert world.of("a") == ["new"]
+
+
+async def test_nothing_slips_out_while_another_process_takes_over(make: Make) -> None:
+    world = make("a", "b")
+    world.fake.record_of[ChatId("b")] = []
+    await world.begin()
+    await world.news("a", "new")
+    await world.imports.give([OWNER])
+    world.wake([world.key("a")])
+    await until(lambda: not world.lanes)
+    assert world.shown == []
+    await world.imports.started([OWNER])
+    connect(world)
+    await world.ended()
+    await until(lambda: "new" in world.of("a"))
+    assert world.of("a") == ["2", "3", "4", "new"]
+
+
+async def test_it_ends_also_where_being_told_so_is_swallowed(make: Make) -> None:
+    world = make("a")
+    swallowed: list[str] = []
+    record = world.fake.record
+
+    async def deaf(until_: str | None, further: str | None) -> RecordPart:
+        while not swallowed:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed.append("once")
+        await asyncio.sleep(60)
+        return await record(until_, further)
+
+    world.fake.record = deaf  # type: ignore[method-assign, assignment]
+    await world.begin()
+    connect(world)
+    await asyncio.sleep(0.05)
+    async with asyncio.timeout(5):
+        await world.imports.stop()
+    assert swallowed
+
+
+async def test_a_smaller_limit_ends_the_search_as_well(make: Make) -> None:
+    world = make(*"abcd", messages=20)
+    world.settings = ImportSettings(4, EACH)
+    world.start_over()
+
+    def stop(what: str) -> None:
+        if world.fake.untils:
+            raise asyncio.CancelledError
+
+    world.fake.before = stop
+    await world.begin()
+    connect(world)
+    await until(lambda: len(world.rooms) == PART)
+    await world.kill()
+    world.fake.before = lambda what: None
+    world.settings = ImportSettings(1, EACH)
+    await world.start_over().started(None)
+    connect(world)
+    await world.ended()
+    assert len(world.fake.untils) == 2
+    assert world.of("a") == world.of("b") == ["17", "18", "19"]
 
 
 @pytest.mark.parametrize("chat", ["c", "stranger"])
