@@ -46,6 +46,8 @@ homeservers do both at once faster than one after the other."""
 ASKED_AT_ONCE = 2
 """Chats of one login whose messages are asked for at once. Servers that deal with one request after the other
 answer many at once late and together, and the homeserver has nothing to do until then."""
+CANCEL_AGAIN = 1.0
+"""Seconds after which what has not ended is cancelled once more."""
 PROGRESS = 60.0
 """Seconds between two words about how far it is."""
 
@@ -307,9 +309,21 @@ async def _together(*works: Coroutine[None, None, None]) -> None:
     try:
         await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
+        await end(*tasks)
+
+
+async def end(*tasks: asyncio.Task[None]) -> None:
+    """Cancel until all have ended: what one waits for may end in the same moment, and swallow it."""
+    cancelled = False
+    while under_way := [task for task in tasks if not task.done()]:
+        for task in under_way:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await asyncio.wait(under_way, timeout=CANCEL_AGAIN)
+        except asyncio.CancelledError:
+            cancelled = True  # they must have ended first
+    if cancelled:
+        raise asyncio.CancelledError
 
 
 def summary(outcome: Imported, name: str) -> str:

@@ -17,7 +17,7 @@ import structlog
 
 from dm_bridge.bridge.import_asking import Import
 from dm_bridge.bridge.import_state import UNTAKEN, Door, ImportState, Stage
-from dm_bridge.bridge.importing import Importer, Tell
+from dm_bridge.bridge.importing import Importer, Tell, end
 from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.silence import Silence
 from dm_bridge.errors import BridgeError, may_pass
@@ -87,7 +87,7 @@ class Imports:
         one = self._imports.get(login.id)
         if one is not None:
             if one.task is not None:
-                await _cancelled(one.task)
+                await end(one.task)
             await self._break_off(one)
             await self._end(one)
             self._wake_all(one)
@@ -123,9 +123,7 @@ class Imports:
     async def stop(self) -> None:
         """Give up what is under way; it goes on at the next start."""
         await self.give({one.owner for one in self._imports.values()})
-        for task in list(self._background):
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await end(*self._background)
 
     async def _add(self, row: ImportRow, login: LoginRow) -> None:
         if row.login not in self._imports:
@@ -161,7 +159,7 @@ class Imports:
         for timer in one.timers.values():
             timer.cancel()
         if one.task is not None and one.task is not asyncio.current_task():
-            await _cancelled(one.task)
+            await end(one.task)
 
     def connected(self, login: LoginId) -> None:
         """A session has connected, or has not: then nothing is lost by a look."""
@@ -267,10 +265,3 @@ class Imports:
                 phrase("import-failed", name=code(one.name), why=plain(reason)),
                 f"{one.row.login} failed",
             )
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel until it has ended: what it waits for may end in the same moment, and swallow it."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=1.0)
