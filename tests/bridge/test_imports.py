@@ -347,21 +347,24 @@ async def test_rooms_do_not_run_far_ahead_of_messages(
 ) -> None:
     monkeypatch.setattr(importing, "TOGETHER", 2)
     chats = "abcdefgh"
+    monkeypatch.setitem(globals(), "PART", len(chats))  # the search is over before the first room
     world = make(*chats)
     world.settings = ImportSettings(len(chats), EACH)
     world.start_over()
-    searching: list[int] = []
-    ahead: list[int] = []
+    asked = world.fake.older
 
-    def before(what: str) -> None:
-        if what == "record":
-            searching.append(len(world.rooms))
+    async def slowly(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
+        await asyncio.sleep(0.05)
+        return await asked(chat, place, messages)
+
+    world.fake.older = slowly  # type: ignore[method-assign]
+    ahead: list[int] = []
 
     def step() -> None:
         done = sum(world.of(chat) == ["2", "3", "4"] for chat in chats)
-        ahead.append(len(world.rooms) - max(done, searching[-1]))
+        ahead.append(len(world.rooms) - done)
 
-    world.fake.before, world.step = before, step
+    world.step = step
     await world.begin()
     connect(world)
     await world.ended()
@@ -369,9 +372,16 @@ async def test_rooms_do_not_run_far_ahead_of_messages(
     assert max(ahead) <= 4  # one batch with its rooms, and the next one
 
 
-async def test_only_some_chats_are_asked_for_at_once(make: Make) -> None:
+@pytest.mark.parametrize("only_liked", [False, True], ids=["some found", "no message found yet"])
+async def test_only_some_chats_are_asked_for_at_once(
+    make: Make, monkeypatch: pytest.MonkeyPatch, only_liked: bool
+) -> None:
     chats = "abcdefgh"
     world = make(*chats)
+    if only_liked:
+        monkeypatch.setitem(globals(), "PART", len(chats))
+        for chat in chats:
+            world.fake.record_of[ChatId(chat)].append(liked(chat))
     world.settings = ImportSettings(len(chats), EACH)
     world.start_over()
     asked, under_way, most = world.fake.older, 0, 0
@@ -410,34 +420,6 @@ async def test_what_is_found_is_not_kept_waiting_by_a_long_search(
     await world.ended()
     assert len(world.fake.untils) == 40 // PART
     assert world.log == ["silence", *["hold", "let go"] * 2, "sound"]
-
-
-async def test_also_what_has_no_message_yet_is_asked_for_only_some_at_once(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(globals(), "PART", 8)
-    chats = "abcdefgh"
-    world = make(*chats)
-    for chat in chats:
-        world.fake.record_of[ChatId(chat)].append(liked(chat))
-    world.settings = ImportSettings(len(chats), EACH)
-    world.start_over()
-    asked, under_way, most = world.fake.older, 0, 0
-
-    async def slowly(chat: ChatId, place: str | None, messages: int) -> HistoryPage:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        await asyncio.sleep(0.01)
-        under_way -= 1
-        return await asked(chat, place, messages)
-
-    world.fake.older = slowly  # type: ignore[method-assign]
-    await world.begin()
-    connect(world)
-    await world.ended()
-    assert [world.of(chat) for chat in chats] == [["2", "3", "4"]] * len(chats)
-    assert most == importing.ASKED_AT_ONCE
 
 
 async def test_the_search_leaves_no_gap_in_a_chat_whose_messages_could_not_be_asked_for(
