@@ -55,6 +55,11 @@ class Import:
     """Parts since the last that had a new conversation."""
     told_at: float = 0.0
 
+    def wait_no_more(self, chat: ChatId) -> None:
+        """Patience with a chat does not run out any more."""
+        if (timer := self.timers.pop(chat, None)) is not None:
+            timer.cancel()
+
     async def change(self) -> None:
         """Return when ``changed`` is set from now on."""
         if self.changed.is_set():

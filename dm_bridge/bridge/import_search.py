@@ -56,8 +56,7 @@ class Search:
         free = [chat for chat in one.knocked if one.state.door(chat) is Door.OPEN]
         for chat in free:  # what is no part of the import need not wait
             one.knocked.discard(chat)
-            if (timer := one.timers.pop(chat, None)) is not None:
-                timer.cancel()
+            one.wait_no_more(chat)
             one.state.drop(chat)
         self._wake([PortalKey(one.row.login, chat) for chat in free])
 

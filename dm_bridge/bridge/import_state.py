@@ -105,6 +105,7 @@ _DOORS = {
 _UNSHOWN = frozenset(
     {Stage.SETTLED, Stage.ASKING, Stage.TAKING, Stage.READY, Stage.SHOWING},
 )
+"""How far a chat is that has its room, and waits for its messages alone."""
 _SETTLED = {Stage.HOUSED: Stage.SETTLED, Stage.MADE: Stage.READY}
 
 

@@ -269,8 +269,7 @@ class Importer:
             self._wake([key])
             await shown.wait()
         await self._store.show(key)
-        if (timer := one.timers.pop(key.chat, None)) is not None:
-            timer.cancel()
+        one.wait_no_more(key.chat)
         one.state.leave_out(key.chat)
         one.changed.set()
         await self._say_how_far(one)
