@@ -4,14 +4,20 @@ A position is the archive's id (XEP-0359) of the newest message that is committe
 It moves with every page, and with what arrives live once everything before has been read. So whatever
 was not committed is read again, by this process or the next one; the inbox knows what it has.
 
+An archive may get an entry later than a newer one: ejabberd numbers a message when it is routed and archives it
+when a session takes it, and a session that is being replaced hands on what it has not taken. Such a message is
+on the stream when the archive is read without it; so the last page is asked for again until it is there.
+
 The rule that must never break: the position never passes a message that is not committed.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +25,21 @@ from xml.etree.ElementTree import Element
 
 from dm_bridge.connectors.xmpp.archive import CLOCK_SKEW, Archive, Entry, Page
 from dm_bridge.connectors.xmpp.failures import RejectedError
-from dm_bridge.connectors.xmpp.intake import Intake
-from dm_bridge.connectors.xmpp.stanzas import CLIENT, Account, Ignored, read_archived
+from dm_bridge.connectors.xmpp.intake import MAX_HELD, Intake
+from dm_bridge.connectors.xmpp.stanzas import (
+    CLIENT,
+    Account,
+    Ignored,
+    id_of_archived,
+    read_archived,
+)
 from dm_bridge.ids import RemoteId
 from dm_bridge.network.events import RemoteEvent, RemoteFailure
 
 MAX_ID = 400
 """Characters of an archive id; longer ones are no positions."""
+SETTLING_SECONDS = (0.05, 0.1, 0.2, 0.4, 0.8)
+"""Pauses before an archive is asked again that lacks what the stream has brought out of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +141,8 @@ class CatchUp:
         start = None if self._position.id else self._position.at - CLOCK_SKEW
         after = self._position.id or None
         count = 0
+        pauses = iter(SETTLING_SECONDS)
+        read: deque[RemoteId] = deque(maxlen=MAX_HELD)
         while True:
             self._intake.skipped = False
             try:
@@ -140,6 +156,12 @@ class CatchUp:
                     since=start,
                 )
                 continue
+            ids = [id_of_archived(entry.id) for entry in page.entries]
+            unread = page.last is None and self._intake.archived_ids().difference(read, ids)
+            if unread and (pause := next(pauses, None)) is not None:
+                await asyncio.sleep(pause)
+                continue
+            read.extend(ids)
             count += await self._take(page, account)
             if page.entries:
                 after = page.entries[-1].id

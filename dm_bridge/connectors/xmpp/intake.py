@@ -19,6 +19,7 @@ import structlog
 
 from dm_bridge.connectors.committing import commit
 from dm_bridge.connectors.xmpp.acks import Ledger
+from dm_bridge.ids import RemoteId
 from dm_bridge.network.api import EventSink
 from dm_bridge.network.events import RemoteEvent, Written
 
@@ -102,6 +103,11 @@ class Intake:
         if self._held is None:
             self._held = []
             self._kept = 0
+
+    def archived_ids(self) -> set[RemoteId]:
+        """Of what is held back and is in the archive, too."""
+        events = (item.event for item in self._held or ())
+        return {event.id for event in events if isinstance(event, Written) and _is_archived(event)}
 
     def put_archived(self, events: Sequence[RemoteEvent], position: str | None) -> None:
         """Take, in order, what the archive has up to ``position``."""

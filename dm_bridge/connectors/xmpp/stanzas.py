@@ -166,6 +166,11 @@ def archive_id(stanza: Element, account: Account) -> str | None:
     return None if stanza.find(f"{DELAY}delay") is not None else _own_stanza_id(stanza, account)
 
 
+def id_of_archived(archive_id: str) -> RemoteId:
+    """By which id the message is known that stands in the user's own archive under this one."""
+    return RemoteId("sid:" + _short(archive_id))
+
+
 def copied_from_contact(stanza: Element) -> Element:
     """What somebody has sent to another client of the user, where a stanza is a copy of it (XEP-0280).
 
@@ -324,7 +329,7 @@ def _message_ids(
     ids: list[RemoteId] = []
     stanza_id = archived or _own_stanza_id(stanza, account)
     if stanza_id and not (to_self and own):
-        ids.append(RemoteId("sid:" + _short(stanza_id)))
+        ids.append(id_of_archived(stanza_id))
     if from_self and own:
         ids.append(RemoteId("own:" + _short(own)))
     elif attribute := stanza.get("id"):

@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
+from dm_bridge.connectors.xmpp import catch_up as module
 from dm_bridge.connectors.xmpp.acks import Ledger
 from dm_bridge.connectors.xmpp.archive import CLOCK_SKEW, Entry, Page
 from dm_bridge.connectors.xmpp.catch_up import MAX_ID, CatchUp, Position
@@ -109,6 +110,11 @@ async def make() -> AsyncIterator[Callable[[Position | None], World]]:
 
 
 Make = Callable[[Position | None], World]
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLING_SECONDS", [0.0 for _ in module.SETTLING_SECONDS])
 
 
 @pytest.mark.parametrize(
@@ -264,6 +270,42 @@ async def test_what_was_too_much_to_hold_is_read_too(make: Make) -> None:
     expected = ["sid:n1", *(f"sid:m{number}" for number in range(CAPACITY + 5))]
     assert list(dict.fromkeys(world.ids)) == expected
     assert world.ledger.safe == CAPACITY + 5
+
+
+async def test_what_is_archived_late_still_comes_in_its_place(make: Make) -> None:
+    """As on ejabberd, for what a session hands on that is being replaced."""
+    world = make(Position("a", STAMP))
+    archive = FakeArchive("a", "b", "d")
+
+    def grow() -> None:
+        if len(archive.asked) == 1:
+            world.live("d")
+            world.live("c")
+        elif len(archive.asked) == 3:
+            archive.ids.insert(2, "c")
+
+    archive.before = grow
+    await world.connect(archive)
+    assert list(dict.fromkeys(world.ids)) == ["sid:b", "sid:c", "sid:d"]
+    assert world.position == Position("d", STAMP)
+    assert archive.asked == [("a", None)] * 3
+
+
+async def test_what_comes_twice_is_not_waited_for(make: Make) -> None:
+    world = make(Position("n0", STAMP))
+    archive = FakeArchive(*(f"n{number}" for number in range(25)))
+    archive.before = lambda: world.live(f"n{len(archive.asked)}")
+    await world.connect(archive)
+    assert archive.asked == [("n0", None), ("n10", None), ("n20", None)]
+
+
+async def test_what_is_never_archived_is_not_waited_for_without_end(make: Make) -> None:
+    world = make(Position("a", STAMP))
+    archive = FakeArchive("a", "b")
+    archive.before = lambda: world.live("kept nowhere") if world.ledger.received == 0 else None
+    await world.connect(archive)
+    assert world.ids == ["sid:b", "sid:kept nowhere"]
+    assert archive.asked == [("a", None)] * (1 + len(module.SETTLING_SECONDS))
 
 
 async def test_without_an_archive_nothing_is_held_and_no_position_moves(make: Make) -> None:
