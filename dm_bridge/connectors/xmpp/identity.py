@@ -9,7 +9,7 @@ import base64
 import hashlib
 from xml.etree.ElementTree import Element
 
-from dm_bridge.connectors.xmpp import files, profiles, receipts, relations, spoilers
+from dm_bridge.connectors.xmpp import files, profiles, receipts, relations, spoilers, xhtml
 from dm_bridge.connectors.xmpp.stanzas import disco_info
 
 DISCO_INFO = "{http://jabber.org/protocol/disco#info}query"
@@ -21,6 +21,7 @@ FEATURES = (
     *receipts.FEATURES,
     *profiles.FEATURES,
     *spoilers.FEATURES,
+    *xhtml.FEATURES,
     "http://jabber.org/protocol/caps",
     "http://jabber.org/protocol/disco#info",
     "http://jabber.org/protocol/nick",

@@ -36,6 +36,7 @@ from dm_bridge.connectors.xmpp import (
     references,
     relations,
     spoilers,
+    xhtml,
 )
 from dm_bridge.connectors.xmpp.addresses import normal_jid
 from dm_bridge.connectors.xmpp.bounces import failure_reason
@@ -231,7 +232,7 @@ def _message(
     hidden = unreadable(stanza, whole, from_self)
     instead = invited or hidden or (None if whole or from_self else invitations.to_call(stanza))
     shared = files.shared(stanza, whole) if instead is None else files.Shared(None, "")
-    content = instead or _said(stanza, shared)
+    content = instead or _said(stanza, shared, whole)
     if content is not None and _names_other(stanza, account.bare if not from_self else chat):
         content = replace(content, mention=True)
     if content is None:
@@ -296,8 +297,8 @@ def _body(stanza: Element) -> str:
     return "" if chosen is None else "".join(chosen.itertext())
 
 
-def _said(stanza: Element, shared: files.Shared) -> Text | None:
-    """What a message says, under its subject if it has one; None when it says nothing.
+def _said(stanza: Element, shared: files.Shared, whole: str) -> Text | None:
+    """What a message with this ``whole`` body says, under its subject if it has one; None when it says nothing.
 
     Blanks alone are nothing, unless they are put in the place of what was said before.
     """
@@ -307,16 +308,19 @@ def _said(stanza: Element, shared: files.Shared) -> Text | None:
         body = ""
     if not body and not subject:
         return None if shared.attachment is None else Text("")
-    text = spoilers.hidden(stanza, _text(stanza, body)) if body else Text("")
+    text = spoilers.hidden(stanza, _text(stanza, body, alone=body == whole)) if body else Text("")
     return text if not subject else under_subject(subject, text)
 
 
-def _text(stanza: Element, body: str) -> Text:
+def _text(stanza: Element, body: str, *, alone: bool) -> Text:
+    """``alone``: the stanza says nothing else, so XHTML in it is this text. It is more exact than styling."""
     emote = body.startswith(EMOTE) and len(body) > len(EMOTE)
     if emote:
         body = body[len(EMOTE) :]
-    unstyled = stanza.find(f"{STYLING}unstyled") is not None
-    return Text(body, html=None if unstyled else to_html(body), emote=emote)
+    html = xhtml.formatted(stanza, emote=emote) if alone else None
+    if html is None and stanza.find(f"{STYLING}unstyled") is None:
+        html = to_html(body)
+    return Text(body, html, emote=emote)
 
 
 def _message_ids(
