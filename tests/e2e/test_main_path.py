@@ -92,6 +92,16 @@ async def test_formatting_and_emotes_cross_in_both_directions(stack: Stack) -> N
         html = styled.content["formatted_body"]
         for expected in ("<strong>", "<em>", "<code>"):
             assert expected in html
+        p.juliet.send_xml(
+            f"<message xmlns='jabber:client' type='chat' to='{p.romeo}' id='x'><body>green with envy</body>"
+            "<html xmlns='http://jabber.org/protocol/xhtml-im'><body xmlns='http://www.w3.org/1999/xhtml'>"
+            "<span style='color:green'>green</span> with <a href='javascript:x'><strong>envy</strong></a>"
+            "<script>x</script></body></html></message>"
+        )
+        coloured = await p.alice.wait_for_text("green with envy", after=mark)
+        assert coloured.content["formatted_body"] == (
+            '<span data-mx-color="#008000">green</span> with <a><strong>envy</strong></a>'
+        )
         await p.alice.send_event(
             room,
             "m.room.message",
