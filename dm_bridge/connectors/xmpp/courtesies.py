@@ -18,7 +18,7 @@ from dm_bridge.connectors.xmpp.client import Client
 from dm_bridge.connectors.xmpp.failures import RejectedError
 from dm_bridge.ids import ChatId
 from dm_bridge.network.abilities import OutgoingRead
-from dm_bridge.network.events import RemoteEvent, RemoteMessage, RemoteRead, Written
+from dm_bridge.network.events import RemoteEdit, RemoteEvent, RemoteMessage, RemoteRead, Written
 
 _REMEMBERED = 1000
 _ARCHIVED = "sid:"
@@ -52,14 +52,16 @@ class Courtesies:
         """A message arrived that is about to be committed."""
         if isinstance(event, Written) and event.from_self:
             self.wrote_to(event.chat)
-        elif isinstance(event, RemoteMessage) and (asked := receipts.asks_for_receipt(stanza)):
+        elif isinstance(event, RemoteMessage | RemoteEdit) and (
+            asked := receipts.asks_for_receipt(stanza)
+        ):
             _keep(self._asked, (event.chat, event.id), asked)
 
     def committed(self, events: Iterable[RemoteEvent]) -> None:
         """Acknowledge messages that are committed now, where their authors asked for it."""
         client = self._client()
         for event in events:
-            if not isinstance(event, RemoteMessage):
+            if not isinstance(event, RemoteMessage | RemoteEdit):
                 continue
             asked = self._asked.pop((event.chat, event.id), None)
             known = event.sender in self._contacts or event.chat in self._written_to

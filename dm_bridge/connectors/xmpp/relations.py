@@ -98,11 +98,15 @@ def quoted(stanza: Element, body: str) -> str:
 def fallbacks(stanza: Element, body: str, *namespaces: str) -> list[tuple[int, int]]:
     """The parts of ``body`` that are there only for clients that do not know one of these namespaces.
 
-    Positions are code points (XEP-0428, section 3.1); without any, it is the whole body.
+    Positions are code points (XEP-0428, section 3.1); without any, it is the whole body. Corrections by Converse
+    have the positions of the first version's quote, and no quote any more: such a part stays.
     """
     spans = []
+    edited = corrected(stanza) is not None
     for fallback in stanza.findall(_FALLBACK):
         if fallback.get("for") not in namespaces:
+            continue
+        if edited and fallback.get("for") == REPLY_NAMESPACE and not body.startswith(">"):
             continue
         if not len(fallback):
             spans.append((0, len(body)))

@@ -247,7 +247,7 @@ def _message(
             author,
             from_self,
             content,
-            reference=reference,
+            reference=_own_id(stanza),
             attachment=shared.attachment,
             **asdict(found),
         )

@@ -16,7 +16,7 @@ from dm_bridge.connectors.xmpp.failures import RejectedError
 from dm_bridge.connectors.xmpp.stanzas import Account, Ignored, read_archived, read_message
 from dm_bridge.ids import ChatId, ContactId, RemoteId
 from dm_bridge.network.abilities import OutgoingRead, Reference
-from dm_bridge.network.events import RemoteMessage, RemoteRead, RemoteReceived, Text
+from dm_bridge.network.events import RemoteEdit, RemoteMessage, RemoteRead, RemoteReceived, Text
 from dm_bridge.network.signals import RemoteTyping
 
 ME = Account("romeo@example.org", "romeo@example.org/dm_bridge.1", "example.org")
@@ -214,6 +214,23 @@ def test_contacts_hear_that_a_message_arrived_once_and_only_after_it_is_committe
     courtesies.committed([message(1), message(2)])
     courtesies.committed([message(1)])
     assert client.sent == [(JULIET, "received", "m1")]
+
+
+def test_contacts_hear_that_an_edit_arrived(client: FakeClient, courtesies: Courtesies) -> None:
+    """Their client shows by it whether what they changed is there."""
+    courtesies.contacts([(JULIET, True)])
+    edit = RemoteEdit(
+        CHAT,
+        RemoteId("sid:2"),
+        RemoteId("m1"),
+        ContactId(JULIET),
+        from_self=False,
+        content=Text("hi"),
+    )
+    replace = "<replace xmlns='urn:xmpp:message-correct:0' id='m1'/>"
+    courtesies.came(stanza(f"{ASKING}{replace}", id="m2"), edit)
+    courtesies.committed([edit])
+    assert client.sent == [(JULIET, "received", "m2")]
 
 
 def test_strangers_hear_nothing_until_the_user_writes_to_them(

@@ -116,6 +116,39 @@ def test_a_quote_that_is_marked_as_one_is_left_out(span: str, body: str, left: s
     assert (event.reply_to, event.content.body) == ("target", left)
 
 
+CONVERSE_EDIT = (
+    "<message xmlns='jabber:client' from='juliet@localhost/converse.js-1' to='romeo@example.org' type='chat'"
+    " id='d3b6146f'><body>{body}</body><active xmlns='http://jabber.org/protocol/chatstates'/>"
+    "<request xmlns='urn:xmpp:receipts'/>"
+    "<reply xmlns='urn:xmpp:reply:0' id='BvaH' to='romeo@example.org/dm_bridge.1'/>"
+    "<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body end='46' start='0'/></fallback>"
+    "<replace xmlns='urn:xmpp:message-correct:0' id='a38852e0'/>"
+    "<origin-id xmlns='urn:xmpp:sid:0' id='0a2d6cbd'/></message>"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (text := "juliet answers two, edited with a text that is longer than before", text),
+        ("shorter", "shorter"),
+        ("&gt; romeo@localhost:\n&gt; alice two _edited_ twice\nedited", "edited"),
+    ],
+)
+def test_an_edited_answer_of_converse_says_all_of_what_it_says(body: str, said: str) -> None:
+    """Its fallback still has the place of the first version's quote, which an edit has not any more."""
+    event = read_message(fromstring(CONVERSE_EDIT.format(body=body)), ME, "n", NOW)  # noqa: S314
+    assert isinstance(event, RemoteEdit)
+    assert (event.target, event.content.body) == ("a38852e0", said)
+
+
+def test_an_edit_is_spoken_of_by_the_origin_id_that_its_sender_gave_it() -> None:
+    """By that one Converse takes back what was edited (XEP-0424): an edit of it has another one as its id."""
+    event = read_message(fromstring(CONVERSE_EDIT.format(body="hi")), ME, "n", NOW)  # noqa: S314
+    assert isinstance(event, RemoteEdit)
+    assert event.reference == "0a2d6cbd"
+
+
 @pytest.mark.parametrize("spans", [[(0, 4), (0, 4)], [(0, 4), (2, 4)], [(1, 3), (0, 4)]])
 def test_parts_that_overlap_are_left_out_once(spans: list[tuple[int, int]]) -> None:
     assert relations.without("url\nwords", spans) == "words"
