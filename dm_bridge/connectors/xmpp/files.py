@@ -272,7 +272,8 @@ def share(
     """``payload``, of a message that says something of a file or nothing, with the file itself.
 
     Its body then ends with the address, for clients that know nothing else, and is the address alone where
-    nothing is said: only then do most of them show the file.
+    nothing is said: only then do most of them show the file, and only then is there out-of-band data. Beside
+    other words, that makes Converse show a picture twice.
     """
     url = there.url
     body = next(element for element in payload if element.tag == f"{CLIENT}body")
@@ -284,11 +285,13 @@ def share(
     sharing.append(_metadata(file, there, preview))
     sources = SubElement(sharing, f"{SFS}sources")
     SubElement(sources, URL_DATA, {"target": url})
-    oob = Element(f"{OOB}x")
-    SubElement(oob, f"{OOB}url").text = url
-    more = [sharing, only, oob]
-    if not said and to_html(url) is not None:
-        more.append(Element(UNSTYLED))
+    more = [sharing, only]
+    if not said:
+        oob = Element(f"{OOB}x")
+        SubElement(oob, f"{OOB}url").text = url
+        more.append(oob)
+        if to_html(url) is not None:
+            more.append(Element(UNSTYLED))
     return [*payload, *more]
 
 

@@ -120,6 +120,7 @@ async def test_a_caption_stands_before_the_address_and_is_told_from_it(prosody: 
         received = await contact.wait_for(lambda r: r.id == "one")
         caption, _, url = received.body.partition("\n")
         assert (caption, url[:7]) == ("Look 🙂", "http://")
+        assert xml(received).find(OOB) is None
         fallback = xml(received).find(FALLBACK)
         assert fallback is not None
         assert fallback.get("for") == "urn:xmpp:sfs:0"
