@@ -9,6 +9,7 @@ The rule that must never break: of a ghost there is one request at a time, and a
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 
 import structlog
@@ -25,6 +26,8 @@ log = structlog.get_logger(__name__)
 AGAIN = 20.0
 """Seconds until what is shown is said again; Synapse forgets it after 30."""
 MAX_SHOWN = 500
+MAX_UNSEEN = 5000
+"""Of how many contacts that nobody sees yet it is remembered whether they are there."""
 AT_ONCE = 4
 _ORDER = (Availability.OFFLINE, Availability.AWAY, Availability.ONLINE)
 
@@ -50,6 +53,7 @@ class Presences:
         self._portals = portals
         self._enabled = enabled
         self._news: dict[PortalKey, RemotePresence] = {}
+        self._unseen: OrderedDict[PortalKey, RemotePresence] = OrderedDict()
         self._said: dict[UserId, dict[LoginId, _Said]] = {}
         self._shown: dict[UserId, _Said] = {}
         self._changed = asyncio.Event()
@@ -60,6 +64,12 @@ class Presences:
         if self._enabled and (key in self._news or len(self._news) < MAX_SHOWN):
             self._news[key] = presence
             self._changed.set()
+
+    def wrote(self, key: PortalKey) -> None:
+        """A contact has written; if it was said before their chat began that they are there, it counts now."""
+        presence = self._unseen.pop(key, None)
+        if presence is not None:
+            self.note(key.login, presence)
 
     async def run(self) -> None:
         """Until cancelled, show it."""
@@ -86,11 +96,19 @@ class Presences:
         news, self._news = self._news, {}
         for key, presence in news.items():
             portal = await self._portals.get(key)
+            self._unseen.pop(key, None)
             if portal is None or portal.membership is not Membership.JOIN:
+                self._remember(key, presence)
                 continue
             if portal.ghost in self._said or len(self._said) < MAX_SHOWN:
                 said = self._said.setdefault(portal.ghost, {})
                 said[key.login] = presence.availability, presence.text
+
+    def _remember(self, key: PortalKey, presence: RemotePresence) -> None:
+        if key not in self._news and presence.availability is not Availability.OFFLINE:
+            self._unseen[key] = presence
+            if len(self._unseen) > MAX_UNSEEN:
+                self._unseen.popitem(last=False)
 
     async def _show(self, *, again: bool) -> None:
         slots = asyncio.Semaphore(AT_ONCE)

@@ -83,6 +83,7 @@ class Signals:
     def shown(self, portal: OpenPortal, message: RemoteMessage | RemoteEdit) -> None:
         """Something that the contact wrote is in the room."""
         self.typing.note(portal.key, typing=False)
+        self.presences.wrote(portal.key)
         if isinstance(message, RemoteMessage):
             self.attention.shown(portal.key, message)
 

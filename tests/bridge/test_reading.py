@@ -482,6 +482,33 @@ async def test_who_has_not_joined_the_chat_does_not_see_who_is_there(scene: Scen
     assert scene.matrix.calls == []
 
 
+async def test_who_was_there_before_their_chat_began_is_there_when_they_write(scene: Scene) -> None:
+    presences = Presences(
+        cast(Any, scene.matrix), scene.world.store, lambda login: True, enabled=True
+    )
+
+    async def shown() -> list[Any]:
+        await presences._learn()
+        await presences._show(again=False)
+        return [body for _, _, body in scene.matrix.calls]
+
+    await scene.world.store.set_membership(scene.key, Membership.INVITE)
+    presences.note(scene.key.login, RemotePresence(CHAT, ROMEO, Availability.ONLINE))
+    assert await shown() == []
+    presences.wrote(scene.key)
+    assert await shown() == []
+    await scene.world.store.set_membership(scene.key, Membership.JOIN)
+    presences.wrote(scene.key)
+    assert await shown() == [{"presence": "online"}]
+    assert presences._unseen == {}
+    await scene.world.store.set_membership(scene.key, Membership.LEAVE)
+    presences.note(scene.key.login, RemotePresence(CHAT, ROMEO, Availability.AWAY))
+    await shown()
+    presences.note(scene.key.login, RemotePresence(CHAT, ROMEO, Availability.OFFLINE))
+    await shown()
+    assert presences._unseen == {}
+
+
 # -- what is pushed
 
 
