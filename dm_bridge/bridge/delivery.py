@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 
@@ -36,6 +37,7 @@ log = structlog.get_logger(__name__)
 STATUS_EVENT = "com.beeper.message_send_status"
 LEFT_BEHIND = 1000
 """Notices that are looked at in one go."""
+_RECEIVED = 1000
 
 
 class Fate(enum.Enum):
@@ -83,6 +85,7 @@ class Deliveries:
         self.settings = settings
         self._ours = ours
         self._checkpoints = checkpoints or Checkpoints()
+        self._received: OrderedDict[EventId, None] = OrderedDict()
 
     async def waiting(self, row: OutboxRow, portal: PortalRow, sentence: str) -> None:
         """The message is not delivered yet, and will be tried again. Said once."""
@@ -140,7 +143,13 @@ class Deliveries:
         return event
 
     async def received(self, row: OutboxRow, portal: PortalRow) -> None:
-        """A device of the contact has the message, says the network. Raises `BridgeError` if that may pass."""
+        """A device of the contact has the message, says the network. Raises `BridgeError` if that may pass.
+
+        A status that says less does not follow this one, although the network may answer the other way about.
+        """
+        self._received[row.id] = None
+        if len(self._received) > _RECEIVED:
+            self._received.popitem(last=False)
         await self._status(row, portal, Fate.DELIVERED, "", received=True)
 
     def answered(self, row: OutboxRow, *, readable: bool) -> None:
@@ -200,7 +209,8 @@ class Deliveries:
         if delivered:
             if self.settings.receipts and not portal.shows_reads:
                 self._receipts.note(row.room, row.id, portal.ghost)
-            await self._status(row, portal, Fate.DELIVERED, "")
+            if row.id not in self._received:
+                await self._status(row, portal, Fate.DELIVERED, "")
             for event in (row.notice, row.verdict):
                 if event is not None:
                     await self._change(row.room, event, portal.ghost, phrase("delivery-done"))

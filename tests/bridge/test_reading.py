@@ -235,6 +235,15 @@ async def test_that_a_device_of_the_contact_has_a_message_is_a_status(scene: Sce
     assert content["m.relates_to"]["event_id"] == MINE
 
 
+async def test_a_status_that_says_less_does_not_follow(scene: Scene) -> None:
+    event = RemoteReceived(CHAT, RemoteId("r"), RemoteId("sent"))
+    await scene.carry(event)
+    row = OutboxRow(MINE, ROOM, OWNER, {})
+    await scene.world.store.set_shows_reads(scene.key)
+    await scene.deliveries.finished(row, await scene.world.row(), delivered=True)
+    assert ["delivered_to_users" in content for _, _, content in scene.matrix.calls] == [True]
+
+
 async def test_what_the_user_reads_elsewhere_is_read_here_unless_nobody_may_say_so(
     scene: Scene,
 ) -> None:

@@ -174,10 +174,22 @@ class People:
             picture = profiles.picture_in(profiles.item_in(answer, profiles.DATA_NODE))
         if picture is None:
             vcard = await self._asked(client, contact, profiles.vcard_query())
-            picture = None if vcard is None else profiles.picture_in_vcard(vcard)
+            if vcard is not None:
+                picture = profiles.picture_in_vcard(vcard)
+                await self._called_in_vcard(client, contact, vcard)
         if picture is None:
             raise NetworkError(phrase("xmpp-no-picture", address=contact))
         return picture
+
+    async def _called_in_vcard(self, client: Client, contact: ContactId, vcard: Element) -> None:
+        """A vCard that has changed may have another name, which counts for who has no nick."""
+        name = profiles.name_in_vcard(vcard)
+        if name is None or name == self._nicks.get(contact):
+            return
+        nick = await self._asked(client, contact, profiles.newest_item(profiles.NICK_NODE))
+        if nick is None or not profiles.nick_in(profiles.item_in(nick, profiles.NICK_NODE)):
+            self.called(contact, name)
+            self._tell(RemoteProfile(contact, name=name))
 
     async def _asked(self, client: Client, contact: ContactId, query: Element) -> Element | None:
         """The answer of a contact's account; None when it refuses. Raises `NetworkError`."""

@@ -9,6 +9,7 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from dm_bridge.connectors.xmpp import people, profiles
+from dm_bridge.connectors.xmpp.failures import rejected
 from dm_bridge.connectors.xmpp.addresses import bare_jid, readable
 from dm_bridge.ids import ContactId
 from dm_bridge.network.people import MAX_AVATAR
@@ -206,3 +207,30 @@ def test_a_new_nick_in_a_message_is_told_of_those_who_tell_it_in_no_other_way() 
     known.wrote_as(JULIET, "J")
     assert told == []
     assert known.contact(JULIET).name == "J"
+
+
+@pytest.mark.parametrize(
+    ("nick", "told"),
+    [("", [RemoteProfile(JULIET, name="Juliet C.")]), ("Jules", [])],
+)
+async def test_who_has_no_nick_is_called_as_their_changed_vcard_says(
+    nick: str, told: list[Signal]
+) -> None:
+    class Server:
+        async def request(self, kind: str, query: Element, timeout: float, *, to: str) -> Element:
+            if query.tag == "{vcard-temp}vCard":
+                photo = "<PHOTO><BINVAL>aGVsbG8=</BINVAL></PHOTO>"
+                return xml(f"<iq><vCard xmlns='vcard-temp'><FN>Juliet C.</FN>{photo}</vCard></iq>")
+            if nick and query[0].get("node") == profiles.NICK_NODE:
+                return xml(
+                    "<iq><pubsub xmlns='http://jabber.org/protocol/pubsub'>"
+                    f"<items node='{profiles.NICK_NODE}'>"
+                    f"<item><nick xmlns='{profiles.NICK_NODE}'>{nick}</nick></item></items></pubsub></iq>"
+                )
+            raise rejected("example.org", "it", "item-not-found")
+
+    heard: list[Signal] = []
+    known = people.People(heard.append, 1.0, None)
+    for _ in range(2):
+        assert await known.avatar(Server(), JULIET, DIGEST) == b"hello"  # type: ignore[arg-type]
+    assert heard == told
