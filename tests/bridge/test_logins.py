@@ -204,6 +204,7 @@ async def test_a_refusal_is_told_once_however_often_it_is_reported(world: World)
     await world.log_in()
     for _ in range(3):
         world.network.sessions[0].report(SessionStatus.BAD_CREDENTIALS, "Wrong.")
+    await until(lambda: world.told != [])
     await asyncio.sleep(0.1)
     assert len(world.told) == 1
 
