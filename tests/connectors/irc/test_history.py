@@ -322,15 +322,15 @@ async def test_a_server_that_is_slow_is_waited_for_while_it_goes_on() -> None:
         for number in range(8):
             server.wrote("juliet", f"line {number}", at=time.time() - 300 + number)
         position = before()
-        network = await network_for(server, settings={"record_timeout": 0.5})
+        network = await network_for(server, settings={"record_timeout": 2.0})
         with structlog.testing.capture_logs() as logs:
             async with running(network, "romeo", position=position) as (_, sink):
                 await until(lambda: bool(gate))
                 began = time.monotonic()
                 for line in gate:
-                    await asyncio.sleep(0.15)
+                    await asyncio.sleep(0.25)
                     server.send(line)
-                assert time.monotonic() - began > 1.0
+                assert time.monotonic() - began > 2.0
                 await caught_up(sink, position)
         assert "was not read" not in str(logs)
         assert bodies(sink) == [f"line {number}" for number in range(8)]
