@@ -502,7 +502,7 @@ async def test_what_comes_while_a_room_is_made_waits_for_no_batch(
     world.may_make = may_make
     await world.begin()
     connect(world)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "new" not in world.of("a"):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.005)
     assert world.of("a") == ["2", "3", "4", "new"]
@@ -580,7 +580,7 @@ async def test_it_ends_also_where_being_told_so_is_swallowed(make: Make) -> None
     await world.begin()
     connect(world)
     await asked.wait()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         await world.imports.stop()
     assert swallowed
 

@@ -211,7 +211,7 @@ async def test_stopping_cancels_what_runs_and_what_pauses_and_starts_nothing_new
     lanes.wake("failing")
     await until(lambda: len(work.runs) == 2)
     before = asyncio.all_tasks()
-    await asyncio.wait_for(lanes.stop(), 5)
+    await asyncio.wait_for(lanes.stop(), 20)
     assert cancelled == ["hanging"]
     lanes.wake("late")
     await asyncio.sleep(0.05)

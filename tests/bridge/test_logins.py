@@ -268,7 +268,7 @@ async def test_a_session_that_does_not_close_is_left_behind(
         await asyncio.Event().wait()
 
     world.network.sessions[0].closing = hang
-    await asyncio.wait_for(world.logins.logout(row.id), 2)
+    await asyncio.wait_for(world.logins.logout(row.id), 30)
     assert await world.state(row.id) is LoginState.LOGGED_OUT
 
 

@@ -41,7 +41,7 @@ def exists(pid: int) -> bool:
     return state != "Z"
 
 
-async def gone(pid: int, seconds: float = 5.0) -> bool:
+async def gone(pid: int, seconds: float = 20.0) -> bool:
     deadline = time.monotonic() + seconds
     while exists(pid):
         if time.monotonic() > deadline:
