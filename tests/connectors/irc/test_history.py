@@ -398,7 +398,8 @@ async def test_a_record_that_cannot_be_read_stops_nothing_and_is_read_next_time(
         assert [log["event"] for log in logs].count("what was missed was not read") == 1
         assert _time(first.position) == _time(position)
         server.script.clear()
-        async with running(network, "romeo", position=first.position) as (session, second):
+        patient = await network_for(server)
+        async with running(patient, "romeo", position=first.position) as (session, second):
             await caught_up(second, first.position)
             assert session.capabilities.catches_up
         read = (
