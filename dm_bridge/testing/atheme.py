@@ -15,7 +15,7 @@ from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 
 DOMAIN = "services.localhost"
 _LINK = "between"
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 class Atheme:

@@ -17,7 +17,7 @@ import asyncpg
 from dm_bridge.errors import AdminError
 from dm_bridge.testing.processes import LOOPBACK, ManagedProcess, free_port
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _UNPRIVILEGED = "nobody"
 

@@ -502,7 +502,7 @@ async def test_what_comes_while_a_room_is_made_waits_for_no_batch(
     world.may_make = may_make
     await world.begin()
     connect(world)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while "new" not in world.of("a"):  # noqa: ASYNC110 - it has no event
             await asyncio.sleep(0.005)
     assert world.of("a") == ["2", "3", "4", "new"]
@@ -563,9 +563,11 @@ async def test_nothing_slips_out_while_another_process_takes_over(make: Make) ->
 async def test_it_ends_also_where_being_told_so_is_swallowed(make: Make) -> None:
     world = make("a")
     swallowed: list[str] = []
+    asked = asyncio.Event()
     record = world.fake.record
 
     async def deaf(until_: str | None, further: str | None) -> RecordPart:
+        asked.set()
         while not swallowed:
             try:
                 await asyncio.sleep(60)
@@ -577,8 +579,8 @@ async def test_it_ends_also_where_being_told_so_is_swallowed(make: Make) -> None
     world.fake.record = deaf  # type: ignore[method-assign, assignment]
     await world.begin()
     connect(world)
-    await asyncio.sleep(0.05)
-    async with asyncio.timeout(5):
+    await asked.wait()
+    async with asyncio.timeout(30):
         await world.imports.stop()
     assert swallowed
 

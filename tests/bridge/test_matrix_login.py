@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -23,7 +22,7 @@ from dm_bridge.store.people import PeopleStore
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.sealing import SealingKey
 
-from .fakes import FAKE, FakeNetwork
+from .fakes import FAKE, FakeNetwork, until
 from .room_world import NAMESPACE
 
 USER = UserId("@juliet:other.example")
@@ -202,8 +201,7 @@ async def test_a_question_that_waits_too_long_is_closed(
 ) -> None:
     monkeypatch.setattr(questions, "PATIENCE", 0.05)
     await bot.say("login-matrix")
-    await asyncio.sleep(0.2)
-    assert not bot.commands.is_waiting(USER, ROOM)
+    await until(lambda: not bot.commands.is_waiting(USER, ROOM))
     assert not bot.logins.may_act_for(USER)
 
 

@@ -145,7 +145,7 @@ async def until_even(processes: list[Process], users: Collection[UserId]) -> Non
         counts = [len(process.has) for process in processes]
         return sum(counts) == len(users) and max(counts) - min(counts) <= 1
 
-    await within(20, even)
+    await within(60, even)
     had = [user for process in processes for user in process.has]
     assert sorted(had) == sorted(users)
 
@@ -164,7 +164,7 @@ async def test_users_with_several_logins_are_shared_by_their_logins(world: World
     users = await world.users(9, logins=3)
     first, second = await world.process(), await world.process()
     await within(
-        20, lambda: 4 <= len(second.has) <= 5 and len(first.has) + len(second.has) == len(users)
+        60, lambda: 4 <= len(second.has) <= 5 and len(first.has) + len(second.has) == len(users)
     )
 
 
@@ -174,11 +174,16 @@ async def test_one_that_is_silent_is_taken_over_and_may_not_act_by_then(world: W
     await until_even([first, second], users)
     # Both are one process of this machine, so that only silence tells.
     await second.freeze()
-    began = asyncio.get_running_loop().time()
-    await within(3 * LEASE, lambda: len(first.has) == len(users))
-    took = asyncio.get_running_loop().time() - began
-    assert took > ACTS * LEASE
-    assert second.shares.refusal() == phrase("process-keeps-still")
+    refusals: list[str | None] = []
+    taken = first.taken
+
+    async def note(users: Collection[UserId]) -> None:
+        refusals.append(second.shares.refusal())
+        await taken(users)
+
+    first.taken = note  # type: ignore[method-assign]
+    await within(60, lambda: len(first.has) == len(users))
+    assert set(refusals) == {phrase("process-keeps-still")}
     with pytest.raises(StorageError):
         await second.shares.adopt([UserId("@late:example.org")])
     with pytest.raises(Buried):
@@ -190,7 +195,7 @@ async def test_a_user_who_is_in_the_middle_of_something_stays(world: World) -> N
     first = await world.process()
     first.busy = set(users[:3])
     second = await world.process()
-    await within(10, lambda: second.has == {users[3]})
+    await within(60, lambda: second.has == {users[3]})
     first.busy = set()
     await until_even([first, second], users)
 
@@ -228,7 +233,7 @@ async def test_errands_reach_whoever_has_the_user(world: World) -> None:
     await until_even([first, second], users)
     errand = Errand(next(iter(second.has)), "room", "!room:example.org")
     await first.shares.leave_errands([errand])
-    await within(5, lambda: second.did == [errand])
+    await within(60, lambda: second.did == [errand])
     assert first.did == []
 
 
@@ -264,7 +269,7 @@ async def test_who_is_erased_is_had_by_nobody_and_all_are_told(world: World) -> 
     assert not first.has
     assert not first.shares.holds(user)
     told = Errand(second.shares._store.id, FORGOTTEN, user)
-    await within(20, lambda: told in second.did)
+    await within(60, lambda: told in second.did)
     # they come again, as somebody with whom the bridge never had to do
     await second.shares.adopt([user])
     assert second.shares.holds(user)
@@ -274,7 +279,7 @@ async def test_who_is_erased_is_had_by_nobody_and_all_are_told(world: World) -> 
 async def test_an_erasure_that_is_cut_short_leaves_the_user_to_somebody(world: World) -> None:
     [user] = await world.users(1)
     first = await world.process()
-    await within(20, lambda: user in first.has)
+    await within(60, lambda: user in first.has)
 
     async def fails() -> None:
         assert not first.shares.holds(user)
@@ -283,4 +288,4 @@ async def test_an_erasure_that_is_cut_short_leaves_the_user_to_somebody(world: W
     with pytest.raises(StorageError):
         await first.shares.forget(user, first, fails)
     assert not first.has
-    await within(20, lambda: user in first.has)  # and is told again that something waits
+    await within(60, lambda: user in first.has)  # and is told again that something waits

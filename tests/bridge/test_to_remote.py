@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Collection
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -53,6 +54,7 @@ from dm_bridge.store.references import ReferenceStore
 from dm_bridge.texts import phrase
 from tests.store.stored import OWNER
 
+from .fakes import until
 from .room_world import BOT, GHOST, NAMESPACE, ROOM, World, a_world
 
 EVENT = EventId("$event")
@@ -497,7 +499,7 @@ async def test_a_contact_who_moves_before_the_message_is_sent_is_looked_up_again
 
 async def test_what_was_delivered_is_shown_by_a_receipt_of_the_contact(carrier: Carrier) -> None:
     await carrier.attempt(None)
-    await asyncio.sleep(0.01)
+    await until(lambda: bool(carrier.said.receipts))
     [(path, user)] = carrier.said.receipts
     assert user == GHOST
     assert unquote(path).endswith(f"rooms/{ROOM}/receipt/m.read/{EVENT}")
@@ -673,10 +675,10 @@ async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way(
         receipts.note(ROOM, EventId(f"event{number}"), OWNER)
         await asyncio.sleep(0)
     receipts_sent.set()
-    await asyncio.sleep(0.01)
+    await until(lambda: len(said.receipts) > 1)
     assert [event for event, _ in said.receipts] == ["event0", "event4"]
     receipts.note(ROOM, EventId("event5"), OWNER)
-    await asyncio.sleep(0.01)
+    await until(lambda: len(said.receipts) > 2)
     assert said.receipts[-1] == ("event5", None)
     await receipts.stop()
 
@@ -684,16 +686,23 @@ async def test_only_the_newest_receipt_of_a_room_is_sent_while_one_is_under_way(
 async def test_what_is_delivered_soon_after_a_receipt_waits_for_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(receipts_module, "PAUSE", 0.2)
+    over, pauses = asyncio.Event(), list[float]()
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        await over.wait()
+
+    shim = SimpleNamespace(**{**vars(asyncio), "sleep": pause})
+    monkeypatch.setattr(receipts_module, "asyncio", shim)
     said = Said()
     receipts = Receipts(said, NO_ACCOUNTS)  # type: ignore[arg-type]
     for number in range(20):
         receipts.note(ROOM, EventId(f"event{number}"), OWNER)
         await asyncio.sleep(0.001)
     assert [unquote(path).rpartition("/")[2] for path, _ in said.receipts] == ["event0"]
-    async with asyncio.timeout(60):
-        while len(said.receipts) < 2:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+    assert pauses == [receipts_module.PAUSE]
+    over.set()
+    await until(lambda: len(said.receipts) > 1)
     assert [unquote(path).rpartition("/")[2] for path, _ in said.receipts] == ["event0", "event19"]
     await receipts.stop()
 

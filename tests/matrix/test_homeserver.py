@@ -158,10 +158,20 @@ async def test_a_refusal_is_final(script: Script, method: str, status: int, errc
     assert len(script.seen) == 1
 
 
-async def test_one_limited_request_delays_every_other(script: Script) -> None:
+async def test_one_limited_request_delays_every_other(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script.answers = [LIMITED, (200, {})]
+    budget, limited_ = script.homeserver.budget, asyncio.Event()
+    limit = budget.limited
+
+    def is_limited(seconds: float) -> None:
+        limit(seconds)
+        limited_.set()
+
+    monkeypatch.setattr(budget, "limited", is_limited)
     first = asyncio.create_task(script.homeserver.request("GET", Path.v3.first))
-    await asyncio.sleep(0.1)
+    await limited_.wait()
     await script.homeserver.request("GET", Path.v3.second)
     await first
     limited, *others = script.seen
@@ -206,12 +216,21 @@ async def test_trouble_that_does_not_pass_ends_at_the_deadline(script: Script) -
 
 
 async def test_an_answer_that_never_comes_ends_at_the_deadline(
-    script: Script,
+    script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def never(request: web.Request) -> web.StreamResponse:
+        running[-1].reschedule(asyncio.get_running_loop().time())  # it is over once this is here
         await asyncio.sleep(10)
         raise AssertionError
 
+    running: list[asyncio.Timeout] = []
+
+    def timeout(seconds: float) -> asyncio.Timeout:
+        assert seconds == 0.2
+        running.append(asyncio.timeout(60))
+        return running[-1]
+
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(sleep=asyncio.sleep, timeout=timeout))
     script.answers = [never]
     for method, attempts in (("POST", 1), ("PUT", 2)):
         script.seen.clear()

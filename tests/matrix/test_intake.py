@@ -188,7 +188,7 @@ async def test_a_body_is_not_even_read_for_a_stranger(endpoint: Endpoint) -> Non
     writer.write(
         f"PUT {PATH} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer no\r\nContent-Length: 9\r\n\r\n".encode()
     )
-    status = await asyncio.wait_for(reader.readline(), 5)
+    status = await asyncio.wait_for(reader.readline(), 60)
     assert b" 403 " in status
     writer.close()
 
@@ -199,7 +199,7 @@ async def test_a_body_is_not_even_read_for_a_stranger(endpoint: Endpoint) -> Non
 async def test_the_answer_waits_until_the_events_are_accepted(endpoint: Endpoint) -> None:
     endpoint.gate.clear()
     answer = asyncio.create_task(endpoint.put(EVENT))
-    await asyncio.wait_for(endpoint.arrived.wait(), 5)
+    await asyncio.wait_for(endpoint.arrived.wait(), 60)
     done, _ = await asyncio.wait([answer], timeout=0.2)
     assert not done
     endpoint.gate.set()
@@ -277,7 +277,7 @@ async def test_what_is_no_http_is_a_line_for_who_looks_closely(
     )
     writer.write(f"PUT {PATH} HTTP/1.1\r\nHost: x\r\n".encode())
     writer.write(b"Authorization: Bearer " + token + b"\r\n" + rest)
-    status = await asyncio.wait_for(reader.readline(), 5)
+    status = await asyncio.wait_for(reader.readline(), 60)
     writer.close()
     assert b" 400 " in status or (not let_in and b" 403 " in status)
     assert (await endpoint.put(EVENT))[0] == 200

@@ -17,6 +17,15 @@ async def a_login(database: Database, remote: str = "juliet@example.com") -> Log
     return await LoginStore(database).reserve(OWNER, XMPP, ContactId(remote), remote)
 
 
+async def run_out(database: Database, account: UserId = OWNER) -> None:
+    """Let the time be over for which somebody may write for an account."""
+    async with database.connection() as connection:
+        await connection.execute(
+            "UPDATE direct_account SET lease_until = now() - interval '1 second' WHERE account = $1",
+            account,
+        )
+
+
 def key_of(login: LoginId, chat: str = "romeo@example.net") -> PortalKey:
     return PortalKey(login, ChatId(chat))
 

@@ -15,9 +15,9 @@ from dm_bridge.ids import UserId
 from dm_bridge.store import journals as module
 from dm_bridge.store.database import Database
 from dm_bridge.store.instances import InstanceStore
-from dm_bridge.store.journals import Busy, JournalStore, Remembered, Seen
+from dm_bridge.store.journals import LEASE, Busy, JournalStore, Remembered, Seen
 
-from .stored import OWNER
+from .stored import OWNER, run_out
 
 OTHER = UserId("@nurse:example.org")
 REASONS = (
@@ -34,6 +34,17 @@ def store(database: Database) -> JournalStore:
 @pytest.fixture
 def other(database: Database) -> JournalStore:
     return JournalStore(database, "two")
+
+
+async def left(database: Database) -> float:
+    """For how many seconds the account still has its writer."""
+    async with database.connection() as connection:
+        return float(
+            await connection.fetchval(
+                "SELECT extract(epoch FROM lease_until - now()) FROM direct_account WHERE account = $1",
+                OWNER,
+            )
+        )
 
 
 def document(content: object) -> DirectDocument:
@@ -141,13 +152,13 @@ async def test_of_many_who_claim_at_once_one_gets_it(database: Database) -> None
 
 
 async def test_a_writer_that_died_is_followed_after_its_lease_and_cannot_come_back(
-    store: JournalStore, other: JournalStore, monkeypatch: pytest.MonkeyPatch
+    store: JournalStore, other: JournalStore, database: Database
 ) -> None:
-    monkeypatch.setattr(module, "LEASE", 0.2)
     before = await store.claim(OWNER)
     with pytest.raises(Busy):
         await other.claim(OWNER)
-    await asyncio.sleep(0.25)
+    assert 0 < await left(database) <= LEASE
+    await run_out(database)
     theirs = await other.claim(OWNER)
     with pytest.raises(Busy):
         await record(store, before, with_history(before.journal))
@@ -172,13 +183,13 @@ async def test_a_process_that_died_is_followed_at_once(database_url: str) -> Non
 
 
 async def test_recording_prolongs_the_lease(
-    store: JournalStore, other: JournalStore, monkeypatch: pytest.MonkeyPatch
+    store: JournalStore, other: JournalStore, database: Database
 ) -> None:
-    monkeypatch.setattr(module, "LEASE", 0.3)
     remembered = await store.claim(OWNER)
     for _ in range(3):
-        await asyncio.sleep(0.15)
+        await run_out(database)
         remembered = await record(store, remembered, remembered.journal)
+        assert 0 < await left(database) <= LEASE
     with pytest.raises(Busy):
         await other.claim(OWNER)
 

@@ -157,6 +157,14 @@ async def test_an_address_that_is_none_is_said_so(use: object) -> None:
         await use("postgresql://host:not-a-port/x")
 
 
+async def lets_in(url: str) -> bool:
+    try:
+        await (await asyncpg.connect(url)).close()
+    except asyncpg.InvalidPasswordError:
+        return False
+    return True
+
+
 @pytest_asyncio.fixture
 async def guarded_url(postgres: str) -> AsyncIterator[str]:
     """A server address at which the password of ``guarded`` counts."""
@@ -166,8 +174,11 @@ async def guarded_url(postgres: str) -> AsyncIterator[str]:
     await connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
     rules.write_text("local all guarded scram-sha-256\n" + before)
     await connection.execute("SELECT pg_reload_conf()")
-    await asyncio.sleep(0.2)
-    yield postgres.replace("postgres:@", "guarded:wrong@")
+    url = postgres.replace("postgres:@", "guarded:wrong@")
+    async with asyncio.timeout(60):
+        while await lets_in(url):  # noqa: ASYNC110 - the server takes a moment to read it
+            await asyncio.sleep(0.01)
+    yield url
     rules.write_text(before)
     await connection.execute("SELECT pg_reload_conf()")
     await connection.execute("DROP ROLE guarded")

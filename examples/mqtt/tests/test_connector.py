@@ -149,7 +149,7 @@ async def test_a_broker_that_does_not_play_along_is_told_of_at_the_login(
 
     server = await asyncio.start_server(play, LOOPBACK, 0)
     port = server.sockets[0].getsockname()[1]
-    process = MqttNetwork(mqtt.Broker(host=LOOPBACK, port=port, tls=False, quiet=0.2)).start_login()
+    process = MqttNetwork(mqtt.Broker(host=LOOPBACK, port=port, tls=False, quiet=5.0)).start_login()
     with pytest.raises(NetworkError, match=sentence):
         await process.submit({"name": "romeo", "password": PASSWORD})
     server.close()

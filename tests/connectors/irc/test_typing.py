@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from dm_bridge.connectors.irc import typing_notices
+from dm_bridge.connectors.irc.client import Client
+from dm_bridge.connectors.irc.lines import Line
 from dm_bridge.connectors.irc.session import IrcSession
 from dm_bridge.errors import NetworkError
 from dm_bridge.ids import ChatId, ContactId
@@ -158,8 +160,16 @@ async def test_strangers_and_those_who_take_a_nick_are_not_shown_to_type(
         assert sink.signals == []
 
 
-async def test_the_user_types_and_stops(pair: Pair) -> None:
+async def test_the_user_types_and_stops(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     session, sink, juliet, chat = pair.session, pair.sink, pair.juliet, pair.chat
+    times: list[float] = []
+    send = Client.send_if_free
+
+    async def timed(client: Client, line: Line) -> bool:
+        times.append(asyncio.get_running_loop().time())
+        return await send(client, line)
+
+    monkeypatch.setattr(Client, "send_if_free", timed)
     for typing in (True, True, False, True):
         await session.typing(chat, typing)
     await juliet.wait_for(lambda _: len(said(juliet)) == 3)  # said again while it lasts
@@ -170,9 +180,8 @@ async def test_the_user_types_and_stops(pair: Pair) -> None:
     await juliet.wait_for(lambda _: said(juliet)[-1] == "active")
     assert said(juliet)[:3] == ["active"] * 3
     assert said(juliet)[-2:] == ["done", "active"]
-    times = [line.at for line in states(juliet)]
     gaps = [later - sooner for sooner, later in itertools.pairwise(times)]
-    assert min(gaps) > SHORT * 0.6
+    assert min(gaps) > SHORT * 0.99
     assert {(line.command, line.params) for line in states(juliet)} == {("TAGMSG", ("juliet70",))}
     assert sink.signals == []  # the echo of it is none of the contact's
 

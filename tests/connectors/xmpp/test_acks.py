@@ -97,6 +97,7 @@ async def test_an_unconfirmed_message_goes_again_on_resumption_and_only_once() -
             assert not caught.value.certain
             assert caught.value.retry_after is not None
             server.silent = False
+            session._config = session._config.model_copy(update={"send_timeout": 60.0})
             assert await session.send(message("juliet@localhost", "once", "out-1")) == "out-1"
             await sink.status(SessionStatus.TRANSIENT_DISCONNECT)
             assert server.read.count("once</body>") == 2  # the first, and the stream's own repeat
