@@ -95,7 +95,7 @@ class Place:
         app = web.Application()
         Page(self.settings, self.sessions, self._run, self.networks).add_routes(app)
         self.server = TestServer(app, host="127.0.0.1", port=urlsplit(self.url).port)
-        await self.server.start_server()
+        await self.server.start_server(shutdown_timeout=0.1)  # what is held back is not waited for
 
     async def stop(self) -> None:
         """It does not answer any more."""
