@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from playwright.async_api import expect
 
 from dm_bridge.provisioning.calls import Answer, Call
 from dm_bridge.provisioning.refusals import not_supported
 
 from .conftest import Place, snapshot
-
-pytestmark = pytest.mark.timeout(120)
-
 
 TYPED = """
 (field, texts) => {
