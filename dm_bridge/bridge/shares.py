@@ -163,7 +163,11 @@ class Shares:
             self._beaten_at = began
             for dead in self._signs.see(instances, self._clock()):
                 if await self._vitals.bury(dead):
-                    log.warning("another process is gone; its users are free", process=dead.id)
+                    log.warning(
+                        "another process is gone; its users are free",
+                        process=dead.id,
+                        ended=self._signs.has_ended(dead),
+                    )
                     self._metrics.lease_changes.labels("buried").inc()
                     instances.remove(dead)
             self._note(instances)

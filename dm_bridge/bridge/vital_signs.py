@@ -61,12 +61,16 @@ class VitalSigns:
         self._signs = {other.id: self._sign(other, now) for other in others}
         return [other for other in others if self._is_dead(other, now)]
 
+    def has_ended(self, other: Instance) -> bool:
+        """Whether the machine says that it has ended; else silence alone can tell."""
+        return self._has_ended(other.place, other.process)
+
     def _sign(self, other: Instance, now: float) -> _Sign:
         known = self._signs.get(other.id)
         return known if known is not None and known.beat == other.beat else _Sign(other.beat, now)
 
     def _is_dead(self, other: Instance, now: float) -> bool:
-        if other.beat < 0 or self._has_ended(other.place, other.process):
+        if other.beat < 0 or self.has_ended(other):
             return True
         return now - self._signs[other.id].since >= DEAD * other.lease
 

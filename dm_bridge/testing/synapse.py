@@ -154,6 +154,7 @@ class Synapse(Server):
             "send_federation": False,
             "stats": {"enabled": False},
             "url_preview_enabled": False,
+            "filter_timeline_limit": -1,  # a client that is late would miss events
             "rc_message": _UNLIMITED,
             "rc_registration": _UNLIMITED,
             "rc_registration_token_validity": _UNLIMITED,

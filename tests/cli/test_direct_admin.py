@@ -169,29 +169,40 @@ class Kept:
         return (self.stack.bridge.directory / "data/postgres/postmaster.pid").exists()
 
 
-@contextlib.asynccontextmanager
-async def settled(stack: Stack) -> AsyncIterator[Kept]:
-    if not stack.bridge.running:
-        await stack.bridge.run()
-    async with pair(stack) as p:
-        room = await p.first_chat()
-        await marked(p.alice, p.ghost, room)
-        # by then it is verified, and the bridge has looked because alice did something: not again in a minute
+@pytest_asyncio.fixture(scope="module")
+async def ready(request: pytest.FixtureRequest, stack: Stack) -> AsyncIterator[list[Kept]]:
+    """One for each test that changes something, and one for all who only look."""
+    changing = [
+        item
+        for item in request.session.items
+        if item.path == request.path and "kept" in getattr(item, "fixturenames", ())
+    ]
+    async with contextlib.AsyncExitStack() as users:
+
+        async def one() -> Kept:
+            p = await users.enter_async_context(pair(stack))
+            room = await p.first_chat()
+            await marked(p.alice, p.ghost, room)
+            return Kept(stack, p, room)
+
+        found = await asyncio.gather(*(one() for _ in range(len(changing) + 1)))
+        # By then all is verified, and the bridge has looked because they did something: not again in a minute, nor
+        # before they do something.
         await asyncio.sleep(AFTER + 1.5)
-        yield Kept(stack, p, room)
+        yield list(found)
 
 
 @pytest_asyncio.fixture
-async def kept(stack: Stack) -> AsyncIterator[Kept]:
-    async with settled(stack) as kept:
-        yield kept
+async def kept(stack: Stack, ready: list[Kept]) -> Kept:
+    if not stack.bridge.running:
+        await stack.bridge.run()
+    return ready.pop(0)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def still(stack: Stack) -> AsyncIterator[Kept]:
+@pytest.fixture(scope="module")
+def still(ready: list[Kept]) -> Kept:
     """One for all who only look."""
-    async with settled(stack) as kept:
-        yield kept
+    return ready.pop()
 
 
 # -- show

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from urllib.parse import unquote
 
@@ -17,13 +17,17 @@ Hook = Callable[[str, Forward], Awaitable[web.Response]]
 
 
 class Between:
-    """A reverse proxy. ``hooks``: by account, what happens to a request of the bridge for its m.direct."""
+    """A reverse proxy. ``hooks``: by account, what happens to a request of the bridge for its m.direct.
+
+    ``shown``: by account, every answer of its m.direct that the bridge has got, as it was.
+    """
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.url = ""
         self.hooks: dict[str, Hook] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
+        self.shown: defaultdict[str, list[bytes]] = defaultdict(list)
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
 
@@ -85,7 +89,10 @@ class Between:
         account = unquote(parts[parts.index("user") + 1])
         self.counts[request.method, account] += 1
         hook = self.hooks.get(account)
-        return await (forward() if hook is None else hook(request.method, forward))
+        answer = await (forward() if hook is None else hook(request.method, forward))
+        if (request.method, answer.status) == ("GET", 200) and isinstance(answer.body, bytes):
+            self.shown[account].append(answer.body)
+        return answer
 
 
 class Hold:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from tests.wire import Wire
 Workplace = Callable[[str], Path]
 SHARED_SECRET = "a-secret-that-a-service-has"
 """Of the provisioning API."""
-_numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
@@ -51,25 +49,35 @@ async def wire(prosody: Prosody) -> AsyncIterator[Wire]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def stack(
-    request: pytest.FixtureRequest,
-    prosody: Prosody,
-    workplace: Workplace,
-) -> AsyncIterator[Stack]:
+async def stacks(
+    prosody: Prosody, workplace: Workplace
+) -> AsyncIterator[Callable[[str], Awaitable[Stack]]]:
+    """Gives the one of a room version, which is started when it is first asked for, and stays."""
+    running: dict[str, Stack] = {}
+
+    async def of(version: str) -> Stack:
+        if version not in running:
+            running[version] = await Stack.start(
+                workplace(f"stack-v{version}"),
+                prosody=prosody,
+                domain=f"v{version}.localhost",
+                room_version=version,
+                config={
+                    "logging": {"level": "debug"},
+                    "presence": {"contacts": True, "users": True},
+                    "provisioning": {"shared_secret": SHARED_SECRET},
+                    "media": {"private_hosts": [prosody.host], "max_megabytes": 60},
+                },
+                synapse_config=lambda _: {"presence": {"enabled": True}},
+            )
+        return running[version]
+
+    yield of
+    for stack in running.values():
+        await stack.stop()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def stack(request: pytest.FixtureRequest, stacks: Callable[[str], Awaitable[Stack]]) -> Stack:
     """A running bridge. Shared: make users with names of your own."""
-    directory = workplace(f"stack-v{request.param}-{next(_numbers)}")
-    stack = await Stack.start(
-        directory,
-        prosody=prosody,
-        domain=f"v{request.param}.localhost",
-        room_version=request.param,
-        config={
-            "logging": {"level": "debug"},
-            "presence": {"contacts": True, "users": True},
-            "provisioning": {"shared_secret": SHARED_SECRET},
-            "media": {"private_hosts": [prosody.host], "max_megabytes": 60},
-        },
-        synapse_config=lambda _: {"presence": {"enabled": True}},
-    )
-    yield stack
-    await stack.stop()
+    return await stacks(request.param)

@@ -57,6 +57,10 @@ class Pair:
         """Write to the bot, and wait for an answer that contains ``expected``."""
         return await ask(self.alice, self.stack.bot, self.management, command, expected)
 
+    async def told(self) -> None:
+        """Return once the bridge has been told of all that happened so far: homeservers push in order."""
+        await self.ask("ping", "Pong")
+
     def elsewhere(self) -> XmppUser:
         """Romeo with another client; not connected yet."""
         server = self.stack.prosody

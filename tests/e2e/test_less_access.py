@@ -97,7 +97,7 @@ async def test_without_auto_join_an_invite_that_was_declined_comes_again(
     async with pair(no_auto_join) as p:
         room = await invited_to(p)
         await p.alice.leave(room)
-        await asyncio.sleep(1)
+        await p.told()
         assert await invited_to(p) == room
 
 

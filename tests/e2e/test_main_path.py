@@ -244,7 +244,7 @@ async def test_after_the_user_left_the_next_message_invites_them_again_directly(
     async with pair(stack) as p:
         room = await p.first_chat()
         await p.alice.leave(room)
-        await asyncio.sleep(1)
+        await p.told()
         mark = p.alice.mark()
         p.juliet.send(p.romeo, "come back")
         seen = await p.alice.wait_for_text("come back", after=mark)

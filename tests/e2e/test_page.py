@@ -147,6 +147,7 @@ NAMELESS = """
 async def a_tab(browser: Browser, stack: Stack) -> AsyncIterator[Tab]:
     context = await browser.new_context(viewport=DESKTOP, reduced_motion="reduce")
     context.set_default_timeout(20_000)
+    expect.set_options(timeout=20_000)
     tab = Tab(await context.new_page(), stack.bridge.url)
     tab.listen()
     yield tab

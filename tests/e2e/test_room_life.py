@@ -380,6 +380,7 @@ async def test_who_leaves_and_forgets_a_chat_finds_it_marked_and_is_invited_dire
         await until_marked(p, room)
         await p.alice.leave(room)
         await p.alice.request("POST", f"v3/rooms/{quote(room)}/forget", {})
+        await p.told()
         await asyncio.sleep(1)
         assert await marked(p.alice, p.ghost) == [room]
         assert await says(p, "come back") == room
@@ -410,7 +411,7 @@ async def test_who_leaves_a_room_into_which_the_contact_may_invite_nobody_gets_a
         levels = await p.alice.state_content(old, "m.room.power_levels") or {}
         await p.alice.send_state(old, "m.room.power_levels", {**levels, "invite": 100})
         await p.alice.leave(old)
-        await asyncio.sleep(0.5)
+        await p.told()
         new = await says(p, "where are you?")
         assert new != old
         await until_marked(p, new)
@@ -579,7 +580,7 @@ async def test_a_contact_with_a_new_address_keeps_their_room(stack: Stack) -> No
         await capulet.wait_for_text("so it is")
         assert p.juliet.received == []
         await p.alice.leave(room)  # the new ghost has the power to ask her back
-        await asyncio.sleep(0.5)
+        await p.told()
         mark = p.alice.mark()
         capulet.send(p.romeo, "come back")
         assert (await p.alice.wait_for_text("come back", after=mark)).room_id == room

@@ -13,7 +13,7 @@ import orjson
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from playwright.async_api import BrowserContext, async_playwright
+from playwright.async_api import BrowserContext, async_playwright, expect
 from playwright.async_api import Page as Tab
 
 from dm_bridge.ids import UserId
@@ -23,6 +23,9 @@ from dm_bridge.store.database import Database
 from dm_bridge.store.page import PageStore
 from dm_bridge.testing.processes import free_port
 
+PATIENCE = 20_000
+"""Milliseconds for what is to be shown: a page that could not reach the bridge asks again ever more seldom."""
+expect.set_options(timeout=PATIENCE)
 CHROMIUM = (
     shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 )
@@ -95,7 +98,7 @@ class Place:
         app = web.Application()
         Page(self.settings, self.sessions, self._run, self.networks).add_routes(app)
         self.server = TestServer(app, host="127.0.0.1", port=urlsplit(self.url).port)
-        await self.server.start_server()
+        await self.server.start_server(shutdown_timeout=0.1)  # what is held back is not waited for
 
     async def stop(self) -> None:
         """It does not answer any more."""
@@ -130,7 +133,7 @@ async def place(database: Database) -> AsyncIterator[Place]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         context = await browser.new_context()
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(PATIENCE)
         place = Place(settings, sessions, context)
         await place.start()
         yield place

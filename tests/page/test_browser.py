@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import pytest
 from aiohttp import web
 from playwright.async_api import expect
 
 from dm_bridge.provisioning.calls import Call
 
 from .conftest import JULIET, NURSE, STEP, Place, snapshot
-
-pytestmark = pytest.mark.timeout(120)
 
 
 async def test_people_in_a_hurry(place: Place) -> None:

@@ -20,8 +20,6 @@ from dm_bridge.texts import ENGLISH, FOLDER, read, speak
 
 from .conftest import BOT, Place
 
-pytestmark = pytest.mark.timeout(120)
-
 JULIET = UserId("@юля:1.2")
 WIDE = {ord(each): chr(ord(each) + 0xFEE0) for each in string.ascii_letters}
 """Each letter as wide as an ideograph: so all that has narrow ones stands in no message, and in no answer here."""

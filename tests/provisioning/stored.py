@@ -17,7 +17,8 @@ from dm_bridge.store.undelivered import Stuck, Undelivered
 class Stored:
     """In the place of the stores of deliveries, of stamps, of queues and of the overview.
 
-    ``written``, ``brought`` and ``long``: by user. ``gone``: users that another process has.
+    ``written``, ``brought`` and ``long``: by user. ``gone``: users that another process has. ``stamped``: how
+    often the stamps were read.
     """
 
     logins_here: Logins
@@ -27,6 +28,7 @@ class Stored:
     woken: list[set[RoomId]] = field(default_factory=list)
     gone: set[UserId] = field(default_factory=set)
     stamps: int = 0
+    stamped: int = 0
     homeserver_problem: str | None = None
     spaces: dict[LoginId, RoomId] = field(default_factory=dict)
 
@@ -56,6 +58,7 @@ class Stored:
         return self.spaces
 
     async def stamp(self, user: UserId) -> str:
+        self.stamped += 1
         return str(self.stamps)
 
     async def healthy(self) -> bool:

@@ -13,10 +13,13 @@ from dm_bridge.provisioning import watching
 from .world import JULIET, Api, Got
 
 
-async def waits(asked: asyncio.Task[Got]) -> None:
-    """It is still waiting after a few looks."""
-    done, _ = await asyncio.wait({asked}, timeout=0.3)
-    assert not done
+async def waits(api: Api, asked: asyncio.Task[Got], many: int = 1) -> None:
+    """So many wait for a change of juliet's, and ``asked`` still does after a few looks."""
+    waiting = api.services.watching._waiting
+    await api.bridge.until(lambda: asked.done() or waiting[JULIET] == many, "they wait")
+    looks = api.stored.stamped
+    await api.bridge.until(lambda: asked.done() or api.stored.stamped > looks + 2 * many, "looks")
+    assert not asked.done()
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +32,7 @@ async def watched(api: Api) -> tuple[dict[str, Any], asyncio.Task[Got]]:
     """A snapshot, and somebody who waits for the next one."""
     first = (await api.get("watch")).json
     asked = asyncio.create_task(api.get("watch", seen=first["digest"]))
-    await waits(asked)
+    await waits(api, asked)
     return first, asked
 
 
@@ -49,7 +52,7 @@ async def test_what_changes_in_the_database_is_noticed_by_its_stamp(api: Api) ->
 
     _, asked = await watched(api)
     api.stored.written[JULIET] = [wrote(1, login)]
-    await waits(asked)
+    await waits(api, asked)
     api.stored.stamps += 1
     async with asyncio.timeout(20):
         assert len((await asked).json["deliveries"]["problems"]) == 1
@@ -69,7 +72,7 @@ async def test_how_many_may_wait_is_bounded_and_others_are_not_kept(api: Api) ->
         asyncio.create_task(api.get("watch", seen=first["digest"]))
         for _ in range(watching.OF_ONE_USER - 1)
     ]
-    await waits(more[-1])
+    await waits(api, more[-1], watching.OF_ONE_USER)
     got = await api.get("watch", seen=first["digest"])
     assert (got.status, got.errcode) == (429, "M_LIMIT_EXCEEDED")
     assert (await api.get("watch", token="nurse's")).status == 200

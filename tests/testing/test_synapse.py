@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import aiohttp
@@ -39,6 +40,20 @@ async def test_two_users_open_a_dm_and_talk(synapse: Synapse) -> None:
         assert await bob.joined_rooms() == [room]
         await bob.leave(room)
         assert (await bob.joined_rooms()) == []
+
+
+async def test_a_client_that_looks_seldom_misses_nothing(synapse: Synapse) -> None:
+    """As on a busy machine: more is written between two syncs than servers hand out by default."""
+    async with await user(synapse, "kit.slow") as alice, await user(synapse, "kit.fast") as bob:
+        room = await alice.create_room(invite=[bob.user_id])
+        await bob.join(room)
+        await alice._end_sync()
+        now = await alice.request("GET", "v3/sync", query={"timeout": "0"})
+        mark = alice.mark()
+        await asyncio.gather(*(bob.send_text(room, str(number)) for number in range(120)))
+        await alice._sync_once(now["next_batch"])
+        seen = [seen.body for seen in alice.seen[mark:] if seen.sender == bob.user_id and seen.body]
+        assert sorted(seen) == sorted(str(number) for number in range(120))
 
 
 async def test_a_new_room_has_the_version_that_the_servers_default_says(tmp_path: Path) -> None:
