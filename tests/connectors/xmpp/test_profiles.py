@@ -9,8 +9,8 @@ from xml.etree.ElementTree import Element, fromstring
 import pytest
 
 from dm_bridge.connectors.xmpp import people, profiles
-from dm_bridge.connectors.xmpp.failures import rejected
 from dm_bridge.connectors.xmpp.addresses import bare_jid, readable
+from dm_bridge.connectors.xmpp.failures import rejected
 from dm_bridge.ids import ContactId
 from dm_bridge.network.people import MAX_AVATAR
 from dm_bridge.network.signals import RemoteProfile, Signal
