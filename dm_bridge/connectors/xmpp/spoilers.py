@@ -15,13 +15,13 @@ from xml.etree.ElementTree import Element
 
 from dm_bridge.connectors.markup import covered
 from dm_bridge.connectors.xmpp.characters import xml_text
+from dm_bridge.connectors.xmpp.languages import chosen
 from dm_bridge.network.events import Text
 
 NAMESPACE = "urn:xmpp:spoiler:0"
 FEATURES = (NAMESPACE,)
 """What service discovery says of this."""
 _SPOILER = f"{{{NAMESPACE}}}spoiler"
-_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
 _REASON = re.compile(
     r'<span(?: data-mx-(?:bg-)?color="[^"<>]{0,20}")* data-mx-spoiler(?:="([^"]*)")?'
 )
@@ -31,11 +31,10 @@ MAX_HINT = 200
 
 def hidden(stanza: Element, said: Text) -> Text:
     """``said``, which is all that a stanza says, as a spoiler if its author wants it to be one."""
-    found = stanza.findall(_SPOILER)
-    if not found or not said.body.strip():
+    spoiler = chosen(stanza.findall(_SPOILER))
+    if spoiler is None or not said.body.strip():
         return said
-    chosen = next((each for each in found if each.get(_LANG) is None), found[0])
-    hint = " ".join((chosen.text or "").split())[:MAX_HINT]
+    hint = " ".join((spoiler.text or "").split())[:MAX_HINT]
     shown = said.html
     if shown is None:
         shown = escape(said.body, quote=False).replace("\n", "<br>")

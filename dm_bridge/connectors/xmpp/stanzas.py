@@ -32,6 +32,7 @@ from slixmpp import JID, InvalidJID
 from dm_bridge.connectors.xmpp import (
     files,
     invitations,
+    languages,
     receipts,
     references,
     relations,
@@ -289,12 +290,8 @@ def _names_other(stanza: Element, other: str) -> bool:
 
 def _body(stanza: Element) -> str:
     """The body without a language if there is one, else the first."""
-    bodies = stanza.findall(f"{CLIENT}body")
-    lang = "{http://www.w3.org/XML/1998/namespace}lang"
-    chosen = next(
-        (body for body in bodies if body.get(lang) is None), bodies[0] if bodies else None
-    )
-    return "" if chosen is None else "".join(chosen.itertext())
+    body = languages.chosen(stanza.findall(f"{CLIENT}body"))
+    return "" if body is None else "".join(body.itertext())
 
 
 def _said(stanza: Element, shared: files.Shared, whole: str) -> Text | None:

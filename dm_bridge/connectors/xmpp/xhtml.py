@@ -16,6 +16,8 @@ from xml.etree.ElementTree import Element
 import tinycss2
 import tinycss2.color3
 
+from dm_bridge.connectors.xmpp.languages import chosen
+
 NAMESPACE = "http://jabber.org/protocol/xhtml-im"
 FEATURES = (NAMESPACE,)
 """What service discovery says of this."""
@@ -26,12 +28,12 @@ MAX_STYLE = 1_000
 
 _HTML = f"{{{NAMESPACE}}}html"
 _XHTML = "{http://www.w3.org/1999/xhtml}"
-_LANG = "{http://www.w3.org/XML/1998/namespace}lang"
-_LINES = {each: each for each in ("p", "div")}
+_LINES = {"p", "div"}
 _FORMATS = {
-    **{each: each for each in ("blockquote", "code", "del", "em", "i", "b", "li", "ol", "pre")},
-    **{each: each for each in ("s", "strike", "strong", "sub", "sup", "u", "ul")},
-    **{each: each for each in ("h1", "h2", "h3", "h4", "h5", "h6")},
+    "b", "blockquote", "code", "del", "em", "h1", "h2", "h3", "h4", "h5", "h6", "i", "li", "ol", "pre",
+    "s", "strike", "strong", "sub", "sup", "u", "ul",
+}  # fmt: skip
+_ALIKE = {
     **dict.fromkeys(("cite", "dfn", "var"), "em"),
     **dict.fromkeys(("kbd", "samp", "tt"), "code"),
     "ins": "u",
@@ -63,13 +65,12 @@ def formatted(stanza: Element, *, emote: bool = False) -> str | None:
 
     ``emote``: without the ``/me`` that it begins with.
     """
-    bodies = stanza.findall(f"{_HTML}/{_XHTML}body")
-    if not bodies:
+    body = chosen(stanza.findall(f"{_HTML}/{_XHTML}body"))
+    if body is None:
         return None
-    chosen = next((body for body in bodies if body.get(_LANG) is None), bodies[0])
     reader = _Reader("/me " if emote else "")
-    text = reader.inside(chosen, 0).strip()
-    return text if reader.formats and "".join(chosen.itertext()).strip() else None
+    text = reader.inside(body, 0).strip()
+    return text if reader.formats and "".join(body.itertext()).strip() else None
 
 
 class _Reader:
@@ -112,10 +113,9 @@ class _Reader:
             self.formats = True
         if name == "a":
             return self._link(element.get("href", ""), shown)
-        if name in _FORMATS:
-            self.formats = True
-        tag = _LINES.get(name) or _FORMATS.get(name)
-        return f"<{tag}>{shown}</{tag}>" if tag else shown
+        tag = _ALIKE.get(name, name)
+        self.formats |= tag in _FORMATS
+        return f"<{tag}>{shown}</{tag}>" if tag in _FORMATS | _LINES else shown
 
     def _image(self, element: Element) -> str:
         """Pictures are named, not fetched."""
@@ -144,7 +144,7 @@ def _styles(style: str) -> Iterator[tuple[str, str]]:
         for name, attribute in _COLOURS.items()
         if (colour := _colour(said.get(name, []))) is not None
     }
-    if colours != {"data-mx-color": _BLACK} and colours:
+    if colours and colours != {"data-mx-color": _BLACK}:
         attributes = "".join(f' {name}="{colour}"' for name, colour in colours.items())
         yield f"<span{attributes}>", "</span>"
     for name, choices in _STYLES.items():
