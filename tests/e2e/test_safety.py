@@ -316,7 +316,9 @@ async def _name(world: World, bridge: Bridge) -> str:
         rows = await connection.fetch("SELECT instance_id, process FROM instance")
     finally:
         await connection.close()
-    return next(str(row["instance_id"]) for row in rows if str(bridge.pid) in str(row["process"]))
+    return next(
+        str(row["instance_id"]) for row in rows if row["process"].split()[0] == str(bridge.pid)
+    )
 
 
 async def _direct(user: MatrixUser, ghost: str, room: str, *, there: bool) -> bool:
