@@ -107,6 +107,7 @@ class App:
         self._namespace = config.ghosts
         self.metrics = Metrics()
         self._unreachable = asyncio.Event()
+        self._behind = False
 
     async def run(self, stop: asyncio.Event, *, migrate_first: bool) -> None:
         """Start, serve until ``stop`` is set, stop. Raises `AdminError` when it cannot start."""
@@ -496,7 +497,7 @@ class App:
 
     def _login_changed(self, login: LoginId) -> None:
         self._to_remote.resume(self._sender.waited_for(login))
-        self._signals.attention.connected(login)
+        self._signals.connected(login)
         self._features.note(login)
         self._imports.connected(login)
         self._spaces.note(login)
@@ -556,8 +557,15 @@ class App:
             for event in events
             if not self._is_ours(event)
         ]
-        with self._health.taking_in(self.metrics.intake_failures.inc):
+        with self._health.taking_in(self._refused):
             await self._tenancy.accept(rows)
+        if self._behind:
+            self._behind = False
+            self._signals.missed_reads.look_again()
+
+    def _refused(self) -> None:
+        self._behind = True
+        self.metrics.intake_failures.inc()
 
     def _signalled_by_homeserver(self, signals: Sequence[Ephemeral]) -> None:
         self.metrics.signals.inc(len(signals))

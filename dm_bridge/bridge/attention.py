@@ -1,7 +1,8 @@
 """What a user does without writing, told to their networks: they read, they type, they are there.
 
 The homeserver pushes it without an id, once; whoever takes it in keeps nothing of it. What a user has read while
-their network is away waits in memory until it is back.
+their network is away waits in memory until it is back; up to where a network has been told is kept, so that what
+nobody heard of is found (`dm_bridge.bridge.missed_reads`).
 
 The rule that must never break: only what the owner of a chat does is told, and of one chat one thing at a time,
 the newest; what the bridge itself has marked as read is told to nobody.
@@ -42,10 +43,11 @@ DEADLINE = 10.0
 
 @dataclass(slots=True)
 class _News:
-    """What has not been told yet. ``typing``: who types; None: nothing new."""
+    """What has not been told yet. ``typing``: who types; None: nothing new. ``missed``: see `Attention.missed`."""
 
     typing: Collection[UserId] | None = None
     read: dict[UserId, EventId] | None = None
+    missed: tuple[EventId, EventId | None] | None = None
 
 
 class Attention:
@@ -71,19 +73,35 @@ class Attention:
         if isinstance(signal, PresenceOf):
             self._note_presence(signal)
             return
-        news = self._news.get(signal.room)
+        news = self._news_of(signal.room)
         if news is None:
-            if len(self._news) >= MAX_ROOMS:
-                return
-            news = self._news[signal.room] = _News()
+            return
         match signal:
             case TypingIn(_, users):
                 news.typing = users
             case ReadBy(_, user, event):
                 news.read = {**(news.read or {}), user: event}
-        if signal.room not in self._tasks:
-            name = f"attention in {signal.room}"
-            self._tasks[signal.room] = asyncio.create_task(self._tell(signal.room), name=name)
+        self._tell_soon(signal.room)
+
+    def missed(self, portal: PortalRow, event: EventId) -> None:
+        """The owner of a chat has read ``event``, and ``portal`` says what its network had been told before.
+
+        What has been pushed since is newer, so it prevails.
+        """
+        if portal.room is not None and (news := self._news_of(portal.room)) is not None:
+            news.missed = event, portal.read_event
+            self._tell_soon(portal.room)
+
+    def _news_of(self, room: RoomId) -> _News | None:
+        """Where to note something of a room, unless there is too much."""
+        if room not in self._news and len(self._news) >= MAX_ROOMS:
+            return None
+        return self._news.setdefault(room, _News())
+
+    def _tell_soon(self, room: RoomId) -> None:
+        if room not in self._tasks:
+            task = asyncio.create_task(self._tell(room), name=f"attention in {room}")
+            self._tasks[room] = task
 
     def _note_presence(self, signal: PresenceOf) -> None:
         _keep(self._appearances, signal.user, signal)
@@ -123,10 +141,9 @@ class Attention:
 
     async def _tell(self, room: RoomId) -> None:
         try:
-            portal = await self._portals.by_room(room)
             while (news := self._news.get(room)) is not None:
                 self._news[room] = _News()
-                if portal is None or (news.typing is None and news.read is None):
+                if news == _News() or (portal := await self._portals.by_room(room)) is None:
                     break
                 async with asyncio.timeout(DEADLINE):
                     await self._tell_news(room, portal, news)
@@ -164,14 +181,20 @@ class Attention:
         if owner is None:
             return
         event = (news.read or {}).get(owner)
+        if event is None and news.missed is not None and news.missed[1] == portal.read_event:
+            event = news.missed[0]
         connected = self._logins.state(login).status is SessionStatus.CONNECTED
         if session is None or not connected:
             if event is not None and sum(map(len, self._waiting.values())) < MAX_ROOMS:
-                self._waiting.setdefault(login, {})[room] = owner, event
+                waiting = self._waiting.setdefault(login, {})
+                if news.read or room not in waiting:
+                    waiting[room] = owner, event
             return
         can = capabilities_of(session)
         if event is not None and can.reads and isinstance(session, Reads):
             await self._tell_read(portal.key, session, event)
+            if event != portal.read_event:
+                await self._portals.set_read(portal.key, event)
         if news.typing is not None and can.typing and isinstance(session, Types):
             await session.typing(portal.key.chat, owner in news.typing)
 

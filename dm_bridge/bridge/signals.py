@@ -14,6 +14,7 @@ import structlog
 from dm_bridge.bridge.attention import Attention
 from dm_bridge.bridge.limits import Limits
 from dm_bridge.bridge.logins import Logins
+from dm_bridge.bridge.missed_reads import MissedReads
 from dm_bridge.bridge.portal import OpenPortal
 from dm_bridge.bridge.presences import Presences
 from dm_bridge.bridge.receipts import Receipts
@@ -66,9 +67,15 @@ class Signals:
         self.typing = TypingNotices(homeserver, portals)
         self._limits = Limits(homeserver, portals)
         self.attention = Attention(portals, references, logins)
+        self.missed_reads = MissedReads(accounts, portals, logins, self.attention.missed)
         self._is_ours = is_ours
         self._pushed: asyncio.Queue[Ephemeral] = asyncio.Queue(MAX_PUSHED)
         self._typed: set[RoomId] = set()
+
+    def connected(self, login: LoginId) -> None:
+        """The network of a login can be told again."""
+        self.attention.connected(login)
+        self.missed_reads.connected(login)
 
     def from_network(self, login: LoginId, signal: Signal) -> None:
         """A session says something."""
@@ -95,7 +102,7 @@ class Signals:
 
     async def run(self, route: Route) -> None:
         """Until cancelled, give what was pushed to ``route``, which knows who has the users."""
-        await asyncio.gather(self.presences.run(), self._route(route))
+        await asyncio.gather(self.presences.run(), self.missed_reads.run(), self._route(route))
 
     async def _route(self, route: Route) -> None:
         while True:
@@ -106,6 +113,7 @@ class Signals:
                 await route(some)
             except BridgeError as error:
                 log.info("what users do besides writing is not passed on", reason=str(error))
+                self.missed_reads.look_again()
             except Exception:
                 log.exception("what users do besides writing is not passed on")
 

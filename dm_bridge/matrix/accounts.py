@@ -16,7 +16,7 @@ from mautrix.api import Path, PathBuilder
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, RoomId, UserId, server_name
 from dm_bridge.matrix.homeserver import ATTEMPT_DEADLINE, TOTAL_DEADLINE, Homeserver, Json
-from dm_bridge.matrix.signals import mark_read
+from dm_bridge.matrix.signals import mark_read, reads_of
 from dm_bridge.texts import phrase
 
 DIRECT = "m.direct"
@@ -193,6 +193,16 @@ class Accounts:
     async def mark_read(self, user: UserId, room: RoomId, event: EventId) -> None:
         """Say that the user has read ``event``, and all before it; their clients follow."""
         await mark_read(self._acting(user), room, event, user, fully=True)
+
+    async def reads(self, user: UserId) -> dict[RoomId, EventId]:
+        """Up to where the user has read each room, and let others know. Raises `HomeserverError`.
+
+        By the second registration only: a sync with a user's token would take the messages that wait for the
+        device to which it belongs.
+        """
+        if self.access(user) is not Access.MASQUERADE:
+            raise NoAccess(user)
+        return await reads_of(self._homeserver, user)
 
     async def set_push_rule(self, user: UserId, name: str, rule: Json | None) -> None:
         """Set a push rule of the user's that overrides others, or take it away (Client-server API, "Push rules").

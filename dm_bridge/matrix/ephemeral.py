@@ -90,6 +90,30 @@ def parse_ephemeral(items: Iterable[Json]) -> Iterator[Ephemeral]:
                 yield from _receipts(RoomId(room), content)
 
 
+def newest_reads(answer: Json, user: UserId) -> dict[RoomId, EventId]:
+    """What ``user`` has read last in each room, of the answer to a sync that brings all receipts."""
+    found: dict[RoomId, tuple[float, EventId]] = {}
+    for room, section in _mapping(_mapping(answer, "rooms"), "join").items():
+        events = _mapping(section, "ephemeral").get("events")
+        for item in events if isinstance(events, list) else ():
+            if not isinstance(item, dict) or item.get("type") != "m.receipt":
+                continue
+            for event, kinds in _mapping(item, "content").items():
+                readers = _mapping(kinds, "m.read")
+                if user in readers:
+                    time = _mapping(readers, user).get("ts")
+                    at = float(time) if isinstance(time, int) else 0.0
+                    found[RoomId(room)] = max(
+                        found.get(RoomId(room), (-1.0, EventId(""))), (at, EventId(event))
+                    )
+    return {room: event for room, (_, event) in found.items()}
+
+
+def _mapping(value: Any, key: str) -> Json:
+    inner = value.get(key) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}
+
+
 def _receipts(room: RoomId, content: Json) -> Iterator[ReadBy]:
     for event, kinds in content.items():
         readers = kinds.get("m.read") if isinstance(kinds, dict) else None

@@ -5,13 +5,19 @@ Client-server API, "Receipts", "Fully read markers", "Typing notifications".
 
 from __future__ import annotations
 
+import json
+import secrets
+
 from mautrix.api import Path
 
 from dm_bridge.ids import EventId, RoomId, UserId
+from dm_bridge.matrix.ephemeral import newest_reads
 from dm_bridge.matrix.homeserver import Homeserver
 
 DEADLINE = 10.0
 """Seconds for one of these requests; none is worth more."""
+SYNC_DEADLINE = 120.0
+"""Seconds for reading what an account has read: Synapse looks at all of its rooms, at some 700 in a second."""
 
 
 async def mark_read(
@@ -24,6 +30,33 @@ async def mark_read(
     else:
         path, body = Path.v3.rooms[room].receipt["m.read"][event], {}
     await homeserver.request("POST", path, user=user, body=body, deadline=DEADLINE)
+
+
+async def reads_of(homeserver: Homeserver, user: UserId) -> dict[RoomId, EventId]:
+    """Up to where ``user`` has read each room, and let others know; by one sync, filtered down to receipts."""
+    nothing = {"not_types": ["*"]}
+    # Synapse answers an equal request from a cache for minutes; an unequal filter is answered anew
+    nonce = f"org.dm_bridge.{secrets.token_hex(8)}"
+    selection = {
+        "room": {
+            "timeline": {"limit": 1, **nothing},
+            "state": nothing,
+            "ephemeral": {"types": ["m.receipt"]},
+            "account_data": nothing,
+        },
+        "presence": nothing,
+        "account_data": {"types": [nonce]},
+    }
+    query = {"filter": json.dumps(selection), "timeout": "0", "set_presence": "offline"}
+    answer = await homeserver.request(
+        "GET",
+        Path.v3.sync,
+        user=user,
+        query=query,
+        deadline=SYNC_DEADLINE,
+        attempt_deadline=SYNC_DEADLINE,
+    )
+    return newest_reads(answer, user)
 
 
 async def set_presence(homeserver: Homeserver, user: UserId, presence: str, text: str) -> None:

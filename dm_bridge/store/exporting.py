@@ -23,7 +23,8 @@ SECTIONS: dict[str, str] = {
     "login": "SELECT login_id, network, remote, name, state, reason, position, created_at FROM login "
     "WHERE owner = $1 ORDER BY created_at",
     "portal": "SELECT login_id, chat_id, contact, ghost, room_id, state, membership, own_ghost, bot_joined, "
-    f"crowded, private_name, successor, shows_reads, created_at FROM portal WHERE {_THEIRS} ORDER BY created_at",
+    "crowded, private_name, successor, shows_reads, read_event, created_at "
+    f"FROM portal WHERE {_THEIRS} ORDER BY created_at",
     "former_room": f"SELECT room_id, login_id, chat_id FROM former_room WHERE {_THEIRS} ORDER BY room_id",
     "space": f"SELECT login_id, mode, room_id, invited FROM space WHERE {_THEIRS} ORDER BY login_id",
     "contact_request": "SELECT login_id, contact, name, told, at FROM contact_request "

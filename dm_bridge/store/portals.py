@@ -10,7 +10,16 @@ import enum
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from dm_bridge.ids import ChatId, ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.ids import (
+    ChatId,
+    ContactId,
+    EventId,
+    LoginId,
+    NetworkName,
+    PortalKey,
+    RoomId,
+    UserId,
+)
 from dm_bridge.store.database import Database
 from dm_bridge.store.groups import Groups
 
@@ -40,6 +49,7 @@ class PortalRow:
     ``successor``: the room that the user replaced this one with, while the ghost is not in it yet;
     ``successor_at``: since when, in seconds since the epoch.
     ``shows_reads``: the contact has shown what they read, so a receipt of theirs means that, and no less.
+    ``read_event``: up to where the network knows that the owner has read; None: nothing, "": nobody kept it.
     ``private_name``: what the ghost is called in this room only.
     """
 
@@ -56,6 +66,7 @@ class PortalRow:
     successor_at: float = 0.0
     shows_reads: bool = False
     private_name: str | None = None
+    read_event: EventId | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +89,7 @@ class GhostRow:
 _COLUMNS = """
     login_id, chat_id, contact, ghost, room_id, state, membership, bot_joined, own_ghost, crowded,
     successor, coalesce(extract(epoch FROM successor_at), 0)::float8, shows_reads,
-    private_name
+    private_name, read_event
 """
 _NO_ROOM = (
     "state = 'reserved', room_id = NULL, membership = 'none', crowded = false, successor = NULL"
@@ -338,6 +349,10 @@ class PortalStore:
         """Record that the contact shows what they read."""
         await self._update(key, "shows_reads = true")
 
+    async def set_read(self, key: PortalKey, event: EventId) -> None:
+        """Record that the network knows that the owner has read ``event``, or need not know."""
+        await self._update(key, "read_event = $3", event)
+
     async def set_private_name(self, key: PortalKey, name: str | None) -> None:
         """Record what the ghost is called in this room only; None: what it is called elsewhere."""
         await self._update(key, "private_name = $3", name)
@@ -410,6 +425,7 @@ def _portal(
     successor_at: float,
     shows_reads: bool,
     private_name: str | None,
+    read_event: str | None,
 ) -> PortalRow:
     return PortalRow(
         PortalKey(LoginId(login), ChatId(chat)),
@@ -425,4 +441,5 @@ def _portal(
         successor_at,
         shows_reads,
         private_name,
+        None if read_event is None else EventId(read_event),
     )

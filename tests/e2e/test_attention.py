@@ -237,6 +237,24 @@ async def test_what_was_displayed_while_the_bridge_was_away_is_read_when_it_is_b
         await read_by(p, later.event["event_id"], p.alice.user_id, mark)
 
 
+async def test_what_the_user_reads_while_the_bridge_is_away_is_told_once_when_it_is_back(
+    stack: Stack,
+) -> None:
+    async with pair(stack) as p:
+        room = await p.first_chat()
+        for id_ in ("m1", "m2", "m3"):
+            p.juliet.send(p.romeo, f"text {id_}", id=id_)
+        events = [await p.alice.wait_for_text(f"text m{n}") for n in (1, 2, 3)]
+        await reads(p.alice, room, events[0].event["event_id"])
+        await p.juliet.wait_for_notice(DISPLAYED, "m1")
+        for end, n in ((stack.bridge.kill, 2), (stack.bridge.stop, 3)):
+            await end()
+            await reads(p.alice, room, events[n - 1].event["event_id"])
+            await stack.bridge.run()
+            await p.juliet.wait_for_notice(DISPLAYED, f"m{n}")
+        assert [named(p, f"m{n}").count(DISPLAYED) for n in (1, 2, 3)] == [1, 1, 1]
+
+
 async def test_nobody_hears_of_reads_while_the_network_is_away_and_then_they_do(
     stack: Stack,
 ) -> None:

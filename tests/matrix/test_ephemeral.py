@@ -16,6 +16,7 @@ from dm_bridge.matrix.ephemeral import (
     ReadBy,
     TypingIn,
     from_text,
+    newest_reads,
     parse_ephemeral,
     to_text,
 )
@@ -66,6 +67,40 @@ def test_what_is_read_in_private_stays_private() -> None:
 )
 def test_what_cannot_be_read_is_passed_over(item: dict[str, Any]) -> None:
     assert list(parse_ephemeral([item])) == []
+
+
+def synced(*contents: Any) -> dict[str, Any]:
+    events = [{"type": "m.receipt", "content": content} for content in contents]
+    return {"rooms": {"join": {ROOM: {"ephemeral": {"events": [{"type": "m.typing"}, *events]}}}}}
+
+
+def test_of_a_sync_what_was_read_last_counts() -> None:
+    content = {
+        "$old": {"m.read": {JULIET: {"ts": 1}, NURSE: {"ts": 9}}},
+        "$new": {"m.read": {JULIET: {"ts": 5, "thread_id": "main"}}},
+        "$private": {"m.read.private": {JULIET: {"ts": 7}}},
+        "$odd": {"m.read": {JULIET: {"ts": "8"}}},
+    }
+    assert newest_reads(synced(content), JULIET) == {ROOM: "$new"}
+    assert newest_reads(synced({}, content), NURSE) == {ROOM: "$old"}
+    assert newest_reads(synced({"$odd": {"m.read": {JULIET: None}}}), JULIET) == {ROOM: "$odd"}
+    assert newest_reads(synced(content), UserId("@romeo:example.org")) == {}
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(("rooms", "join", ROOM, "ephemeral", "events", "m.read", JULIET)),
+                inner,
+            )
+        ),
+    )
+)
+def test_whatever_a_sync_brings_is_read(answer: Any) -> None:
+    assert isinstance(newest_reads(answer, JULIET), dict)
 
 
 names = st.text(min_size=1).map(UserId)

@@ -360,6 +360,7 @@ def of_portals(draw: Random) -> tuple[str, Operation]:
         ("set_membership", lambda s: s.portals.set_membership(s.key(login, chat), membership)),
         ("set_bot_joined", lambda s: s.portals.set_bot_joined(s.key(login, chat), flag)),
         ("set_shows_reads", lambda s: s.portals.set_shows_reads(s.key(login, chat))),
+        ("set_read", lambda s: s.portals.set_read(s.key(login, chat), EventId(f"${room}"))),
         ("set_own_ghost", lambda s: s.portals.set_own_ghost(s.key(login, chat), ghost)),
         ("replace_room", replace_room),
         ("former_rooms", lambda s: unordered(s.portals.former_rooms(s.key(login, chat)))),

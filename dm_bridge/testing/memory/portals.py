@@ -12,7 +12,7 @@ from typing import Any
 import asyncpg
 
 from dm_bridge.direct.ledger import DMState
-from dm_bridge.ids import ContactId, LoginId, NetworkName, PortalKey, RoomId, UserId
+from dm_bridge.ids import ContactId, EventId, LoginId, NetworkName, PortalKey, RoomId, UserId
 from dm_bridge.store.logins import LoginState
 from dm_bridge.store.portals import GhostRow, Membership, PortalRow, PortalState, PortalStore
 from dm_bridge.testing.memory.database import MemoryDatabase
@@ -204,6 +204,9 @@ class MemoryPortalStore(PortalStore):
 
     async def set_shows_reads(self, key: PortalKey) -> None:
         await self._set(key, shows_reads=True)
+
+    async def set_read(self, key: PortalKey, event: EventId) -> None:
+        await self._set(key, read_event=event)
 
     async def set_private_name(self, key: PortalKey, name: str | None) -> None:
         await self._set(key, private_name=name)
