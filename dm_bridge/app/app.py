@@ -213,6 +213,7 @@ class App:
             lambda rows: self._tenancy.accept(rows),
             met=self._met,
             changed=lambda login: self._spaces.note(login),
+            joined=lambda key: self._signals.presences.seen(key),
         )
         networks: dict[NetworkName, Network] = {
             NetworkName(section.name): section.build() for section in config.enabled_networks

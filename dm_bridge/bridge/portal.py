@@ -76,7 +76,7 @@ class Portals:
     """Opens portals, moves and ends them.
 
     ``missed``: takes what a user wrote in a new room too early. ``met``: told of whom there is a room with now.
-    ``changed``: as for `PortalLife`.
+    ``changed``, ``joined``: as for `PortalLife`.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Portals:
         clock: Callable[[], float] = time.time,
         met: Callable[[LoginRow, ContactId], None] = lambda login, contact: None,
         changed: Callable[[LoginId], None] = lambda login: None,
+        joined: Callable[[PortalKey], None] = lambda key: None,
     ) -> None:
         self._homeserver = homeserver
         self._accounts = accounts
@@ -104,7 +105,7 @@ class Portals:
         self._met = met
         marks = Marks(keeper, direct, ghosts_too=settings.mark_ghosts)
         self.life = PortalLife(
-            homeserver, accounts, marks, store, ghosts.namespace, settings.bot, changed
+            homeserver, accounts, marks, store, ghosts.namespace, settings.bot, changed, joined
         )
         self._upgrades = Upgrades(
             homeserver, accounts, store, direct, self.life, settings.bot, missed
@@ -304,6 +305,7 @@ class Portals:
             with self.life.changing(login.id):
                 await self.store.forget_former(room)
                 await self.store.set_open(row.key, room, Membership.JOIN)
+            self.life.joined(row.key)
             adopted = replace(row, room=room, membership=Membership.JOIN, crowded=False)
             await self.life.marks.mark(adopted, login)
         self._arrivals.no_more(login.owner)

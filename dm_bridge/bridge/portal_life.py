@@ -49,6 +49,7 @@ class PortalLife:
     """Records what happens to the rooms of portals, and keeps marks and room state in step.
 
     ``changed``: told of which login a chat has another room, or none, or one that its user has left or is back in.
+    ``joined``: told of which chat the user is in the room now.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class PortalLife:
         namespace: GhostNamespace,
         bot: UserId,
         changed: Callable[[LoginId], None] = lambda login: None,
+        joined: Callable[[PortalKey], None] = lambda key: None,
     ) -> None:
         self._homeserver = homeserver
         self._accounts = accounts
         self.changed = changed
+        self.joined = joined
         self.marks = marks
         self._store = store
         self._namespace = namespace
@@ -110,6 +113,8 @@ class PortalLife:
 
     async def _set_membership(self, row: PortalRow, membership: Membership) -> None:
         await self._store.set_membership(row.key, membership)
+        if membership is Membership.JOIN:
+            self.joined(row.key)
         if Membership.LEAVE in (row.membership, membership):
             self.changed(row.key.login)
 

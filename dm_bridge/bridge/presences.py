@@ -65,8 +65,8 @@ class Presences:
             self._news[key] = presence
             self._changed.set()
 
-    def wrote(self, key: PortalKey) -> None:
-        """A contact has written; if it was said before their chat began that they are there, it counts now."""
+    def seen(self, key: PortalKey) -> None:
+        """The user is in this chat now; if it was said before that the contact is there, it counts now."""
         presence = self._unseen.pop(key, None)
         if presence is not None:
             self.note(key.login, presence)

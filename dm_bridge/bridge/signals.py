@@ -90,7 +90,7 @@ class Signals:
     def shown(self, portal: OpenPortal, message: RemoteMessage | RemoteEdit) -> None:
         """Something that the contact wrote is in the room."""
         self.typing.note(portal.key, typing=False)
-        self.presences.wrote(portal.key)
+        self.presences.seen(portal.key)
         if isinstance(message, RemoteMessage):
             self.attention.shown(portal.key, message)
 

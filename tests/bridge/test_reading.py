@@ -504,10 +504,10 @@ async def test_who_was_there_before_their_chat_began_is_there_when_they_write(sc
     await scene.world.store.set_membership(scene.key, Membership.INVITE)
     presences.note(scene.key.login, RemotePresence(CHAT, ROMEO, Availability.ONLINE))
     assert await shown() == []
-    presences.wrote(scene.key)
+    presences.seen(scene.key)
     assert await shown() == []
     await scene.world.store.set_membership(scene.key, Membership.JOIN)
-    presences.wrote(scene.key)
+    presences.seen(scene.key)
     assert await shown() == [{"presence": "online"}]
     assert presences._unseen == {}
     await scene.world.store.set_membership(scene.key, Membership.LEAVE)

@@ -280,18 +280,29 @@ async def presence_of(p: Pair, wanted: str, text: str | None, after: int) -> Non
     )
 
 
+def befriend(one: XmppUser, other: XmppUser) -> None:
+    """Each lets the other see whether they are there."""
+    for type_ in ("subscribe", "subscribed"):
+        for who, whom in ((one, other), (other, one)):
+            who.send_xml(f"<presence xmlns='jabber:client' to='{whom.bare_jid}' type='{type_}'/>")
+
+
+async def test_who_is_there_when_the_user_starts_a_chat_is_seen_there(stack: Stack) -> None:
+    async with pair(stack) as p, p.elsewhere() as phone:
+        befriend(p.juliet, phone)
+        await p.juliet.wait_for_presence(
+            p.romeo, "", ""
+        )  # so hers is on its way to the bridge, too
+        mark = p.alice.mark()
+        await p.ask(f"start {p.juliet.bare_jid}", "Here you are")
+        await presence_of(p, "online", None, mark)
+
+
 async def test_who_is_there_is_seen_on_both_sides(stack: Stack) -> None:
     async with pair(stack) as p, p.elsewhere() as phone:
         await p.first_chat()
         mark = p.alice.mark()
-        for one, other in ((p.juliet, phone), (phone, p.juliet)):
-            one.send_xml(
-                f"<presence xmlns='jabber:client' to='{other.bare_jid}' type='subscribe'/>"
-            )
-        for one, other in ((p.juliet, phone), (phone, p.juliet)):
-            one.send_xml(
-                f"<presence xmlns='jabber:client' to='{other.bare_jid}' type='subscribed'/>"
-            )
+        befriend(p.juliet, phone)
         await presence_of(p, "online", None, mark)
         away = (
             "<presence xmlns='jabber:client'><show>away</show><status>at mass</status></presence>"
