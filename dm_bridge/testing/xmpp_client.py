@@ -290,12 +290,14 @@ class XmppUser:
         await self.publish(_AVATAR_METADATA, metadata, digest)
         return digest
 
-    async def publish_vcard(self, name: str, picture: bytes) -> None:
+    async def publish_vcard(self, name: str, picture: bytes | None = None) -> None:
         """Say who the account is by vCard (XEP-0054)."""
-        text = base64.b64encode(picture).decode()
+        photo = ""
+        if picture is not None:
+            text = base64.b64encode(picture).decode()
+            photo = f"<PHOTO><TYPE>image/png</TYPE><BINVAL>{text}</BINVAL></PHOTO>"
         vcard = fromstring(  # noqa: S314 - the test's own
-            f"<vCard xmlns='vcard-temp'><FN>{name}</FN><PHOTO><TYPE>image/png</TYPE><BINVAL>{text}</BINVAL>"
-            "</PHOTO></vCard>"
+            f"<vCard xmlns='vcard-temp'><FN>{name}</FN>{photo}</vCard>"
         )
         await self.request("set", vcard)
 

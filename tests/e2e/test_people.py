@@ -130,6 +130,19 @@ async def test_a_strangers_name_and_picture_are_read_from_their_vcard(stack: Sta
         assert await media(p, (await profile(p))["avatar_url"]) == (picture(11), "image/png")
 
 
+async def test_the_name_in_a_vcard_that_changes_is_the_contacts_unless_they_have_a_nick(
+    stack: Stack,
+) -> None:
+    async with pair(stack) as p:
+        await befriend(p)
+        await p.first_chat()
+        for name in ("Juliet C.", "Juliet M."):
+            await p.juliet.publish_vcard(name)
+            await within(30, lambda name=name: is_called(p, name))  # type: ignore[misc]
+        await nick(p, "Jules")
+        await within(20, lambda: is_called(p, "Jules"))
+
+
 async def test_a_page_that_says_it_is_a_picture_is_not_shown_and_the_next_picture_is(
     stack: Stack,
 ) -> None:

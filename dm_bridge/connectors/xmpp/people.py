@@ -44,6 +44,9 @@ class People:
         self._seen: set[str] = set()
         """Whose presence the user sees, or has asked to see."""
         self._hashes: dict[ContactId, RemoteProfile] = {}
+        self._cards: dict[ContactId, str] = {}
+        self._nicked: OrderedDict[str, None] = OrderedDict()
+        """Who has a nick of their own, so that what their vCard calls them does not count."""
         self._settling: asyncio.TimerHandle | None = None
         self._eventing: OrderedDict[str, None] = OrderedDict()
         """Who tells of their picture by events, so that what presence says of it does not count."""
@@ -97,15 +100,24 @@ class People:
 
     def noticed(self, stanza: Element) -> bool:
         """A message that is no chat message; whether it was about a profile."""
+        card = profiles.card_event(stanza)
+        if card is not None:
+            contact, name = card
+            if contact in self._cards or len(self._cards) < MAX_CONTACTS:
+                self._cards[contact] = name
+                self._settle()
+            return True
         profile = profiles.profile_event(stanza)
         if profile is None:
             return False
         if profile.name:
             self.called(profile.contact, profile.name)
+            _keep(self._nicked, profile.contact)
         elif profile.name is not None:
             self._nicks.pop(profile.contact, None)
+            self._nicked.pop(profile.contact, None)
         if profile.avatar is not None:
-            self._tells_by_events(profile.contact)
+            _keep(self._eventing, profile.contact)
         self._tell(profile)
         return True
 
@@ -118,27 +130,29 @@ class People:
         if profile is None or len(self._hashes) >= MAX_CONTACTS:
             return
         self._hashes[profile.contact] = profile
+        self._settle()
+
+    def _settle(self) -> None:
         if self._settling is None:
             loop = asyncio.get_running_loop()
-            self._settling = loop.call_later(SETTLED, self._hashes_settled)
+            self._settling = loop.call_later(SETTLED, self._settled)
 
-    def _hashes_settled(self) -> None:
-        """Events come after the presence; of who has sent none by now, the vCard counts."""
+    def _settled(self) -> None:
+        """Events come after the presence, in any order; what nobody has told better by now, the vCard tells."""
         hashes, self._hashes, self._settling = self._hashes, {}, None
+        cards, self._cards = self._cards, {}
         for contact, profile in hashes.items():
             if contact not in self._eventing:
                 self._tell(profile)
+        for contact, name in cards.items():
+            if contact not in self._nicked:
+                self.called(contact, name)
+                self._tell(RemoteProfile(contact, name=name))
 
     def close(self) -> None:
         """Tell nothing any more."""
         if self._settling is not None:
             self._settling.cancel()
-
-    def _tells_by_events(self, contact: str) -> None:
-        self._eventing[contact] = None
-        self._eventing.move_to_end(contact)
-        if len(self._eventing) > _NAMES:
-            self._eventing.popitem(last=False)
 
     # -- asking them
 
@@ -155,7 +169,9 @@ class People:
         if metadata is not None:
             avatar = profiles.avatar_in(profiles.item_in(metadata, profiles.AVATAR_NODE))
         if avatar is not None:
-            self._tells_by_events(contact)
+            _keep(self._eventing, contact)
+        if name is not None:
+            _keep(self._nicked, contact)
         if vcard is not None:
             name = name or profiles.name_in_vcard(vcard)
             picture = profiles.picture_in_vcard(vcard) if avatar is None else None
@@ -231,3 +247,10 @@ class People:
                 raise
             self.can_block = False
             raise NetworkError(phrase("xmpp-no-blocking", domain=client.domain)) from None
+
+
+def _keep(kept: OrderedDict[str, None], contact: str) -> None:
+    kept[contact] = None
+    kept.move_to_end(contact)
+    if len(kept) > MAX_CONTACTS:
+        kept.popitem(last=False)

@@ -1,7 +1,7 @@
 """What contacts call themselves and look like. Pure: trees in, values out, and back.
 
-XEP-0172 (nicks) and XEP-0084 (avatars) by personal eventing (XEP-0163), XEP-0054 (vcard-temp) and its hash in
-presence (XEP-0153) for those without.
+XEP-0172 (nicks), XEP-0084 (avatars) and XEP-0292 (vCard4) by personal eventing (XEP-0163), XEP-0054 (vcard-temp)
+and its hash in presence (XEP-0153) for those without.
 
 The rule that must never break: a profile is taken from nobody but the contact's own account, as the user's server
 vouches for it, and everything in it is bounded.
@@ -24,7 +24,8 @@ from dm_bridge.network.signals import RemoteProfile
 NICK_NODE = "http://jabber.org/protocol/nick"
 AVATAR_NODE = "urn:xmpp:avatar:metadata"
 DATA_NODE = "urn:xmpp:avatar:data"
-FEATURES = (f"{NICK_NODE}+notify", f"{AVATAR_NODE}+notify")
+CARD_NODE = "urn:xmpp:vcard4"
+FEATURES = (f"{NICK_NODE}+notify", f"{AVATAR_NODE}+notify", f"{CARD_NODE}+notify")
 """What service discovery says of all this: contacts' servers then tell what changes."""
 
 _PUBSUB = "{http://jabber.org/protocol/pubsub}"
@@ -33,6 +34,7 @@ _NICK = f"{{{NICK_NODE}}}nick"
 _METADATA = f"{{{AVATAR_NODE}}}"
 _DATA = f"{{{DATA_NODE}}}data"
 _VCARD = "{vcard-temp}"
+_CARD = "{urn:ietf:params:xml:ns:vcard-4.0}"
 _UPDATE = "{vcard-temp:x:update}"
 _NAME_CHARACTERS = 1000
 _HASH = re.compile(r"[A-Za-z0-9][A-Za-z0-9:+/=_.-]{0,99}")
@@ -94,6 +96,19 @@ def avatar_in_presence(stanza: Element) -> RemoteProfile | None:
     if contact is None or (text and not _hash(text)):
         return None
     return RemoteProfile(contact, avatar=text.lower())
+
+
+def card_event(stanza: Element) -> tuple[ContactId, str] | None:
+    """Whose vCard has changed, by an event, and what it calls its owner; believed as for `profile_event`."""
+    items = stanza.find(f"{_EVENT}event/{_EVENT}items")
+    if items is None or items.get("node") != CARD_NODE or stanza.get("type") == "error":
+        return None
+    contact, item = _account(stanza.get("from")), items.find(f"{_EVENT}item")
+    for field in ("nickname", "fn"):
+        found = None if item is None else item.find(f"{_CARD}vcard/{_CARD}{field}/{_CARD}text")
+        if contact is not None and found is not None and (text := _text(found)):
+            return contact, text
+    return None
 
 
 # -- asking

@@ -193,6 +193,55 @@ async def test_an_event_about_a_picture_counts_more_than_what_presence_says_befo
     assert len(told) == 2
 
 
+def card(fields: str, sender: str = JULIET, type_: str = "headline") -> Element:
+    vcard = f"<vcard xmlns='urn:ietf:params:xml:ns:vcard-4.0'>{fields}</vcard>"
+    return event(profiles.CARD_NODE, f"<item>{vcard}</item>", sender, type_)
+
+
+FN, NICKNAME = "<fn><text>Juliet C.</text></fn>", "<nickname><text>Jules</text></nickname>"
+
+
+@pytest.mark.parametrize(
+    ("stanza", "found"),
+    [
+        (card(FN), (JULIET, "Juliet C.")),
+        (card(FN + NICKNAME), (JULIET, "Jules")),
+        (card("<nickname><text> </text></nickname>" + FN), (JULIET, "Juliet C.")),
+        (card(""), None),
+        (card("<fn>Juliet</fn>"), None),
+        (card(FN, f"{JULIET}/phone"), None),
+        (card(FN, "example.org"), None),
+        (card(FN, type_="error"), None),
+        (event(profiles.CARD_NODE, "<retract id='1'/>"), None),
+        (event("urn:something", f"<item>{FN}</item>"), None),
+    ],
+)
+def test_an_event_of_the_contacts_account_tells_what_their_vcard_says(
+    stanza: Element, found: tuple[str, str] | None
+) -> None:
+    assert profiles.card_event(stanza) == found
+
+
+async def test_who_has_no_nick_is_called_as_the_event_about_their_vcard_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(people, "SETTLED", 0.01)
+    told: list[Signal] = []
+    known = people.People(told.append, 1.0, None)
+    nurse = ContactId("nurse@example.org")
+    assert known.noticed(card(FN))
+    assert known.noticed(card("<fn><text>Angelica</text></fn>", nurse))
+    known.noticed(event(profiles.NICK_NODE, nick("J")))  # in whatever order the server sends them
+    assert told == [RemoteProfile(JULIET, "J")]
+    await until(lambda: len(told) == 2)
+    assert told[1] == RemoteProfile(nurse, "Angelica")
+    assert known.contact(nurse).name == "Angelica"
+    known.noticed(event(profiles.NICK_NODE, nick("")))
+    known.noticed(card(FN))
+    await until(lambda: len(told) == 4)
+    assert told[2:] == [RemoteProfile(JULIET, ""), RemoteProfile(JULIET, "Juliet C.")]
+
+
 def test_a_new_nick_in_a_message_is_told_of_those_who_tell_it_in_no_other_way() -> None:
     told: list[Signal] = []
     known = people.People(told.append, 1.0, None)
