@@ -17,7 +17,7 @@ from tests.e2e import (
     test_revisions,
 )
 from tests.e2e.conftest import Workplace
-from tests.e2e.pairs import pair
+from tests.e2e.pairs import pair, within
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -69,3 +69,16 @@ async def test_what_was_written_while_the_bridge_was_dead_comes_once_and_in_orde
         await stack.bridge.run()
         await test_missed.last_word(p, "dead end")
         assert await test_missed.shown(p, room, "dead") == [*expected, (p.ghost, "dead end")]
+
+
+async def test_a_name_that_only_the_vcard_has_is_seen_when_the_contact_writes(stack: Stack) -> None:
+    async with pair(stack) as p:
+        await p.juliet.publish_vcard("Juliet C.")
+        await p.first_chat()
+        await within(20, lambda: test_people.is_called(p, "Juliet C."))
+        await p.juliet.publish_vcard("Juliet M.")
+        await stack.bridge.stop()
+        await stack.bridge.run()  # it has not read the vCard in the last ten minutes
+        p.juliet.send(p.romeo, "I am married")
+        await p.alice.wait_for_text("I am married")
+        await within(20, lambda: test_people.is_called(p, "Juliet M."))

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from xml.etree.ElementTree import Element
 
 from dm_bridge.connectors.xmpp import blocking, profiles, subscriptions
@@ -23,11 +24,15 @@ from dm_bridge.network.api import Contact
 from dm_bridge.network.signals import RemoteProfile, Signal
 from dm_bridge.texts import phrase
 
+T = TypeVar("T")
+
 MAX_CONTACTS = 10_000
 _NAMES = 1000
 SETTLED = 5.0
 """Seconds after a presence in which its sender's events come, where there are any."""
-_MESSAGE = "{jabber:client}message"
+CARD_AGAIN = 600.0
+"""Seconds after which the vCard of a contact who writes, and of whose changes no event tells, is read again."""
+_AT_ONCE = 4
 
 
 class People:
@@ -47,6 +52,9 @@ class People:
         self._cards: dict[ContactId, str] = {}
         self._nicked: OrderedDict[str, None] = OrderedDict()
         """Who has a nick of their own, so that what their vCard calls them does not count."""
+        self._carded: OrderedDict[str, float] = OrderedDict()
+        """When the vCard of whom was read, or told by an event: then forever, as the next change will be."""
+        self._reading: set[ContactId] = set()
         self._settling: asyncio.TimerHandle | None = None
         self._eventing: OrderedDict[str, None] = OrderedDict()
         """Who tells of their picture by events, so that what presence says of it does not count."""
@@ -95,6 +103,7 @@ class People:
         if self._nicks.get(contact) == name:
             return
         self.called(contact, name)
+        _keep(self._nicked, contact, None)
         if contact not in self._seen:
             self._tell(RemoteProfile(contact, name=name))
 
@@ -103,6 +112,7 @@ class People:
         card = profiles.card_event(stanza)
         if card is not None:
             contact, name = card
+            _keep(self._carded, contact, float("inf"))
             if contact in self._cards or len(self._cards) < MAX_CONTACTS:
                 self._cards[contact] = name
                 self._settle()
@@ -112,12 +122,12 @@ class People:
             return False
         if profile.name:
             self.called(profile.contact, profile.name)
-            _keep(self._nicked, profile.contact)
+            _keep(self._nicked, profile.contact, None)
         elif profile.name is not None:
             self._nicks.pop(profile.contact, None)
             self._nicked.pop(profile.contact, None)
         if profile.avatar is not None:
-            _keep(self._eventing, profile.contact)
+            _keep(self._eventing, profile.contact, None)
         self._tell(profile)
         return True
 
@@ -164,14 +174,15 @@ class People:
             self._asked(client, contact, profiles.vcard_query()),
         )
         name = avatar = None
+        self._read_now(contact)
         if nick is not None:
             name = profiles.nick_in(profiles.item_in(nick, profiles.NICK_NODE)) or None
         if metadata is not None:
             avatar = profiles.avatar_in(profiles.item_in(metadata, profiles.AVATAR_NODE))
         if avatar is not None:
-            _keep(self._eventing, contact)
+            _keep(self._eventing, contact, None)
         if name is not None:
-            _keep(self._nicked, contact)
+            _keep(self._nicked, contact, None)
         if vcard is not None:
             name = name or profiles.name_in_vcard(vcard)
             picture = profiles.picture_in_vcard(vcard) if avatar is None else None
@@ -196,6 +207,27 @@ class People:
         if picture is None:
             raise NetworkError(phrase("xmpp-no-picture", address=contact))
         return picture
+
+    def looks_again(self, contact: ContactId) -> bool:
+        """Whether a contact who writes may have another name, of which nothing tells; `look_again` follows."""
+        due = self._carded.get(contact, float("-inf")) + CARD_AGAIN <= time.monotonic()
+        if not due or contact in self._nicked or len(self._reading) >= _AT_ONCE:
+            return False
+        self._read_now(contact)
+        self._reading.add(contact)
+        return True
+
+    async def look_again(self, client: Client, contact: ContactId) -> None:
+        """Read the vCard of a contact of whom `looks_again` said so. Raises `NetworkError`."""
+        try:
+            vcard = await self._asked(client, contact, profiles.vcard_query())
+            if vcard is not None:
+                await self._called_in_vcard(client, contact, vcard)
+        finally:
+            self._reading.discard(contact)
+
+    def _read_now(self, contact: ContactId) -> None:
+        _keep(self._carded, contact, max(time.monotonic(), self._carded.get(contact, 0.0)))
 
     async def _called_in_vcard(self, client: Client, contact: ContactId, vcard: Element) -> None:
         """A vCard that has changed may have another name, which counts for who has no nick."""
@@ -249,8 +281,8 @@ class People:
             raise NetworkError(phrase("xmpp-no-blocking", domain=client.domain)) from None
 
 
-def _keep(kept: OrderedDict[str, None], contact: str) -> None:
-    kept[contact] = None
+def _keep(kept: OrderedDict[str, T], contact: str, value: T) -> None:
+    kept[contact] = value
     kept.move_to_end(contact)
     if len(kept) > MAX_CONTACTS:
         kept.popitem(last=False)

@@ -32,6 +32,7 @@ _RETRACT_NAMESPACE = "urn:xmpp:message-retract:1"
 FEATURES = (
     "urn:xmpp:message-correct:0",
     "urn:xmpp:message-retract:1",
+    "urn:xmpp:message-retract:0",
     "urn:xmpp:reactions:0",
     "urn:xmpp:reply:0",
     "urn:xmpp:fallback:0",
@@ -140,11 +141,13 @@ def correction(target: str) -> list[Element]:
 
 
 def retraction(target: str) -> list[Element]:
-    """The payload of a retraction; clients that do not know it show its text."""
+    """The payload of a retraction, also as version 0.3 has it; clients that know neither show its text."""
     body = Element(f"{CLIENT}body")
     body.text = phrase("xmpp-taken-back")
     only = Element(_FALLBACK, {"for": _RETRACT_NAMESPACE})
-    return [Element(_RETRACT, {"id": target}), body, only, Element(_STORE)]
+    old = Element(_FASTEN, {"id": target})
+    SubElement(old, _OLD_RETRACT)
+    return [Element(_RETRACT, {"id": target}), old, body, only, Element(_STORE)]
 
 
 def reaction(target: str, emojis: tuple[str, ...]) -> list[Element]:

@@ -335,10 +335,22 @@ class XmppSession(SessionPeople, SessionSending):
         self._courtesies.came(stanza, event)
         if isinstance(event, RemoteMessage) and event.sender_name is not None:
             self._people.wrote_as(event.sender, event.sender_name)
+        elif (
+            isinstance(event, RemoteMessage)
+            and not event.from_self
+            and self._people.looks_again(event.sender)
+        ):
+            self._spawn(self._look_at(client, event.sender))
         if isinstance(event, RemoteFailure):
             self._deliveries.sent_back(event.message)
         position = self._catch_up.live(archive_id(stanza, client.account))
         self._intake.put(event, client.acks.ledger, position)
+
+    async def _look_at(self, client: Client, contact: ContactId) -> None:
+        try:
+            await self._people.look_again(client, contact)
+        except NetworkError as error:
+            self._log.info("a vCard could not be read", reason=str(error))
 
     def _on_notice(self, stanza: Element, client: Client) -> None:
         """A message that is none: somebody types, or has another name, or another device has displayed it."""

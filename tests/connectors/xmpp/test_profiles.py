@@ -262,9 +262,12 @@ def test_a_new_nick_in_a_message_is_told_of_those_who_tell_it_in_no_other_way() 
     ("nick", "told"),
     [("", [RemoteProfile(JULIET, name="Juliet C.")]), ("Jules", [])],
 )
+@pytest.mark.parametrize("by", ["their new picture", "now and then"])
 async def test_who_has_no_nick_is_called_as_their_changed_vcard_says(
-    nick: str, told: list[Signal]
+    nick: str, told: list[Signal], by: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(people, "CARD_AGAIN", 0.0)
+
     class Server:
         async def request(self, kind: str, query: Element, timeout: float, *, to: str) -> Element:
             if query.tag == "{vcard-temp}vCard":
@@ -281,5 +284,29 @@ async def test_who_has_no_nick_is_called_as_their_changed_vcard_says(
     heard: list[Signal] = []
     known = people.People(heard.append, 1.0, None)
     for _ in range(2):
-        assert await known.avatar(Server(), JULIET, DIGEST) == b"hello"  # type: ignore[arg-type]
+        if by == "now and then":
+            assert known.looks_again(JULIET)
+            await known.look_again(Server(), JULIET)  # type: ignore[arg-type]
+        else:
+            assert await known.avatar(Server(), JULIET, DIGEST) == b"hello"  # type: ignore[arg-type]
     assert heard == told
+
+
+async def test_a_vcard_is_read_now_and_then_of_those_of_whom_nothing_else_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    known = people.People(lambda _: None, 1.0, None)
+    others = [ContactId(f"{n}@example.org") for n in range(people._AT_ONCE + 1)]
+    assert [known.looks_again(each) for each in others] == [True] * people._AT_ONCE + [False]
+    known._reading.clear()
+    assert [known.looks_again(each) for each in others] == [False] * people._AT_ONCE + [True]
+    known._reading.clear()
+    monkeypatch.setattr(people, "CARD_AGAIN", 0.0)
+    assert known.looks_again(others[0])
+    known.noticed(event(profiles.NICK_NODE, nick("J")))
+    known.noticed(card(FN, others[1]))
+    known.wrote_as(others[2], "Two")
+    known._reading.clear()
+    looks = [known.looks_again(each) for each in (JULIET, *others)]
+    assert looks == [False, True, False, False, True, True]
+    known.close()

@@ -215,6 +215,8 @@ def test_what_we_write_is_read_back() -> None:
     element.extend(relations.retraction("target"))
     assert relations.retracted(element) == "target"
     assert element.findtext("{jabber:client}body")
+    element.remove(element[0])  # for clients that know version 0.3 only
+    assert relations.retracted(element) == "target"
     element = Element("{jabber:client}message")
     element.extend(relations.correction("target"))
     assert relations.corrected(element) == "target"
