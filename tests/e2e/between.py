@@ -28,6 +28,7 @@ class Between:
         self.hooks: dict[str, Hook] = {}
         self.counts: Counter[tuple[str, str]] = Counter()
         self.shown: defaultdict[str, list[bytes]] = defaultdict(list)
+        self._under_way = 0
         self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
 
@@ -38,6 +39,12 @@ class Between:
     def asked(self, account: str) -> int:
         """How often the bridge has read or written it."""
         return self.counts["GET", account] + self.counts["PUT", account]
+
+    async def done(self) -> None:
+        """Return when the homeserver has done what a bridge has asked for that is gone."""
+        await asyncio.sleep(0.2)  # what it sent last is read here
+        while self._under_way:  # noqa: ASYNC110 - there is no event for it
+            await asyncio.sleep(0.05)
 
     async def start(self) -> None:
         self._session = aiohttp.ClientSession(auto_decompress=False)
@@ -70,18 +77,22 @@ class Between:
                 for name, value in request.headers.items()
                 if name.lower() in ("authorization", "content-type")
             }
-            async with self._session.request(
-                request.method,
-                self.target + request.raw_path,
-                data=body or None,
-                headers=headers,
-                allow_redirects=False,
-            ) as answer:
-                return web.Response(
-                    status=answer.status,
-                    body=await answer.read(),
-                    headers={"Content-Type": answer.headers.get("Content-Type", "")},
-                )
+            self._under_way += 1
+            try:
+                async with self._session.request(
+                    request.method,
+                    self.target + request.raw_path,
+                    data=body or None,
+                    headers=headers,
+                    allow_redirects=False,
+                ) as answer:
+                    return web.Response(
+                        status=answer.status,
+                        body=await answer.read(),
+                        headers={"Content-Type": answer.headers.get("Content-Type", "")},
+                    )
+            finally:
+                self._under_way -= 1
 
         parts = request.path.split("/")
         if parts[-1] != "m.direct" or "account_data" not in parts:

@@ -391,6 +391,7 @@ async def test_30_kills_at_any_moment_beside_other_clients_lose_nothing(world: W
             await c.alice.send_text(c.p.management, f"start {contact}")
             await asyncio.sleep(rng.uniform(0.1, 0.8))
             await world.stack.bridge.kill()
+            await world.between.done()  # what arrives after another client's write replaces it
             now = await c.direct()
             if turn == 1:
                 now.pop(unmarked, None)
