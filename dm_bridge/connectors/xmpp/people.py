@@ -165,6 +165,13 @@ class People:
             self.called(contact, name)
         return RemoteProfile(contact, name=name, avatar=avatar)
 
+    async def look_again(self, client: Client, contact: ContactId) -> None:
+        """Who lets the user see them shows more, but not all servers say so before the next session."""
+        try:
+            self._tell(await self.profile(client, contact))
+        except NetworkError as error:
+            self._log.debug("a profile cannot be had", contact=contact, reason=str(error))
+
     async def avatar(self, client: Client, contact: ContactId, avatar: str) -> bytes:
         """A contact's picture. Raises `NetworkError` when there is none."""
         item = profiles.newest_item(profiles.DATA_NODE, avatar)

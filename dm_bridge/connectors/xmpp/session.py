@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 
 import structlog
 
-from dm_bridge.connectors.xmpp import receipts
+from dm_bridge.connectors.xmpp import receipts, subscriptions
 from dm_bridge.connectors.xmpp.acks import Resumption
 from dm_bridge.connectors.xmpp.archive import Archive
 from dm_bridge.connectors.xmpp.catch_up import CatchUp
@@ -353,6 +353,8 @@ class XmppSession(SessionPeople, SessionSending):
     def _on_presence(self, stanza: Element) -> None:
         if self._client is not None:
             self._people.presence(stanza, self._client.account.bare)
+            if (contact := subscriptions.shown_by(stanza)) is not None:
+                self._spawn(self._people.look_again(self._client, contact))
         changed = self._presences.came(stanza)
         if changed is not None:
             self._sink.signal(changed)
