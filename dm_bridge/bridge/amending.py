@@ -14,6 +14,7 @@ from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, PortalKey, RemoteId, UserId, digest_id
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.attachments import is_media
+from dm_bridge.matrix.emojis import plain, to_key
 from dm_bridge.matrix.formatting import to_reaction
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.rooms import edits_of
@@ -97,24 +98,25 @@ class Amending:
     async def react(
         self, portal: OpenPortal, row: RemoteId, event: RemoteReactions, sender: UserId
     ) -> InboxOutcome:
-        """Send the reactions that are new, and redact those that are gone."""
+        """Send the reactions that are new, and redact those that are gone, however they are spelled."""
         key = portal.key
         target = await self.original(key, event.target)
         if target is None:
             return InboxOutcome(row, "dropped", reason=ABOUT_NOTHING)
         there = await self._references.reactions(key, target, from_self=event.from_self)
-        named = dict.fromkeys(event.emojis)
+        named = {plain(emoji): emoji for emoji in reversed(event.emojis)}
         adds = event.change is not ReactionChange.REMOVED
         for one in there:
-            gone = (one.emoji in named) if not adds else (one.emoji not in named)
+            gone = (plain(one.emoji) in named) is not adds
             if gone and event.change is not ReactionChange.ADDED:
                 await self._redact(portal, one.event, row, sender)
                 await self._references.remove_reaction(key, one.event)
         first: EventId | None = None
-        for emoji in named if adds else ():
-            if any(one.emoji == emoji for one in there):
+        before = {plain(one.emoji) for one in there}
+        for look, emoji in reversed(named.items()) if adds else ():
+            if look in before:
                 continue
-            content = {**to_reaction(emoji, target), REMOTE_ID: row}
+            content = {**to_reaction(to_key(emoji), target), REMOTE_ID: row}
             transaction = digest_id("reaction", key.login, key.chat, row, emoji)
             try:
                 sent = await self._send(

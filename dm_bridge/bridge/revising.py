@@ -13,6 +13,7 @@ from dm_bridge.bridge import routing
 from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, message_id
+from dm_bridge.matrix.emojis import plain
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.rooms import event_of
 from dm_bridge.network.abilities import (
@@ -153,10 +154,16 @@ class Revising:
         about = _reference(await self._references.of_event(key, decision.target))
         if about is None:
             return Nothing("it is about nothing that the network has")
-        new = Reaction(decision.target, True, decision.emoji, row.id)
-        await self._references.add_reaction(key, new)
+        emoji = await self._spelled(key, decision)
+        await self._references.add_reaction(key, Reaction(decision.target, True, emoji, row.id))
         emojis = await self._emojis(key, decision.target)
-        return OutgoingReactions(key.chat, id_, about, emojis, added=(decision.emoji,))
+        return OutgoingReactions(key.chat, id_, about, emojis, added=(emoji,))
+
+    async def _spelled(self, key: PortalKey, decision: routing.Reaction) -> str:
+        """As the contact spells it, where they said it first: else their client counts two."""
+        theirs = await self._references.reactions(key, decision.target, from_self=False)
+        alike = (one.emoji for one in theirs if plain(one.emoji) == plain(decision.emoji))
+        return next(alike, decision.emoji)
 
     async def _unreact(self, key: PortalKey, id_: RemoteId, gone: Reaction) -> Outgoing | Nothing:
         if not gone.from_self:

@@ -124,15 +124,28 @@ async def test_a_retraction_redacts_all_versions_of_a_message_also_by_the_id_of_
 
 async def test_reactions_are_what_was_said_last(carrier: Carrier) -> None:
     await carrier.carry(message(1), reactions(2, 1, "👍", "❤️"))
-    assert shown(carrier) == ["👍", "❤️"]
+    assert shown(carrier) == ["👍\ufe0f", "❤️"]
     await carrier.carry(reactions(3, 1, "❤️", "🎉"))
     assert shown(carrier) == ["❤️", "🎉"]
     await carrier.carry(reactions(4, 1, "👍", change=ReactionChange.ADDED))
-    assert shown(carrier) == ["❤️", "🎉", "👍"]
+    assert shown(carrier) == ["❤️", "🎉", "👍\ufe0f"]
     await carrier.carry(reactions(5, 1, "🎉", "👀", change=ReactionChange.REMOVED))
-    assert shown(carrier) == ["❤️", "👍"]
+    assert shown(carrier) == ["❤️", "👍\ufe0f"]
     await carrier.carry(reactions(6, 1))
     assert shown(carrier) == []
+
+
+async def test_reactions_stand_in_matrix_as_it_spells_them_and_count_however_they_are_spelled(
+    carrier: Carrier,
+) -> None:
+    await carrier.carry(message(1), reactions(2, 1, "😀\ufe0f", "👍"))
+    assert shown(carrier) == ["😀", "👍\ufe0f"]
+    there = events(carrier)
+    await carrier.carry(reactions(3, 1, "👍\ufe0f", "😀", "😀\ufe0f"))
+    assert events(carrier) == there
+    assert carrier.world.rooms.redacted == {}
+    await carrier.carry(reactions(4, 1, "👍\ufe0f", change=ReactionChange.REMOVED))
+    assert shown(carrier) == ["😀"]
 
 
 async def test_what_is_about_nothing_known_is_dropped(carrier: Carrier) -> None:

@@ -23,6 +23,7 @@ from dm_bridge.network.media import Media, MediaKind, OutgoingMedia
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
 from dm_bridge.store.outbox import OutboxRow
+from dm_bridge.store.references import Reaction, ReferenceStore
 from tests.store.stored import OWNER, message
 
 from .room_world import ROOM, a_world
@@ -216,6 +217,19 @@ async def test_reactions_are_told_whole_and_taken_back(reviser: Reviser) -> None
         ((), (), ("b",)),
     ]
     assert {each.target for each in done} == {ABOUT_THEIRS}
+
+
+async def test_a_reaction_is_spelled_as_the_contact_spells_theirs(
+    reviser: Reviser, database: Database
+) -> None:
+    theirs = Reaction(THEIRS, False, "😀\ufe0f", EventId("$said"))
+    await ReferenceStore(database).add_reaction(reviser.world.key, theirs)
+    await reviser.react("$r1", THEIRS, "😀")
+    await reviser.react("$r2", THEIRS, "👍\ufe0f")
+    await reviser.redact("$x", "$r1")
+    first, both, left = [each.emojis for each in await reviser.drain()]
+    assert (first, both) == (("😀\ufe0f",), ("😀\ufe0f", "👍\ufe0f"))
+    assert left == ("👍\ufe0f",)
 
 
 async def test_a_redaction_takes_the_users_own_message_back(reviser: Reviser) -> None:

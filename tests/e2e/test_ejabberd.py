@@ -78,7 +78,7 @@ async def test_a_name_that_only_the_vcard_has_is_seen_when_the_contact_writes(st
         await within(20, lambda: test_people.is_called(p, "Juliet C."))
         await p.juliet.publish_vcard("Juliet M.")
         await stack.bridge.stop()
-        await stack.bridge.run()  # it has not read the vCard in the last ten minutes
+        await stack.bridge.run()  # it has not read the vCard in the last hour
         p.juliet.send(p.romeo, "I am married")
         await p.alice.wait_for_text("I am married")
         await within(20, lambda: test_people.is_called(p, "Juliet M."))

@@ -92,6 +92,24 @@ async def test_a_contact_who_takes_another_name_or_picture_is_shown_with_it(stac
         assert (await profile(p))["avatar_url"] == url
 
 
+async def test_who_lets_the_user_see_them_is_called_as_they_call_themselves(stack: Stack) -> None:
+    """The contact does not see the user, so no server tells of what the contact has published before."""
+    async with pair(stack) as p:
+        await nick(p, "Jules")
+        room = await p.first_chat()
+        assert not await is_called(p, "Jules")
+        async with p.elsewhere() as phone:
+            phone.subscribe(p.juliet.bare_jid)
+            await p.juliet.asked_by(p.romeo)
+            p.juliet.approve(p.romeo)
+            await phone.subscribed_to(p.juliet.bare_jid)
+
+        async def spread() -> bool:
+            return (await shown_in(p, room))[0] == "Jules"
+
+        await within(20, spread)
+
+
 async def test_what_somebody_calls_a_contact_stays_in_their_room_whatever_the_contact_does(
     stack: Stack,
 ) -> None:

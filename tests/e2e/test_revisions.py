@@ -139,7 +139,7 @@ async def test_a_contact_reacts_and_answers(stack: Stack) -> None:
                     f"<reactions xmlns='urn:xmpp:reactions:0' id='{sent.id}'>{inner}</reactions>",
                 )
             )
-        thumb = await reaction_to(p, event, "👍", mark)
+        thumb = await reaction_to(p, event, "👍\ufe0f", mark)
         heart = await reaction_to(p, event, "❤️", mark)
         assert {thumb.sender, heart.sender} == {p.ghost}
         await redaction_of(p, thumb.event["event_id"], mark)

@@ -1,5 +1,7 @@
 """Calls and invitations to group chats, which the bridge cannot carry: a line each, so that the user knows. Pure.
 
+So is a call for attention without words (XEP-0224), as of a client that "buzzes".
+
 Calls: Jingle Message Initiation (XEP-0353) and Call Invites (XEP-0482). Group chats: direct invitations
 (XEP-0249), and those that a group chat passes on (XEP-0045, section 7.8.2).
 
@@ -24,6 +26,7 @@ _REASON = f"{_MUC}reason"
 _CONFERENCE = "{jabber:x:conference}x"
 _PROPOSE = "{urn:xmpp:jingle-message:0}propose"
 _CALL = "{urn:xmpp:call-invites:0}invite"
+_ATTENTION = "{urn:xmpp:attention:0}attention"
 _MEDIA = "{urn:xmpp:jingle:apps:rtp:1}description"
 _MAX_REASON = 300
 _MAX_NICK = 100
@@ -68,6 +71,13 @@ def to_call(stanza: Element) -> Text | None:
     else:
         return None
     return Text(phrase("xmpp-video-call" if video else "xmpp-call"))
+
+
+def to_attention(stanza: Element) -> Text | None:
+    """What to show of a call for attention; None when a stanza is none."""
+    if stanza.find(_ATTENTION) is None:
+        return None
+    return Text(phrase("xmpp-attention"), mention=True)
 
 
 def _inviter(address: str | None, group: JID) -> str:

@@ -30,7 +30,7 @@ MAX_CONTACTS = 10_000
 _NAMES = 1000
 SETTLED = 5.0
 """Seconds after a presence in which its sender's events come, where there are any."""
-CARD_AGAIN = 600.0
+CARD_AGAIN = 3600.0
 """Seconds after which the vCard of a contact who writes, and of whose changes no event tells, is read again."""
 _AT_ONCE = 4
 
@@ -192,6 +192,24 @@ class People:
             self.called(contact, name)
         return RemoteProfile(contact, name=name, avatar=avatar)
 
+    def looks_again(self, contact: ContactId) -> bool:
+        """Whether a contact who writes may have another name, of which nothing tells; `look_again` follows."""
+        due = self._carded.get(contact, float("-inf")) + CARD_AGAIN <= time.monotonic()
+        if not due or contact in self._nicked or len(self._reading) >= _AT_ONCE:
+            return False
+        self._read_now(contact)
+        self._reading.add(contact)
+        return True
+
+    async def look_again(self, client: Client, contact: ContactId) -> None:
+        """Tell what a contact's server tells now: who lets the user see them from now on, shows more as well."""
+        try:
+            self._tell(await self.profile(client, contact))
+        except NetworkError as error:
+            self._log.debug("a profile cannot be had", contact=contact, reason=str(error))
+        finally:
+            self._reading.discard(contact)
+
     async def avatar(self, client: Client, contact: ContactId, avatar: str) -> bytes:
         """A contact's picture. Raises `NetworkError` when there is none."""
         item = profiles.newest_item(profiles.DATA_NODE, avatar)
@@ -207,24 +225,6 @@ class People:
         if picture is None:
             raise NetworkError(phrase("xmpp-no-picture", address=contact))
         return picture
-
-    def looks_again(self, contact: ContactId) -> bool:
-        """Whether a contact who writes may have another name, of which nothing tells; `look_again` follows."""
-        due = self._carded.get(contact, float("-inf")) + CARD_AGAIN <= time.monotonic()
-        if not due or contact in self._nicked or len(self._reading) >= _AT_ONCE:
-            return False
-        self._read_now(contact)
-        self._reading.add(contact)
-        return True
-
-    async def look_again(self, client: Client, contact: ContactId) -> None:
-        """Read the vCard of a contact of whom `looks_again` said so. Raises `NetworkError`."""
-        try:
-            vcard = await self._asked(client, contact, profiles.vcard_query())
-            if vcard is not None:
-                await self._called_in_vcard(client, contact, vcard)
-        finally:
-            self._reading.discard(contact)
 
     def _read_now(self, contact: ContactId) -> None:
         _keep(self._carded, contact, max(time.monotonic(), self._carded.get(contact, 0.0)))

@@ -81,6 +81,12 @@ def answered(stanza: Element) -> RemoteId | None:
     return _target(stanza.find(_REPLY))
 
 
+def author_answered(stanza: Element) -> str:
+    """Who wrote the message that a stanza answers, as it says; "" where it says nothing."""
+    element = stanza.find(_REPLY)
+    return "" if element is None else element.get("to", "")
+
+
 def without_quote(stanza: Element, body: str) -> str:
     """``body`` without the quote of the message that it answers; as it is where nothing else would be left."""
     spans = fallbacks(stanza, body, REPLY_NAMESPACE)

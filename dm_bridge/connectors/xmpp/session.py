@@ -18,7 +18,7 @@ from xml.etree.ElementTree import Element
 
 import structlog
 
-from dm_bridge.connectors.xmpp import receipts
+from dm_bridge.connectors.xmpp import receipts, subscriptions
 from dm_bridge.connectors.xmpp.acks import Resumption
 from dm_bridge.connectors.xmpp.archive import Archive
 from dm_bridge.connectors.xmpp.catch_up import CatchUp
@@ -340,17 +340,11 @@ class XmppSession(SessionPeople, SessionSending):
             and not event.from_self
             and self._people.looks_again(event.sender)
         ):
-            self._spawn(self._look_at(client, event.sender))
+            self._spawn(self._people.look_again(client, event.sender))
         if isinstance(event, RemoteFailure):
             self._deliveries.sent_back(event.message)
         position = self._catch_up.live(archive_id(stanza, client.account))
         self._intake.put(event, client.acks.ledger, position)
-
-    async def _look_at(self, client: Client, contact: ContactId) -> None:
-        try:
-            await self._people.look_again(client, contact)
-        except NetworkError as error:
-            self._log.info("a vCard could not be read", reason=str(error))
 
     def _on_notice(self, stanza: Element, client: Client) -> None:
         """A message that is none: somebody types, or has another name, or another device has displayed it."""
@@ -365,6 +359,8 @@ class XmppSession(SessionPeople, SessionSending):
     def _on_presence(self, stanza: Element) -> None:
         if self._client is not None:
             self._people.presence(stanza, self._client.account.bare)
+            if (contact := subscriptions.shown_by(stanza)) is not None:
+                self._spawn(self._people.look_again(self._client, contact))
         changed = self._presences.came(stanza)
         if changed is not None:
             self._sink.signal(changed)

@@ -231,7 +231,9 @@ def _message(
     if not whole and (receipt := receipts.read_receipt(stanza, chat, from_self)) is not None:
         return receipt
     hidden = unreadable(stanza, whole, from_self)
-    instead = invited or hidden or (None if whole or from_self else invitations.to_call(stanza))
+    instead = invited or hidden
+    if instead is None and not whole and not from_self:
+        instead = invitations.to_call(stanza) or invitations.to_attention(stanza)
     shared = files.shared(stanza, whole) if instead is None else files.Shared(None, "")
     content = instead or _said(stanza, shared, whole)
     if content is not None and _names_other(stanza, account.bare if not from_self else chat):
@@ -278,8 +280,14 @@ class _Found:
 
 
 def _names_other(stanza: Element, other: str) -> bool:
-    """Whether a message mentions ``other``, a bare JID in normal form."""
-    for jid in references.mentioned(stanza):
+    """Whether a message mentions ``other``, a bare JID in normal form.
+
+    So does a correction that still answers them: which message that is, is asked for the first version alone.
+    """
+    named = [*references.mentioned(stanza)]
+    if relations.corrected(stanza) is not None:
+        named.append(relations.author_answered(stanza))
+    for jid in named:
         try:
             if normal_jid(jid).bare == other:
                 return True

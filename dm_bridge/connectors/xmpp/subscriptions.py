@@ -42,6 +42,17 @@ def request_in(stanza: Element, account: str) -> RemoteRequest | None:
     )
 
 
+def shown_by(stanza: Element) -> ContactId | None:
+    """Who lets the user see their presence from now on, as a presence stanza says; None when it is another one."""
+    if stanza.get("type") != "subscribed":
+        return None
+    try:
+        jid = normal_jid(stanza.get("from", ""))
+    except (InvalidJID, UnicodeError):
+        return None
+    return ContactId(jid.bare) if jid.node else None
+
+
 def answered_in(query: Element) -> Iterator[RemoteRequest]:
     """Who needs no answer (any more), as the contact list says: they see the user's presence."""
     for address, subscription in _items(query):

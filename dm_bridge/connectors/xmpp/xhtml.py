@@ -8,6 +8,7 @@ The rule that must never break: tags and attributes are those named here, and ev
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from html import escape
 from typing import Any
@@ -38,6 +39,7 @@ _ALIKE = {
     **dict.fromkeys(("kbd", "samp", "tt"), "code"),
     "ins": "u",
 }
+_LANGUAGE = re.compile(r"language-[A-Za-z0-9+#_.-]{1,32}\Z")
 _DROPPED = {"head", "object", "script", "style", "title"}
 _BLACK = "#000000"
 """Said by clients that write black on white about all that they send; on a dark ground it cannot be read."""
@@ -115,6 +117,8 @@ class _Reader:
             return self._link(element.get("href", ""), shown)
         tag = _ALIKE.get(name, name)
         self.formats |= tag in _FORMATS
+        if tag == "code" and _LANGUAGE.match(element.get("class", "")):
+            return f'<code class="{element.get("class")}">{shown}</code>'
         return f"<{tag}>{shown}</{tag}>" if tag in _FORMATS | _LINES else shown
 
     def _image(self, element: Element) -> str:

@@ -133,7 +133,7 @@ async def what_is_done_to_messages_is_seen_on_both_sides(case: Case) -> None:
             return (
                 all(one in there for key, one in expected.items() if key in declared)
                 and ("also theirs" not in texts or "retractions" not in declared)
-                and ((ghost, "👍") in reactions or "reactions" not in declared)
+                and ((ghost, "👍\ufe0f") in reactions or "reactions" not in declared)
             )
 
         await bridge.until(seen, f"the room shows what the contact did: {declared}")

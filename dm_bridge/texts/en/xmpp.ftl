@@ -139,6 +139,7 @@ xmpp-encrypted = This message is encrypted ({ $method }), and the bridge cannot 
 xmpp-encrypted-somehow = This message is encrypted, and the bridge cannot read it. Ask your contact to turn encryption off for this chat.
 xmpp-encrypted-by-you = This message is encrypted ({ $method }), and the bridge cannot read it. Turn encryption off for this chat in your other client.
 xmpp-encrypted-by-you-somehow = This message is encrypted, and the bridge cannot read it. Turn encryption off for this chat in your other client.
+xmpp-attention = 🔔 I would like your attention.
 xmpp-call = 📞 This was a call, and the bridge carries none. Answer with another XMPP client, or write back.
 xmpp-video-call = 📞 This was a video call, and the bridge carries none. Answer with another XMPP client, or write back.
 -xmpp-join = The bridge carries private chats only: to join, use another XMPP client.

@@ -17,6 +17,7 @@ PASSED_ON = (
     "<x xmlns='jabber:x:conference' jid='garden@rooms.example'/>"
 )
 PROPOSE = "<propose xmlns='urn:xmpp:jingle-message:0' id='1'>{}</propose>"
+ATTENTION = "<attention xmlns='urn:xmpp:attention:0'/>"
 RTP = "<description xmlns='urn:xmpp:jingle:apps:rtp:1' media='{}'/>"
 
 
@@ -72,6 +73,14 @@ def test_a_call_is_told_once(inside: str, kind: str) -> None:
     assert body.startswith(f"📞 This was {kind}, and the bridge carries none.")
     for later in ("proceed", "accept", "reject", "retract", "finish"):
         assert isinstance(read(f"<{later} xmlns='urn:xmpp:jingle-message:0' id='1'/>"), Ignored)
+
+
+def test_a_call_for_attention_is_told_and_mentions_the_user() -> None:
+    event = read(ATTENTION)
+    assert isinstance(event, RemoteMessage)
+    assert (event.content.body, event.content.mention) == ("🔔 I would like your attention.", True)
+    assert said("<body>look!</body>" + ATTENTION)[1] == "look!"
+    assert isinstance(read(ATTENTION, f"{ME.bare}/phone"), Ignored)
 
 
 def test_words_beside_a_call_are_what_is_shown() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
@@ -262,12 +263,9 @@ def test_a_new_nick_in_a_message_is_told_of_those_who_tell_it_in_no_other_way() 
     ("nick", "told"),
     [("", [RemoteProfile(JULIET, name="Juliet C.")]), ("Jules", [])],
 )
-@pytest.mark.parametrize("by", ["their new picture", "now and then"])
 async def test_who_has_no_nick_is_called_as_their_changed_vcard_says(
-    nick: str, told: list[Signal], by: str, monkeypatch: pytest.MonkeyPatch
+    nick: str, told: list[Signal]
 ) -> None:
-    monkeypatch.setattr(people, "CARD_AGAIN", 0.0)
-
     class Server:
         async def request(self, kind: str, query: Element, timeout: float, *, to: str) -> Element:
             if query.tag == "{vcard-temp}vCard":
@@ -284,12 +282,14 @@ async def test_who_has_no_nick_is_called_as_their_changed_vcard_says(
     heard: list[Signal] = []
     known = people.People(heard.append, 1.0, None)
     for _ in range(2):
-        if by == "now and then":
-            assert known.looks_again(JULIET)
-            await known.look_again(Server(), JULIET)  # type: ignore[arg-type]
-        else:
-            assert await known.avatar(Server(), JULIET, DIGEST) == b"hello"  # type: ignore[arg-type]
+        assert await known.avatar(Server(), JULIET, DIGEST) == b"hello"  # type: ignore[arg-type]
     assert heard == told
+    heard.clear()
+    assert known.looks_again(JULIET)
+    await known.look_again(Server(), JULIET)  # type: ignore[arg-type]
+    digest = hashlib.sha1(b"hello", usedforsecurity=False).hexdigest()
+    assert heard == [RemoteProfile(JULIET, name=nick or "Juliet C.", avatar=digest)]
+    assert not known.looks_again(JULIET)
 
 
 async def test_a_vcard_is_read_now_and_then_of_those_of_whom_nothing_else_tells(

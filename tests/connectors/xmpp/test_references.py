@@ -51,6 +51,17 @@ def test_an_edit_mentions_too_and_other_references_do_not() -> None:
     assert not mentions("xmpp:romeo@example.org", type_="data")
 
 
+def test_an_edit_of_an_answer_still_mentions_who_is_answered() -> None:
+    correction = "<replace xmlns='urn:xmpp:message-correct:0' id='i0'/>"
+    answer = "<reply xmlns='urn:xmpp:reply:0' id='i9' to='{}'/>"
+    other = "xmpp:nurse@example.com"
+    assert mentions(other, correction + answer.format("Romeo@example.org/phone"))
+    assert not mentions(other, correction + answer.format(JULIET))
+    assert not mentions(other, correction + answer.format("@@"))
+    assert not mentions(other, correction + "<reply xmlns='urn:xmpp:reply:0' id='i9'/>")
+    assert not mentions(other, answer.format(ME.bare))  # who that is about, the bridge looks up
+
+
 def sent(content: Text, quote: str = "") -> tuple[str, Element | None]:
     body, *rest = message_payload(content, RemoteId("id1"), quote, JULIET)
     return body.text or "", next((each for each in rest if each.tag == REFERENCE), None)

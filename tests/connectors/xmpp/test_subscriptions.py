@@ -51,6 +51,20 @@ def test_a_request_is_read_with_what_comes_with_it(
     assert subscriptions.request_in(stanza, ME) == request_
 
 
+@pytest.mark.parametrize(
+    ("attributes", "contact"),
+    [
+        ("type='subscribed' from='Romeo@example.net'", ROMEO),
+        ("type='subscribe' from='romeo@example.net'", None),
+        ("type='subscribed' from='example.net'", None),
+        ("type='subscribed' from='@@'", None),
+        ("from='romeo@example.net'", None),
+    ],
+)
+def test_who_lets_the_user_see_them_is_known(attributes: str, contact: ContactId | None) -> None:
+    assert subscriptions.shown_by(presence(attributes)) == contact
+
+
 def test_what_comes_with_a_request_is_bounded() -> None:
     long = "x" * 100_000
     asked = subscriptions.request_in(

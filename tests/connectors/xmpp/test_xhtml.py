@@ -42,6 +42,12 @@ def read(inside: str) -> Text:
 @pytest.mark.parametrize(
     ("inside", "expected"),
     [
+        (  # as poezio writes code
+            "<pre><code class='language-python'>x</code></pre>",
+            '<pre><code class="language-python">x</code></pre>',
+        ),
+        ("<code class='big'>x</code>", "<code>x</code>"),
+        ("<code class='language-&quot;&gt;'>x</code>", "<code>x</code>"),
         # the examples of XEP-0071, section 9
         (
             "<p style='font-size:large'><em>Wow</em>, I'm <span style='color:green'>green</span> "
