@@ -29,6 +29,7 @@ from dm_bridge.store.references import Known, Reaction, ReferenceStore
 QUOTE_SECONDS = 5.0
 """For which is looked for what an answered message says by now."""
 _HIDES = "data-mx-spoiler"
+_EDITS_OF_EDITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,9 @@ class Revising:
             reaction = await self._references.reaction_of(key, decision.target)
             if reaction is not None:
                 return await self._unreact(key, id_, reaction)
-        known = await self._references.of_event(key, decision.target)
+        edit = isinstance(decision, routing.Edit)
+        target = await self._first(key, decision.target) if edit else decision.target
+        known = await self._references.of_event(key, target)
         about = _reference(known)
         if known is None or about is None:
             return Nothing("it is about nothing that the network has")
@@ -125,12 +128,21 @@ class Revising:
         if isinstance(decision, routing.Redaction) and known.event not in (None, decision.target):
             return await self._without_edit(portal, row, id_, EventId(str(known.event)))
         if isinstance(decision, routing.Edit):
-            answers = await self._answer_in(portal, row.room, decision.target)
+            answers = await self._answer_in(portal, row.room, target)
             attachment = self._files.outgoing(decision.attachment)
             return OutgoingEdit(
                 key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
             )
         return OutgoingRetraction(key.chat, id_, about)
+
+    async def _first(self, key: PortalKey, event: EventId) -> EventId:
+        """The message that an event is, or that it is an edit of: an edit may name another edit."""
+        for _ in range(_EDITS_OF_EDITS):
+            known = await self._references.of_event(key, event)
+            if known is None or known.event in (None, event):
+                break
+            event = EventId(str(known.event))
+        return event
 
     async def _without_edit(
         self, portal: PortalRow, row: OutboxRow, id_: RemoteId, original: EventId

@@ -188,6 +188,19 @@ async def test_edits_name_the_first_message(reviser: Reviser) -> None:
     assert len({each.id for each in edits}) == 2
 
 
+async def test_an_edit_that_names_an_edit_is_one_of_the_first_message(reviser: Reviser) -> None:
+    content = {"body": "one", "m.relates_to": REPLIES}
+    reviser.world.rooms.messages[ROOM].append({"event_id": "$a", "content": content})
+    await reviser.text("$a", "one", **REPLIES)
+    await reviser.edit("$b", "$a", "two")
+    await reviser.edit("$c", "$b", "three")
+    await reviser.edit("$d", "$c", "four")
+    _, *edits = await reviser.drain()
+    assert [(each.target.id, each.content.body, each.reply_to) for each in edits] == [
+        (message_id(EventId("$a")), said, ABOUT_THEIRS) for said in ("two", "three", "four")
+    ]
+
+
 async def test_an_edit_of_an_answer_still_answers(reviser: Reviser) -> None:
     relation = {"m.in_reply_to": {"event_id": THEIRS}}
     await reviser.text("$a", "yes", **REPLIES)
