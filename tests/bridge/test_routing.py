@@ -100,6 +100,17 @@ def test_what_cannot_be_carried_is_never_dropped_silently(kind: str) -> None:
     assert isinstance(decide(text("picture.png", kind), PORTAL), routing.Unsendable)
 
 
+@pytest.mark.parametrize("kind", ["m.gallery", "dm.filament.gallery"])
+@pytest.mark.parametrize("said", ["", "In Verona"])
+def test_several_files_in_one_message_are_not_dropped_silently(kind: str, said: str) -> None:
+    raw = with_content(text(said, kind), itemtypes=[{"itemtype": "m.image", "url": "mxc://a/b"}])
+    assert decide(raw, PORTAL) == routing.Unsendable(phrase("delivery-no-galleries"))
+    edit = with_content(
+        text("* x"), **about("m.replace", "$a"), **{"m.new_content": raw["content"]}
+    )
+    assert isinstance(decide(edit, PORTAL), routing.Ignore)
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -498,7 +509,7 @@ def test_a_sticker_is_a_file_and_a_place_is_a_text_that_names_it() -> None:
     assert isinstance(sticker, routing.Message)
     assert isinstance(sticker.attachment, Attached)
     assert sticker.attachment.file.kind is MediaKind.STICKER
-    place = decide(with_content(text("x", "m.location"), geo_uri="geo:1,2"), PORTAL)
+    place = decide(with_content(text("geo:1,2", "m.location"), geo_uri="geo:1,2"), PORTAL)
     assert isinstance(place, routing.Message)
     assert (place.text, place.attachment) == (Text("geo:1,2"), Place(1.0, 2.0))
     nowhere = decide(with_content(text("In Verona", "m.location"), geo_uri="geo:x"), PORTAL)
