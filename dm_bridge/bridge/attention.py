@@ -178,10 +178,11 @@ class Attention:
     async def _tell_read(self, key: PortalKey, session: Session, event: EventId) -> None:
         if self._marked.get(key) == event or not isinstance(session, Reads):
             return
-        read = await self._read_up_to(key, event)
-        if read is not None and self._told.get(key) != read.id:
-            await session.read(read)
-            _keep(self._told, key, read.id)
+        read, told = await self._read_up_to(key, event), self._told.get(key)
+        if read is None or (told and await self._references.is_up_to(key, read.id, told)):
+            return  # another device of the user may be behind
+        await session.read(read)
+        _keep(self._told, key, read.id)
 
     async def _read_up_to(self, key: PortalKey, event: EventId) -> OutgoingRead | None:
         """The message of the contact that an event is, or the newest one, if it is none.

@@ -93,7 +93,10 @@ def parse_ephemeral(items: Iterable[Json]) -> Iterator[Ephemeral]:
 def _receipts(room: RoomId, content: Json) -> Iterator[ReadBy]:
     for event, kinds in content.items():
         readers = kinds.get("m.read") if isinstance(kinds, dict) else None
-        for user in readers if isinstance(readers, dict) else ():
+        for user, about in readers.items() if isinstance(readers, dict) else ():
+            thread = about.get("thread_id") if isinstance(about, dict) else None
+            if isinstance(thread, str) and thread != "main":
+                continue  # contacts write in no threads, and what is beside one is not read by that
             yield ReadBy(room, UserId(user), EventId(event))
 
 

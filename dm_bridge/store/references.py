@@ -94,6 +94,25 @@ class ReferenceStore:
             )
         return None if row is None else replace(_known(*row[:4]), apart=row[4])
 
+    async def is_up_to(self, key: PortalKey, one: RemoteId, other: RemoteId) -> bool:
+        """Whether a message from the network is ``other``, or came before it. By `RemoteMessage.id`."""
+        if one == other:
+            return True
+        async with self._database.connection() as connection:
+            return bool(
+                await connection.fetchval(
+                    """
+                    SELECT one.seq < other.seq FROM inbox AS one, inbox AS other
+                    WHERE one.login_id = $1 AND one.chat_id = $2 AND one.remote_id = $3
+                    AND other.login_id = $1 AND other.chat_id = $2 AND other.remote_id = $4
+                    """,
+                    key.login,
+                    key.chat,
+                    stored_id(one),
+                    stored_id(other),
+                )
+            )
+
     async def reactions(
         self, key: PortalKey, target: EventId, *, from_self: bool
     ) -> list[Reaction]:
