@@ -190,6 +190,12 @@ class Attention:
         None for an older one, which stands behind newer ones: who reads it has read others before, or has not.
         """
         known = await self._references.of_event(key, event)
+        if known is not None and known.event not in (None, event):  # an edit by the user
+            known = await self._references.of_event(key, EventId(str(known.event)))
+        if known is not None and known.threaded:
+            return (
+                None  # homeservers do not say in which thread it was read; contacts write in none
+            )
         if known is None or known.from_self or known.reference is None or known.id is None:
             return self._newest.get(key)
         if known.apart:
