@@ -64,7 +64,7 @@ class Revising:
 
     async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
         """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
-        known = await self._references.of_event(portal.key, event)
+        event, known = await self._message(portal.key, event)
         about = _reference(known)
         if known is None or about is None:
             return None
@@ -115,9 +115,10 @@ class Revising:
             reaction = await self._references.reaction_of(key, decision.target)
             if reaction is not None:
                 return await self._unreact(key, id_, reaction)
-        edit = isinstance(decision, routing.Edit)
-        target = await self._first(key, decision.target) if edit else decision.target
-        known = await self._references.of_event(key, target)
+        if isinstance(decision, routing.Edit):
+            target, known = await self._message(key, decision.target)
+        else:
+            target, known = decision.target, await self._references.of_event(key, decision.target)
         about = _reference(known)
         if known is None or about is None:
             return Nothing("it is about nothing that the network has")
@@ -135,14 +136,20 @@ class Revising:
             )
         return OutgoingRetraction(key.chat, id_, about)
 
-    async def _first(self, key: PortalKey, event: EventId) -> EventId:
-        """The message that an event is, or that it is an edit of: an edit may name another edit."""
+    async def _message(self, key: PortalKey, event: EventId) -> tuple[EventId, Known | None]:
+        """The message that an event is, or that it is an edit of, also if it names another edit."""
+        known = await self._references.of_event(key, event)
         for _ in range(_EDITS_OF_EDITS):
-            known = await self._references.of_event(key, event)
-            if known is None or known.event in (None, event):
+            first = None if known is None else known.event
+            if known is not None and known.edits is not None:
+                named = await self._references.named(key, known.edits)
+                by_author = (one.event for one in named if one.from_self == known.from_self)
+                first = next((one for one in by_author if one is not None), None)
+            if first in (None, event):
                 break
-            event = EventId(str(known.event))
-        return event
+            event = EventId(str(first))
+            known = await self._references.of_event(key, event)
+        return event, known
 
     async def _without_edit(
         self, portal: PortalRow, row: OutboxRow, id_: RemoteId, original: EventId
@@ -162,12 +169,13 @@ class Revising:
     async def _react(
         self, key: PortalKey, row: OutboxRow, id_: RemoteId, decision: routing.Reaction
     ) -> Outgoing | Nothing:
-        about = _reference(await self._references.of_event(key, decision.target))
+        target, known = await self._message(key, decision.target)
+        about = _reference(known)
         if about is None:
             return Nothing("it is about nothing that the network has")
-        new = Reaction(decision.target, True, decision.emoji, row.id)
+        new = Reaction(target, True, decision.emoji, row.id)
         await self._references.add_reaction(key, new)
-        emojis = await self._emojis(key, decision.target)
+        emojis = await self._emojis(key, target)
         return OutgoingReactions(key.chat, id_, about, emojis, added=(decision.emoji,))
 
     async def _unreact(self, key: PortalKey, id_: RemoteId, gone: Reaction) -> Outgoing | Nothing:
