@@ -95,9 +95,11 @@ class Revising:
         except HomeserverError:
             return None
 
-    async def _answer_in(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
+    async def _answer_in(
+        self, portal: PortalRow, room: RoomId, event: Json | None
+    ) -> Reference | None:
         """What a message answers: an edit does not say it, since it cannot change it."""
-        there: Any = await self._look(portal, room, event)
+        there: Any = event
         for name in ("content", "m.relates_to", "m.in_reply_to", "event_id"):
             there = there.get(name) if isinstance(there, dict) else None
         return (
@@ -129,7 +131,10 @@ class Revising:
         if isinstance(decision, routing.Redaction) and known.event not in (None, decision.target):
             return await self._without_edit(portal, row, id_, EventId(str(known.event)))
         if isinstance(decision, routing.Edit):
-            answers = await self._answer_in(portal, row.room, target)
+            there = await self._look(portal, row.room, target)
+            if there is not None and not there.get("content"):
+                return Nothing("it is about a message that was taken back")
+            answers = await self._answer_in(portal, row.room, there)
             attachment = self._files.outgoing(decision.attachment)
             return OutgoingEdit(
                 key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
@@ -156,11 +161,12 @@ class Revising:
     ) -> Outgoing | Nothing:
         """An edit is taken back, and not the message, which says again what it did before, or still the same."""
         about = _reference(await self._references.of_event(portal.key, original))
-        said = routing.said_by_now(await self._look(portal, row.room, original) or {})
+        there = await self._look(portal, row.room, original)
+        said = routing.said_by_now(there or {})
         if about is None or said is None:
             return Nothing("it is about an edit of what is not there any more")
         text, attached = said
-        answers = await self._answer_in(portal, row.room, original)
+        answers = await self._answer_in(portal, row.room, there)
         attachment = self._files.outgoing(attached)
         return OutgoingEdit(
             portal.key.chat, id_, about, text, reply_to=answers, attachment=attachment

@@ -188,6 +188,18 @@ async def test_edits_name_the_first_message(reviser: Reviser) -> None:
     assert len({each.id for each in edits}) == 2
 
 
+async def test_what_was_taken_back_is_not_said_again_by_an_edit_of_another_device(
+    reviser: Reviser,
+) -> None:
+    await reviser.text("$a", "secret")
+    await reviser.drain()
+    await reviser.redact("$x", "$a")
+    reviser.world.rooms.messages[ROOM].append({"event_id": "$a", "content": {}})
+    await reviser.edit("$b", "$a", "another secret")
+    (retraction,) = await reviser.drain()
+    assert isinstance(retraction, OutgoingRetraction)
+
+
 async def test_who_names_an_edit_means_the_message(reviser: Reviser) -> None:
     inbox, key, changed = InboxStore(reviser.database), reviser.world.key, EventId("$changed")
     sender = ContactId(key.chat)
