@@ -184,17 +184,9 @@ def _inner(content: Json) -> Json | None:
 
 
 def _described(content: Json) -> str:
-    """What is said of a place: without the newer form the body, unless that only says where the place is."""
-    inner = _inner(content)
-    said = content.get("body") if inner is None else inner.get("description")
-    if not isinstance(said, str) or (inner is None and _says_where(said, content)):
-        return ""
-    return said
-
-
-def _says_where(said: str, content: Json) -> bool:
-    latitude = str(content.get("geo_uri")).removeprefix("geo:").partition(",")[0]
-    return latitude in said or "geo:" in said or "://" in said
+    """What is said of a place; the body of the older form may be a client's own words, as "Location"."""
+    said = (_inner(content) or {}).get("description")
+    return said if isinstance(said, str) else ""
 
 
 def to_media(file: File, mxc: Mxc, said: Text, thumbnail: Json | None = None) -> Json:

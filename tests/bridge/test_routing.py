@@ -509,7 +509,7 @@ def test_a_sticker_is_a_file_and_a_place_is_a_text_that_names_it() -> None:
     assert isinstance(sticker, routing.Message)
     assert isinstance(sticker.attachment, Attached)
     assert sticker.attachment.file.kind is MediaKind.STICKER
-    place = decide(with_content(text("geo:1,2", "m.location"), geo_uri="geo:1,2"), PORTAL)
+    place = decide(with_content(text("x", "m.location"), geo_uri="geo:1,2"), PORTAL)
     assert isinstance(place, routing.Message)
     assert (place.text, place.attachment) == (Text("geo:1,2"), Place(1.0, 2.0))
     nowhere = decide(with_content(text("In Verona", "m.location"), geo_uri="geo:x"), PORTAL)
