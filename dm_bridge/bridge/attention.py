@@ -201,10 +201,11 @@ class Attention:
     async def _tell_read(self, key: PortalKey, session: Session, event: EventId) -> None:
         if self._marked.get(key) == event or not isinstance(session, Reads):
             return
-        read = await self._read_up_to(key, event)
-        if read is not None and self._told.get(key) != read.id:
-            await session.read(read)
-            _keep(self._told, key, read.id)
+        read, told = await self._read_up_to(key, event), self._told.get(key)
+        if read is None or (told and await self._references.is_up_to(key, read.id, told)):
+            return  # another device of the user may be behind
+        await session.read(read)
+        _keep(self._told, key, read.id)
 
     async def _read_up_to(self, key: PortalKey, event: EventId) -> OutgoingRead | None:
         """The message of the contact that an event is, or the newest one, if it is none.
@@ -212,6 +213,12 @@ class Attention:
         None for an older one, which stands behind newer ones: who reads it has read others before, or has not.
         """
         known = await self._references.of_event(key, event)
+        if known is not None and known.event not in (None, event):  # an edit by the user
+            known = await self._references.of_event(key, EventId(str(known.event)))
+        if known is not None and known.threaded:
+            return (
+                None  # contacts write in no thread, and homeservers do not say in which it was read
+            )
         if known is None or known.from_self or known.reference is None or known.id is None:
             return self._newest.get(key)
         if known.apart:

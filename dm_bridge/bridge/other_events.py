@@ -14,6 +14,9 @@ from dm_bridge.texts import phrase
 Json = dict[str, Any]
 
 _POLLS = ("m.poll.start", "org.matrix.msc3381.poll.start")
+_IN_POLLS = ("m.poll", *_POLLS)
+"""Where a poll stands in such an event."""
+_ENDS = ("m.poll.end", "org.matrix.msc3381.poll.end")
 _CALLS = (
     "m.call.invite",
     "m.call.notify",
@@ -39,9 +42,11 @@ def in_words(kind: str, content: Json) -> Text | str | None:
         return phrase("delivery-no-votes")
     if kind in _WHEREABOUTS:  # of what the user was told when it began
         return None
-    poll = next((content[key] for key in _POLLS if isinstance(content.get(key), dict)), None)
+    poll = next((content[key] for key in _IN_POLLS if isinstance(content.get(key), dict)), None)
     words = _poll(poll) if kind in _POLLS and poll is not None else ""
     words = words or _text(content)
+    if kind in _ENDS and (not words or _names_event(words, content.get("m.relates_to"))):
+        words = phrase("delivery-poll-over")
     return Text(words) if words else None
 
 
@@ -61,6 +66,12 @@ def _poll(poll: Json) -> str:
     )
     lines = [f"{n}. {answer}" for n, answer in enumerate(answers[:MAX_ANSWERS], 1) if answer]
     return "\n".join([f"📊 {asked}", *lines]) if asked else ""
+
+
+def _names_event(words: str, relation: Any) -> bool:
+    """Whether a text has the id of the event in it that it is about, which says nothing to a contact."""
+    event = relation.get("event_id") if isinstance(relation, dict) else None
+    return isinstance(event, str) and event in words
 
 
 def _text(content: Json) -> str:

@@ -30,6 +30,7 @@ from dm_bridge.store.references import Known, Reaction, ReferenceStore
 QUOTE_SECONDS = 5.0
 """For which is looked for what an answered message says by now."""
 _HIDES = "data-mx-spoiler"
+_EDITS_OF_EDITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Revising:
 
     async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
         """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
-        known = await self._references.of_event(portal.key, event)
+        event, known = await self._message(portal.key, event)
         about = _reference(known)
         if known is None or about is None:
             return None
@@ -95,9 +96,11 @@ class Revising:
         except HomeserverError:
             return None
 
-    async def _answer_in(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
+    async def _answer_in(
+        self, portal: PortalRow, room: RoomId, event: Json | None
+    ) -> Reference | None:
         """What a message answers: an edit does not say it, since it cannot change it."""
-        there: Any = await self._look(portal, room, event)
+        there: Any = event
         for name in ("content", "m.relates_to", "m.in_reply_to", "event_id"):
             there = there.get(name) if isinstance(there, dict) else None
         return (
@@ -115,7 +118,10 @@ class Revising:
             reaction = await self._references.reaction_of(key, decision.target)
             if reaction is not None:
                 return await self._unreact(key, id_, reaction)
-        known = await self._references.of_event(key, decision.target)
+        if isinstance(decision, routing.Edit):
+            target, known = await self._message(key, decision.target)
+        else:
+            target, known = decision.target, await self._references.of_event(key, decision.target)
         about = _reference(known)
         if known is None or about is None:
             return Nothing("it is about nothing that the network has")
@@ -126,23 +132,42 @@ class Revising:
         if isinstance(decision, routing.Redaction) and known.event not in (None, decision.target):
             return await self._without_edit(portal, row, id_, EventId(str(known.event)))
         if isinstance(decision, routing.Edit):
-            answers = await self._answer_in(portal, row.room, decision.target)
+            there = await self._look(portal, row.room, target)
+            if there is not None and not there.get("content"):
+                return Nothing("it is about a message that was taken back")
+            answers = await self._answer_in(portal, row.room, there)
             attachment = self._files.outgoing(decision.attachment)
             return OutgoingEdit(
                 key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
             )
         return OutgoingRetraction(key.chat, id_, about)
 
+    async def _message(self, key: PortalKey, event: EventId) -> tuple[EventId, Known | None]:
+        """The message that an event is, or that it is an edit of, also if it names another edit."""
+        known = await self._references.of_event(key, event)
+        for _ in range(_EDITS_OF_EDITS):
+            first = None if known is None else known.event
+            if known is not None and known.edits is not None:
+                named = await self._references.named(key, known.edits)
+                by_author = (one.event for one in named if one.from_self == known.from_self)
+                first = next((one for one in by_author if one is not None), None)
+            if first in (None, event):
+                break
+            event = EventId(str(first))
+            known = await self._references.of_event(key, event)
+        return event, known
+
     async def _without_edit(
         self, portal: PortalRow, row: OutboxRow, id_: RemoteId, original: EventId
     ) -> Outgoing | Nothing:
         """An edit is taken back, and not the message, which says again what it did before, or still the same."""
         about = _reference(await self._references.of_event(portal.key, original))
-        said = routing.said_by_now(await self._look(portal, row.room, original) or {})
+        there = await self._look(portal, row.room, original)
+        said = routing.said_by_now(there or {})
         if about is None or said is None:
             return Nothing("it is about an edit of what is not there any more")
         text, attached = said
-        answers = await self._answer_in(portal, row.room, original)
+        answers = await self._answer_in(portal, row.room, there)
         attachment = self._files.outgoing(attached)
         return OutgoingEdit(
             portal.key.chat, id_, about, text, reply_to=answers, attachment=attachment
@@ -151,19 +176,20 @@ class Revising:
     async def _react(
         self, key: PortalKey, row: OutboxRow, id_: RemoteId, decision: routing.Reaction
     ) -> Outgoing | Nothing:
-        about = _reference(await self._references.of_event(key, decision.target))
+        target, known = await self._message(key, decision.target)
+        about = _reference(known)
         if about is None:
             return Nothing("it is about nothing that the network has")
-        emoji = await self._spelled(key, decision)
-        await self._references.add_reaction(key, Reaction(decision.target, True, emoji, row.id))
-        emojis = await self._emojis(key, decision.target)
+        emoji = await self._spelled(key, target, decision.emoji)
+        await self._references.add_reaction(key, Reaction(target, True, emoji, row.id))
+        emojis = await self._emojis(key, target)
         return OutgoingReactions(key.chat, id_, about, emojis, added=(emoji,))
 
-    async def _spelled(self, key: PortalKey, decision: routing.Reaction) -> str:
+    async def _spelled(self, key: PortalKey, target: EventId, emoji: str) -> str:
         """As the contact spells it, where they said it first: else their client counts two."""
-        theirs = await self._references.reactions(key, decision.target, from_self=False)
-        alike = (one.emoji for one in theirs if plain(one.emoji) == plain(decision.emoji))
-        return next(alike, decision.emoji)
+        theirs = await self._references.reactions(key, target, from_self=False)
+        alike = (one.emoji for one in theirs if plain(one.emoji) == plain(emoji))
+        return next(alike, emoji)
 
     async def _unreact(self, key: PortalKey, id_: RemoteId, gone: Reaction) -> Outgoing | Nothing:
         if not gone.from_self:

@@ -12,7 +12,7 @@ from typing import Any
 
 from dm_bridge.bridge.other_events import in_words, state_in_words
 from dm_bridge.ids import EventId, GhostNamespace, UserId
-from dm_bridge.matrix.attachments import Attached, attached, caption, is_media
+from dm_bridge.matrix.attachments import Attached, attached, caption, is_gallery, is_media
 from dm_bridge.matrix.formatting import from_content, names_user, without_fallback
 from dm_bridge.network.events import Text
 from dm_bridge.network.media import Place
@@ -207,6 +207,7 @@ Route = (
 
 _SHORTCODES = ("com.beeper.reaction.shortcode", "shortcode")
 """What names a custom emoji (MSC4027), whose key is the address of a picture."""
+_NO_EDIT = Ignore("an edit of nothing")
 _OF_THE_OWNER = Message | Edit | Reaction | Redaction | Unsendable
 
 
@@ -285,14 +286,25 @@ def _in_space(event: Json, content: Json, owner: UserId, bot: UserId) -> Route:
 def _other(kind: str, event: Json, content: Json, sender: UserId, facts: RoomFacts) -> Route:
     """What is no message, and may be something that the user says all the same."""
     said: Text | str | None = None
+    relation, changed = content.get("m.relates_to"), content.get("m.new_content")
+    edit = isinstance(relation, dict) and relation.get("rel_type") == "m.replace"
     if facts.owner is not None and sender == facts.owner:
-        state = "state_key" in event
-        said = state_in_words(kind, content) if state else in_words(kind, content)
+        if "state_key" in event:
+            said = state_in_words(kind, content)
+        elif not edit:
+            said = in_words(kind, content)
+        elif isinstance(changed, dict):
+            said = in_words(kind, changed)
     if said is None:
         return Ignore(f"events of type {kind[:80]} are not carried")
     if isinstance(said, str):
         return Unsendable(said)
-    return Message(said, _marker(content), answers=_answers(content.get("m.relates_to")))
+    if isinstance(relation, dict) and edit:
+        target = relation.get("event_id")
+        if not isinstance(target, str):
+            return _NO_EDIT
+        return Edit(EventId(target), said, _marker(content))
+    return Message(said, _marker(content), answers=_answers(relation))
 
 
 def _member(
@@ -360,6 +372,10 @@ def said_by_now(event: Json) -> tuple[Text, Attached | Place | None] | None:
     for name in ("unsigned", "m.relations", "m.replace", "content", "m.new_content"):
         newest = newest.get(name) if isinstance(newest, dict) else None
     content = newest if isinstance(newest, dict) else event.get("content")
+    kind = str(event.get("type", "m.room.message"))
+    if kind != "m.room.message" and isinstance(content, dict):
+        words = in_words(kind, content)
+        return (words, None) if isinstance(words, Text) else None
     said = _said(without_fallback(content)) if isinstance(content, dict) and content else None
     return None if isinstance(said, Unsendable) else said
 
@@ -376,6 +392,8 @@ def _said(content: Json) -> tuple[Text, Attached | Place | None] | Unsendable:
         return Text("\n".join(words)), attachment
     if is_media(content):
         return Unsendable(phrase("delivery-no-address"))
+    if is_gallery(content):
+        return Unsendable(phrase("delivery-no-galleries"))
     text = from_content(content)
     return (
         Unsendable(phrase("delivery-no-text"))
@@ -421,9 +439,9 @@ def _noting(text: Text, content: Json, ghost: UserId | None) -> Text:
 def _edit(content: Json, relation: Json, ghost: UserId | None) -> Route:
     target, changed = relation.get("event_id"), content.get("m.new_content")
     if not isinstance(target, str) or not isinstance(changed, dict):
-        return Ignore("an edit of nothing")
+        return _NO_EDIT
     said = _said(without_fallback(changed))
-    if isinstance(said, Unsendable) and is_media(changed):
+    if isinstance(said, Unsendable) and (is_media(changed) or is_gallery(changed)):
         return Ignore("an edit of what was not carried")
     if isinstance(said, Unsendable):
         return Unsendable(phrase("delivery-no-text-left"))

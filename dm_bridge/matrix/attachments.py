@@ -33,7 +33,9 @@ _KINDS = {
 _TYPES = {kind: msgtype for msgtype, kind in _KINDS.items()} | {MediaKind.VOICE: "m.audio"}
 _VOICE = "org.matrix.msc3245.voice"
 _AUDIO = "org.matrix.msc1767.audio"
-_PLACE = "org.matrix.msc3488.location"
+_PLACES = ("m.location", "org.matrix.msc3488.location")
+_PLACE = _PLACES[-1]
+_GALLERIES = ("m.gallery", "dm.filament.gallery")
 _BLURHASH = "xyz.amorgan.blurhash"
 _BLURHASH_URL = "data:image/blurhash,"
 _MAX_NAME = 200
@@ -65,6 +67,11 @@ class Attached:
 def is_media(content: Json) -> bool:
     """Whether the content of an ``m.room.message`` is about a file, whichever."""
     return content.get("msgtype") in _KINDS
+
+
+def is_gallery(content: Json) -> bool:
+    """Whether the content of an ``m.room.message`` is about several files (MSC4274)."""
+    return content.get("msgtype") in _GALLERIES
 
 
 def attached(content: Json, *, sticker: bool = False) -> Attached | Place | None:
@@ -128,9 +135,7 @@ def _preview(info: Json, whole: tuple[Mxc, Lock | None]) -> Attached | None:
 def caption(content: Json) -> Text:
     """What a user says of the file or place that they sent; "" when nothing."""
     if content.get("msgtype") == LOCATION:
-        place = content.get(_PLACE)
-        said = place.get("description") if isinstance(place, dict) else None
-        return Text(said if isinstance(said, str) else "")
+        return Text(_described(content))
     if not isinstance(content.get("filename"), str) or content["filename"] == content.get("body"):
         return Text("")
     return from_content(content) or Text("")
@@ -168,9 +173,20 @@ def _bytes(text: Any) -> bytes:
 
 
 def _place(content: Json) -> Place | None:
-    inner = content.get(_PLACE)
-    uri = content.get("geo_uri") or (inner.get("uri") if isinstance(inner, dict) else None)
+    inner = _inner(content)
+    uri = content.get("geo_uri") or (None if inner is None else inner.get("uri"))
     return Place.from_uri(uri) if isinstance(uri, str) else None
+
+
+def _inner(content: Json) -> Json | None:
+    """The newer form of a place, which is beside the older one."""
+    return next((content[key] for key in _PLACES if isinstance(content.get(key), dict)), None)
+
+
+def _described(content: Json) -> str:
+    """What is said of a place; the body of the older form may be a client's own words, as "Location"."""
+    said = (_inner(content) or {}).get("description")
+    return said if isinstance(said, str) else ""
 
 
 def to_media(file: File, mxc: Mxc, said: Text, thumbnail: Json | None = None) -> Json:

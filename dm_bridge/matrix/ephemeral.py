@@ -96,29 +96,33 @@ def newest_reads(answer: Json, user: UserId) -> dict[RoomId, EventId]:
     for room, section in _mapping(_mapping(answer, "rooms"), "join").items():
         events = _mapping(section, "ephemeral").get("events")
         for item in events if isinstance(events, list) else ():
-            if not isinstance(item, dict) or item.get("type") != "m.receipt":
-                continue
-            for event, kinds in _mapping(item, "content").items():
-                readers = _mapping(kinds, "m.read")
-                if user in readers:
-                    time = _mapping(readers, user).get("ts")
-                    at = float(time) if isinstance(time, int) else 0.0
-                    found[RoomId(room)] = max(
-                        found.get(RoomId(room), (-1.0, EventId(""))), (at, EventId(event))
-                    )
+            receipt = isinstance(item, dict) and item.get("type") == "m.receipt"
+            for event, reader, time in _readers(_mapping(item, "content")) if receipt else ():
+                if reader == user:
+                    newest = found.get(RoomId(room), (-1.0, event))
+                    found[RoomId(room)] = max(newest, (time, event))
     return {room: event for room, (_, event) in found.items()}
+
+
+def _receipts(room: RoomId, content: Json) -> Iterator[ReadBy]:
+    return (ReadBy(room, user, event) for event, user, _ in _readers(content))
+
+
+def _readers(content: Json) -> Iterator[tuple[EventId, UserId, float]]:
+    """Which event has been read by whom, and when, in milliseconds since the epoch; 0 where it is not said."""
+    for event, kinds in content.items():
+        for user, about in _mapping(kinds, "m.read").items():
+            about = about if isinstance(about, dict) else {}
+            thread, time = about.get("thread_id"), about.get("ts")
+            if isinstance(thread, str) and thread != "main":
+                continue  # contacts write in no threads, and what is beside one is not read by that
+            said = isinstance(time, int) and 0 <= time < 2**63
+            yield EventId(event), UserId(user), float(time) if said else 0.0
 
 
 def _mapping(value: Any, key: str) -> Json:
     inner = value.get(key) if isinstance(value, dict) else None
     return inner if isinstance(inner, dict) else {}
-
-
-def _receipts(room: RoomId, content: Json) -> Iterator[ReadBy]:
-    for event, kinds in content.items():
-        readers = kinds.get("m.read") if isinstance(kinds, dict) else None
-        for user in readers if isinstance(readers, dict) else ():
-            yield ReadBy(room, UserId(user), EventId(event))
 
 
 def _presence(sender: Any, content: Json) -> Iterator[PresenceOf]:

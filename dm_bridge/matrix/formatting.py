@@ -45,6 +45,7 @@ _SCHEMES = {"https", "http", "ftp", "mailto", "magnet", "xmpp", "matrix"}
 
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _PILL = re.compile("""href=["'](?:https://matrix\\.to/#/|matrix:u/)([^"'?]+)""")
+_QUOTE = re.compile(r"<mx-reply\b.*?(?:</mx-reply>|$)", re.DOTALL | re.IGNORECASE)
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _ESCAPE = re.compile(r"(`+)(?!`).*?(?<!`)\1(?!`)|\\(?P<escaped>[!-/:-@\[-`{-~])")
 _LINK = re.compile(rf"{_ESCAPE.pattern}|\[(?P<words>(?:\\.|[^\]\\\n])*)\]\((?P<link>[^)\s]*)\)")
@@ -111,11 +112,11 @@ def mentions(*users: UserId) -> Json:
 
 
 def names_user(content: Json, user: UserId) -> bool:
-    """Whether a message mentions a user. A reply lists the author of what it answers, and names nobody by that."""
+    """Whether a message mentions a user. A reply lists the author of what it answers, or names them in its quote,
+    and names nobody by that."""
     html = content.get("formatted_body")
-    if isinstance(html, str) and any(
-        unquote(link[1]).removeprefix("@") == user[1:] for link in _PILL.finditer(html[:MAX_HTML])
-    ):
+    said = _QUOTE.sub("", html[:MAX_HTML]) if isinstance(html, str) else ""
+    if any(unquote(link[1]).removeprefix("@") == user[1:] for link in _PILL.finditer(said)):
         return True
     relation, listed = content.get("m.relates_to"), content.get("m.mentions")
     if isinstance(relation, dict) and "m.in_reply_to" in relation:

@@ -25,7 +25,7 @@ class Known:
     as far as it is known. ``edits``: the message that it is an edit of, on the network;
     of what the user edited here, ``event`` is the message already. ``media``: it has a file. ``id``:
     `RemoteMessage.id` of what came from the network. ``apart``: it is older than what the chat began with, and
-    stands in a thread behind that.
+    stands in a thread behind that. ``threaded``: the user has written it in a thread.
     """
 
     event: EventId | None
@@ -36,6 +36,7 @@ class Known:
     media: bool = False
     id: RemoteId | None = None
     apart: bool = False
+    threaded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,25 @@ class ReferenceStore:
                 event,
             )
         return None if row is None else replace(_known(*row[:4]), apart=row[4])
+
+    async def is_up_to(self, key: PortalKey, one: RemoteId, other: RemoteId) -> bool:
+        """Whether a message from the network is ``other``, or came before it. By `RemoteMessage.id`."""
+        if one == other:
+            return True
+        async with self._database.connection() as connection:
+            return bool(
+                await connection.fetchval(
+                    """
+                    SELECT one.seq < other.seq FROM inbox AS one, inbox AS other
+                    WHERE one.login_id = $1 AND one.chat_id = $2 AND one.remote_id = $3
+                    AND other.login_id = $1 AND other.chat_id = $2 AND other.remote_id = $4
+                    """,
+                    key.login,
+                    key.chat,
+                    stored_id(one),
+                    stored_id(other),
+                )
+            )
 
     async def reactions(
         self, key: PortalKey, target: EventId, *, from_self: bool
@@ -161,10 +181,12 @@ def _known(event: str | None, sent_as: str | None, raw: bytes, here: bool) -> Kn
         relation, said = content.get("m.relates_to"), content
         if isinstance(relation, dict) and relation.get("rel_type") == "m.replace":
             event, said = relation.get("event_id"), content.get("m.new_content", {})
+        threaded = isinstance(relation, dict) and relation.get("rel_type") == "m.thread"
         reference = None if sent_as is None else RemoteId(sent_as)
         media = "url" in content or "file" in content
         at, body = None if event is None else EventId(event), said.get("body")
-        return Known(at, reference, True, body if isinstance(body, str) else "", media=media)
+        text = body if isinstance(body, str) else ""
+        return Known(at, reference, True, text, media=media, threaded=threaded)
     at = None if event is None else EventId(event)
     match _decode(raw):
         case RemoteMessage() as said:

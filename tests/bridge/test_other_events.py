@@ -14,7 +14,7 @@ from dm_bridge.bridge.other_events import (
     in_words,
 )
 from dm_bridge.bridge.routing import RoomFacts, route
-from dm_bridge.ids import GhostNamespace, UserId
+from dm_bridge.ids import EventId, GhostNamespace, UserId
 from dm_bridge.network.events import Text
 from dm_bridge.texts import phrase
 
@@ -28,10 +28,11 @@ def poll(kind: str, key: str, answers: object) -> dict[str, Any]:
     return {key: "Where?", kind: {"question": {key: "Where?"}, "answers": answers}}
 
 
-@pytest.mark.parametrize("kind", ["m.poll.start", UNSTABLE])
+@pytest.mark.parametrize("kind", ["m.poll.start", "m.poll", UNSTABLE])
 @pytest.mark.parametrize("key", ["m.text", OLD_TEXT])
 def test_a_poll_is_a_question_with_numbered_answers(kind: str, key: str) -> None:
-    said = in_words(kind, poll(kind, key, [{"id": "1", key: "Verona"}, {"id": "2", key: "Mantua"}]))
+    content = poll(kind, key, [{"id": "1", key: "Verona"}, {"id": "2", key: "Mantua"}])
+    said = in_words("m.poll.start" if kind == "m.poll" else kind, content)
     assert said == Text("📊 Where?\n1. Verona\n2. Mantua")
 
 
@@ -100,6 +101,47 @@ def test_only_what_the_user_says_in_the_timeline_is_carried() -> None:
     assert isinstance(decide("org.example.note", note, state_key=""), routing.Ignore)
     assert isinstance(decide("org.example.note", note, sender=GHOST), routing.Ignore)
     assert decide("m.call.invite", {}) == routing.Unsendable(phrase("delivery-no-calls"))
+
+
+@pytest.mark.parametrize("kind", ["m.poll.end", "org.matrix.msc3381.poll.end"])
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("The poll with event id: $poll has ended.", "📊 The poll has ended."),
+        ("", "📊 The poll has ended."),
+        ("The poll has ended. Top answer: Verona", "The poll has ended. Top answer: Verona"),
+    ],
+)
+def test_the_end_of_a_poll_is_told_without_the_ids_that_some_clients_put_into_it(
+    kind: str, written: str, said: str
+) -> None:
+    relation = {"rel_type": "m.reference", "event_id": "$poll"}
+    assert in_words(kind, {OLD_TEXT: written, "m.relates_to": relation}) == Text(said)
+
+
+@pytest.mark.parametrize("kind", ["m.poll.start", UNSTABLE])
+def test_a_poll_that_is_changed_is_no_other_poll(kind: str) -> None:
+    changed = {
+        **poll(kind, OLD_TEXT, []),
+        "m.new_content": {**poll(kind, OLD_TEXT, [{OLD_TEXT: "Verona"}])},
+        "m.relates_to": {"rel_type": "m.replace", "event_id": "$poll"},
+    }
+    said = Text("📊 Where?\n1. Verona")
+    assert decide(kind, changed) == routing.Edit(EventId("$poll"), said, None)
+    assert isinstance(decide(kind, {**changed, "m.new_content": {}}), routing.Ignore)
+    assert isinstance(decide(kind, {**changed, "m.new_content": 7}), routing.Ignore)
+    nothing = {**changed, "m.relates_to": {"rel_type": "m.replace"}}
+    assert isinstance(decide(kind, nothing), routing.Ignore)
+
+
+def test_a_poll_says_what_it_did_before_an_edit_that_is_taken_back() -> None:
+    content = poll("m.poll.start", "m.text", [{"m.text": "Verona"}])
+    event = {"type": "m.poll.start", "content": content}
+    assert routing.said_by_now(event) == (Text("📊 Where?\n1. Verona"), None)
+    newest = {"content": {"m.new_content": poll("m.poll.start", "m.text", [])}}
+    edited = {**event, "unsigned": {"m.relations": {"m.replace": newest}}}
+    assert routing.said_by_now(edited) == (Text("📊 Where?"), None)
+    assert routing.said_by_now({"type": "m.poll.start", "content": {}}) is None
 
 
 @pytest.mark.parametrize("kind", ["m.poll.response", "org.matrix.msc3381.poll.response"])

@@ -344,6 +344,37 @@ async def test_who_reads_what_comes_later_has_read_the_newest_message(scene: Sce
     assert told.id == "id-2"
 
 
+@pytest.mark.parametrize("edited", [False, True])
+async def test_who_reads_what_they_wrote_in_a_thread_has_not_read_what_is_beside_it(
+    scene: Scene, edited: bool
+) -> None:
+    relation = {"rel_type": "m.thread", "event_id": MINE}
+    written = [("$thread", relation)]
+    if edited:
+        written.append(("$edit", {"rel_type": "m.replace", "event_id": "$thread"}))
+    for id_, about in written:
+        raw = {"type": "m.room.message", "content": {"body": "x", "m.relates_to": about}}
+        row = OutboxRow(EventId(id_), ROOM, OWNER, raw)
+        await scene.outbox.add([row])
+        await scene.outbox.finish(row, "delivered", portal=scene.key, remote=RemoteId(id_))
+    scene.attention.shown(scene.key, message(1))
+    scene.attention.note(ReadBy(ROOM, OWNER, EventId(written[-1][0])))
+    await scene.idle()
+    assert scene.session.said == []
+
+
+async def test_of_two_devices_the_one_that_is_behind_takes_nothing_back(scene: Scene) -> None:
+    later, last = EventId("$later"), EventId("$last")
+    await scene.inbox.add([(scene.world.login.id, message(n)) for n in (2, 3)])
+    for id_, event in (("id-2", later), ("id-3", last)):
+        await scene.inbox.finish(scene.key, [InboxOutcome(RemoteId(id_), "delivered", event)])
+    for event in (later, THEIRS, later, last):
+        scene.attention.note(ReadBy(ROOM, OWNER, event))
+        await scene.idle()
+    read = [each.id for each in scene.session.said if isinstance(each, OutgoingRead)]
+    assert read == ["id-2", "id-3"]
+
+
 async def test_that_older_messages_in_a_thread_are_read_is_not_told(scene: Scene) -> None:
     history = HistoryStore(scene.database)
     assert await history.add(scene.key, [message(0)], None, EventId("$thread")) == 1

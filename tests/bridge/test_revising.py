@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from dm_bridge.bridge.sending import TELL_AFTER
 from dm_bridge.errors import NetworkError
-from dm_bridge.ids import EventId, RemoteId, message_id
+from dm_bridge.ids import ContactId, EventId, RemoteId, message_id
 from dm_bridge.network.abilities import (
     OutgoingEdit,
     OutgoingReactions,
@@ -18,7 +18,7 @@ from dm_bridge.network.abilities import (
     Reference,
 )
 from dm_bridge.network.api import Capabilities, OutgoingMessage
-from dm_bridge.network.events import SessionStatus, Text
+from dm_bridge.network.events import RemoteEdit, SessionStatus, Text
 from dm_bridge.network.media import Media, MediaKind, OutgoingMedia
 from dm_bridge.store.database import Database
 from dm_bridge.store.inbox import InboxOutcome, InboxStore
@@ -187,6 +187,51 @@ async def test_edits_name_the_first_message(reviser: Reviser) -> None:
         (own("$a", "one"), Text("three")),
     ]
     assert len({each.id for each in edits}) == 2
+
+
+async def test_what_was_taken_back_is_not_said_again_by_an_edit_of_another_device(
+    reviser: Reviser,
+) -> None:
+    await reviser.text("$a", "secret")
+    await reviser.drain()
+    await reviser.redact("$x", "$a")
+    reviser.world.rooms.messages[ROOM].append({"event_id": "$a", "content": {}})
+    await reviser.edit("$b", "$a", "another secret")
+    (retraction,) = await reviser.drain()
+    assert isinstance(retraction, OutgoingRetraction)
+
+
+async def test_who_names_an_edit_means_the_message(reviser: Reviser) -> None:
+    inbox, key, changed = InboxStore(reviser.database), reviser.world.key, EventId("$changed")
+    sender = ContactId(key.chat)
+    edit = RemoteEdit(key.chat, RemoteId("id-2"), RemoteId("id-1"), sender, False, Text("hi"))
+    await inbox.add([(reviser.world.login.id, edit)])
+    await inbox.finish(key, [InboxOutcome(RemoteId("id-2"), "delivered", changed)])
+    await reviser.text("$a", "one")
+    await reviser.edit("$b", "$a", "two")
+    await reviser.drain()
+    for target in ("$b", changed):
+        await reviser.text(f"$re-{target}", "yes", **{"m.in_reply_to": {"event_id": target}})
+        await reviser.react(f"$on-{target}", target, "x")
+        await reviser.redact(f"$off-{target}", f"$on-{target}")
+    await reviser.react("$on-a", "$a", "y")
+    own_re, own_on, own_off, re, on, off, both = await reviser.drain()
+    assert (own_re.reply_to.id, re.reply_to.id) == (message_id(EventId("$a")), "id-1")
+    assert {each.target.id for each in (own_on, own_off, both)} == {message_id(EventId("$a"))}
+    assert [(each.target.id, each.emojis) for each in (on, off)] == [("id-1", ("x",)), ("id-1", ())]
+
+
+async def test_an_edit_that_names_an_edit_is_one_of_the_first_message(reviser: Reviser) -> None:
+    content = {"body": "one", "m.relates_to": REPLIES}
+    reviser.world.rooms.messages[ROOM].append({"event_id": "$a", "content": content})
+    await reviser.text("$a", "one", **REPLIES)
+    await reviser.edit("$b", "$a", "two")
+    await reviser.edit("$c", "$b", "three")
+    await reviser.edit("$d", "$c", "four")
+    _, *edits = await reviser.drain()
+    assert [(each.target.id, each.content.body, each.reply_to) for each in edits] == [
+        (message_id(EventId("$a")), said, ABOUT_THEIRS) for said in ("two", "three", "four")
+    ]
 
 
 async def test_an_edit_of_an_answer_still_answers(reviser: Reviser) -> None:

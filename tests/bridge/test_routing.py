@@ -100,6 +100,17 @@ def test_what_cannot_be_carried_is_never_dropped_silently(kind: str) -> None:
     assert isinstance(decide(text("picture.png", kind), PORTAL), routing.Unsendable)
 
 
+@pytest.mark.parametrize("kind", ["m.gallery", "dm.filament.gallery"])
+@pytest.mark.parametrize("said", ["", "In Verona"])
+def test_several_files_in_one_message_are_not_dropped_silently(kind: str, said: str) -> None:
+    raw = with_content(text(said, kind), itemtypes=[{"itemtype": "m.image", "url": "mxc://a/b"}])
+    assert decide(raw, PORTAL) == routing.Unsendable(phrase("delivery-no-galleries"))
+    edit = with_content(
+        text("* x"), **about("m.replace", "$a"), **{"m.new_content": raw["content"]}
+    )
+    assert isinstance(decide(edit, PORTAL), routing.Ignore)
+
+
 @pytest.mark.parametrize(
     "raw",
     [

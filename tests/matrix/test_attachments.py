@@ -37,7 +37,17 @@ json = st.recursive(
     max_leaves=5,
 )
 keys = st.sampled_from(
-    ["msgtype", "body", "filename", "url", "file", "info", "geo_uri", "org.matrix.msc3488.location"]
+    [
+        "msgtype",
+        "body",
+        "filename",
+        "url",
+        "file",
+        "info",
+        "geo_uri",
+        "org.matrix.msc3488.location",
+        "m.location",
+    ]
 )
 contents = st.dictionaries(keys, json | st.sampled_from(["m.image", "m.location", str(MXC)]))
 
@@ -122,6 +132,28 @@ def test_a_place_is_read_as_the_same() -> None:
         content = to_place(Place(45.44, 10.99, 3.0), said)
         assert attached(content) == Place(45.44, 10.99, 3.0)
         assert caption(content) == said
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"body": "Location"}, ""),
+        ({"body": "Location", "m.location": {"uri": "geo:1,2"}}, ""),
+        ({"body": "Location", "m.location": {"description": "Big Ben"}}, "Big Ben"),
+        ({"body": "Location", "org.matrix.msc3488.location": {"description": 7}}, ""),
+        ({"body": 7}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_place_is_described_where_its_sender_did_so(content: dict[str, Any], said: str) -> None:
+    place = {"msgtype": "m.location", "geo_uri": "geo:51.5,-0.12;u=3", **content}
+    assert attached(place) == Place(51.5, -0.12, 3.0)
+    assert caption(place) == Text(said)
+
+
+def test_a_place_without_the_older_form_is_read() -> None:
+    place = {"msgtype": "m.location", "body": "x", "m.location": {"uri": "geo:1,2"}}
+    assert attached(place) == Place(1.0, 2.0)
 
 
 def test_other_words_leave_the_file_as_it_is() -> None:

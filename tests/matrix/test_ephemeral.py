@@ -47,6 +47,16 @@ def test_receipts_of_several_readers_are_read_in_their_order() -> None:
     ]
 
 
+def test_who_reads_in_a_thread_has_not_read_what_is_beside_it() -> None:
+    threads: list[Any] = ["$root", "main", None, 7]
+    content = {
+        f"${n}": {"m.read": {JULIET: {"ts": 1, "thread_id": thread}}}
+        for n, thread in enumerate(threads)
+    } | {"$bad": {"m.read": {JULIET: "now"}}}
+    read = [each.event for each in parse_ephemeral([receipt(content)]) if isinstance(each, ReadBy)]
+    assert read == ["$1", "$2", "$3", "$bad"]
+
+
 def test_what_is_read_in_private_stays_private() -> None:
     assert list(parse_ephemeral([receipt({"$1": {"m.read.private": {JULIET: {}}}})])) == []
 
@@ -78,6 +88,7 @@ def test_of_a_sync_what_was_read_last_counts() -> None:
     content = {
         "$old": {"m.read": {JULIET: {"ts": 1}, NURSE: {"ts": 9}}},
         "$new": {"m.read": {JULIET: {"ts": 5, "thread_id": "main"}}},
+        "$thread": {"m.read": {JULIET: {"ts": 6, "thread_id": "$root"}}},
         "$private": {"m.read.private": {JULIET: {"ts": 7}}},
         "$odd": {"m.read": {JULIET: {"ts": "8"}}},
     }

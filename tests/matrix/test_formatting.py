@@ -278,6 +278,7 @@ def test_a_code_span_reads_the_same_for_clients_without_formatting(text: str) ->
 
 
 JULIET = UserId("@_dm_xmpp_juliet=40x.org:example.org")
+PILL = f'<a href="https://matrix.to/#/{JULIET}">J</a>'
 ENCODED = "https://matrix.to/#/%40_dm_xmpp_juliet%3D40x.org%3Aexample.org"
 
 
@@ -290,6 +291,9 @@ ENCODED = "https://matrix.to/#/%40_dm_xmpp_juliet%3D40x.org%3Aexample.org"
         ({"formatted_body": f"<a href='{ENCODED}?via=x'>J</a>"}, True),
         ({"formatted_body": f'<a href="matrix:u/{JULIET[1:]}">J</a>'}, True),
         ({"formatted_body": f'<a href="https://matrix.to/#/{JULIET}x">J</a>'}, False),
+        ({"formatted_body": f"<mx-reply>{PILL}<br/>hi</mx-reply>yes"}, False),
+        ({"formatted_body": f"<mx-reply>{PILL}<br/>hi</mx-reply>{PILL}: yes"}, True),
+        ({"formatted_body": f"<MX-Reply class='x'>{PILL}<br/>\n<i>hi</i>"}, False),
         ({"m.mentions": {"user_ids": ["@a:b"]}}, False),
         ({"m.mentions": {"user_ids": None}, "formatted_body": 1}, False),
         ({"m.mentions": []}, False),

@@ -39,8 +39,15 @@ delivery-no-calls = The bridge carries no calls. Write to your contact, or agree
 delivery-no-votes = Your contact sees a poll as text, and not how anybody votes. Write your answer as a message.
 delivery-no-live-places = The bridge carries no live locations. Send the place where you are as an ordinary location.
 
+delivery-no-galleries = The bridge carries no message with several files. Send them one by one.
+
 # Why something waits.
 delivery-our-error = an error of our own
+
+## What a contact reads
+
+# In place of what the user's client writes when they end a poll, if that only has an id.
+delivery-poll-over = 📊 The poll has ended.
 
 ## What was not delivered, in a list
 
