@@ -117,7 +117,7 @@ def _readers(content: Json) -> Iterator[tuple[EventId, UserId, float]]:
             if isinstance(thread, str) and thread != "main":
                 continue  # contacts write in no threads, and what is beside one is not read by that
             said = isinstance(time, int) and 0 <= time < 2**63
-            yield EventId(event), UserId(user), float(time) if said else 0.0
+            yield EventId(event), UserId(user), float(time or 0) if said else 0.0
 
 
 def _mapping(value: Any, key: str) -> Json:

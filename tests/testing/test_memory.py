@@ -282,6 +282,7 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
     reaction = Reaction(EventId("$target"), own, draw.choice("ab"), row.id)
     operations: list[tuple[str, Operation]] = [
         ("named", lambda s: s.references.named(s.key(login, chat), named)),
+        ("is_up_to", lambda s: s.references.is_up_to(s.key(login, chat), named, remote)),
         ("of_event", lambda s: s.references.of_event(s.key(login, chat), row.id)),
         ("of_inbox", lambda s: of_one_event(s, s.key(login, chat))),
         ("react", lambda s: s.references.add_reaction(s.key(login, chat), reaction)),

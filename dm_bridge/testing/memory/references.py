@@ -54,6 +54,14 @@ class MemoryReferenceStore(ReferenceStore):
 
         return await self._memory.run(work)
 
+    async def is_up_to(self, key: PortalKey, one: RemoteId, other: RemoteId) -> bool:
+        def work() -> bool:
+            rows = self._memory.tables.inbox.get(key, {})
+            before, after = (rows.get(RemoteId(stored_id(each))) for each in (one, other))
+            return before is not None and after is not None and before.seq < after.seq
+
+        return one == other or await self._memory.run(work)
+
     async def reactions(
         self, key: PortalKey, target: EventId, *, from_self: bool
     ) -> list[Reaction]:
