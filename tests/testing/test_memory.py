@@ -279,19 +279,21 @@ def of_queues(draw: Random) -> tuple[str, Operation]:
     relation = {"rel_type": "m.replace", "event_id": "$first"}
     if draw.random() < 0.3:
         row = replace(row, event={"content": {"m.relates_to": relation}})
-    reaction = Reaction(EventId("$target"), own, draw.choice("ab"), row.id)
+    emoji = draw.choice("ab")
+    reacted = EventId(f"{row.id}{own}{emoji}")  # an event is one reaction
+    reaction = Reaction(EventId("$target"), own, emoji, reacted)
     operations: list[tuple[str, Operation]] = [
         ("named", lambda s: s.references.named(s.key(login, chat), named)),
         ("is_up_to", lambda s: s.references.is_up_to(s.key(login, chat), named, remote)),
         ("of_event", lambda s: s.references.of_event(s.key(login, chat), row.id)),
         ("of_inbox", lambda s: of_one_event(s, s.key(login, chat))),
         ("react", lambda s: s.references.add_reaction(s.key(login, chat), reaction)),
-        ("unreact", lambda s: s.references.remove_reaction(s.key(login, chat), row.id)),
+        ("unreact", lambda s: s.references.remove_reaction(s.key(login, chat), reacted)),
         (
             "reactions",
             lambda s: s.references.reactions(s.key(login, chat), reaction.target, from_self=own),
         ),
-        ("reaction_of", lambda s: s.references.reaction_of(s.key(login, chat), row.id)),
+        ("reaction_of", lambda s: s.references.reaction_of(s.key(login, chat), reacted)),
         ("add", lambda s: s.inbox.add([(s.logins[login], event) for event in events])),
         ("add_at", lambda s: s.inbox.add_at(s.logins[login], events, before, position)),
         ("position", lambda s: s.store.position(s.logins[login])),
