@@ -41,7 +41,7 @@ class Between:
         return self.counts["GET", account] + self.counts["PUT", account]
 
     async def done(self) -> None:
-        """Return when the homeserver has done what a bridge has asked for that is gone."""
+        """Return when the homeserver has done to m.direct what a bridge has asked for that is gone."""
         await asyncio.sleep(0.2)  # what it sent last is read here
         while self._under_way:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.05)
@@ -69,6 +69,8 @@ class Between:
 
     async def _pass(self, request: web.Request) -> web.Response:
         body = await request.read()
+        parts = request.path.split("/")
+        about_direct = parts[-1] == "m.direct" and "account_data" in parts
 
         async def forward() -> web.Response:
             assert self._session is not None
@@ -77,7 +79,7 @@ class Between:
                 for name, value in request.headers.items()
                 if name.lower() in ("authorization", "content-type")
             }
-            self._under_way += 1
+            self._under_way += about_direct
             try:
                 async with self._session.request(
                     request.method,
@@ -92,10 +94,9 @@ class Between:
                         headers={"Content-Type": answer.headers.get("Content-Type", "")},
                     )
             finally:
-                self._under_way -= 1
+                self._under_way -= about_direct
 
-        parts = request.path.split("/")
-        if parts[-1] != "m.direct" or "account_data" not in parts:
+        if not about_direct:
             return await forward()
         account = unquote(parts[parts.index("user") + 1])
         self.counts[request.method, account] += 1
