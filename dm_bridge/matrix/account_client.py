@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -40,6 +39,7 @@ from dm_bridge.ids import RoomId, UserId
 from dm_bridge.matrix.client_url import find_client_url
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.sessions import homeserver_session
+from dm_bridge.matrix.syncing import NOTHING, single_sync
 
 AT_ONCE = 12
 """Single calls under way at the same time."""
@@ -169,20 +169,13 @@ class AccountClient:
         return facts.counted <= 2 + len(facts.helpers)
 
     async def _sync(self) -> Json:
-        # Synapse answers an equal request from a cache for minutes; an unequal filter is answered anew
-        nonce = f"org.dm_bridge.{secrets.token_hex(8)}"
-        nothing = {"not_types": ["*"]}
-        selection = {
-            "room": {
-                "timeline": {"limit": 0, **nothing},
-                "state": {"types": [MEMBER, *ROOM_STATE], "lazy_load_members": True},
-                "ephemeral": nothing,
-                "account_data": nothing,
-            },
-            "presence": nothing,
-            "account_data": {"types": [nonce]},
+        state = {
+            "timeline": {"limit": 0, **NOTHING},
+            "state": {"types": [MEMBER, *ROOM_STATE], "lazy_load_members": True},
+            "ephemeral": NOTHING,
+            "account_data": NOTHING,
         }
-        query = {"filter": json.dumps(selection), "timeout": "0", "set_presence": "offline"}
+        query = single_sync(state)
         return await self._homeserver.request(
             "GET", Path.v3.sync, query=query, deadline=SYNC_DEADLINE, attempt_deadline=SYNC_DEADLINE
         )

@@ -5,14 +5,12 @@ Client-server API, "Receipts", "Fully read markers", "Typing notifications".
 
 from __future__ import annotations
 
-import json
-import secrets
-
 from mautrix.api import Path
 
 from dm_bridge.ids import EventId, RoomId, UserId
 from dm_bridge.matrix.ephemeral import newest_reads
 from dm_bridge.matrix.homeserver import Homeserver
+from dm_bridge.matrix.syncing import NOTHING, single_sync
 
 DEADLINE = 10.0
 """Seconds for one of these requests; none is worth more."""
@@ -34,25 +32,17 @@ async def mark_read(
 
 async def reads_of(homeserver: Homeserver, user: UserId) -> dict[RoomId, EventId]:
     """Up to where ``user`` has read each room, and let others know; by one sync, filtered down to receipts."""
-    nothing = {"not_types": ["*"]}
-    # Synapse answers an equal request from a cache for minutes; an unequal filter is answered anew
-    nonce = f"org.dm_bridge.{secrets.token_hex(8)}"
-    selection = {
-        "room": {
-            "timeline": {"limit": 1, **nothing},
-            "state": nothing,
-            "ephemeral": {"types": ["m.receipt"]},
-            "account_data": nothing,
-        },
-        "presence": nothing,
-        "account_data": {"types": [nonce]},
+    receipts = {
+        "timeline": {"limit": 1, **NOTHING},
+        "state": NOTHING,
+        "ephemeral": {"types": ["m.receipt"]},
+        "account_data": NOTHING,
     }
-    query = {"filter": json.dumps(selection), "timeout": "0", "set_presence": "offline"}
     answer = await homeserver.request(
         "GET",
         Path.v3.sync,
         user=user,
-        query=query,
+        query=single_sync(receipts),
         deadline=SYNC_DEADLINE,
         attempt_deadline=SYNC_DEADLINE,
     )
