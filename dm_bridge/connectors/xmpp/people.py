@@ -93,10 +93,7 @@ class People:
 
     def called(self, contact: str, name: str) -> None:
         """Somebody has given themselves a name."""
-        self._nicks[contact] = name
-        self._nicks.move_to_end(contact)
-        if len(self._nicks) > _NAMES:
-            self._nicks.popitem(last=False)
+        _keep(self._nicks, contact, name, _NAMES)
 
     def wrote_as(self, contact: ContactId, name: str) -> None:
         """Somebody has given themselves a name in a message; of who tells it by events, it is known already."""
@@ -281,8 +278,8 @@ class People:
             raise NetworkError(phrase("xmpp-no-blocking", domain=client.domain)) from None
 
 
-def _keep(kept: OrderedDict[str, T], contact: str, value: T) -> None:
+def _keep(kept: OrderedDict[str, T], contact: str, value: T, most: int = MAX_CONTACTS) -> None:
     kept[contact] = value
     kept.move_to_end(contact)
-    if len(kept) > MAX_CONTACTS:
+    if len(kept) > most:
         kept.popitem(last=False)
