@@ -180,14 +180,14 @@ class Attention:
         owner, session = self._logins.owner(login), self._logins.session(login)
         if owner is None:
             return
-        event = (news.read or {}).get(owner)
-        if event is None and news.missed is not None and news.missed[1] == portal.read_event:
+        event = pushed = (news.read or {}).get(owner)
+        if pushed is None and news.missed is not None and news.missed[1] == portal.read_event:
             event = news.missed[0]
         connected = self._logins.state(login).status is SessionStatus.CONNECTED
         if session is None or not connected:
             if event is not None and sum(map(len, self._waiting.values())) < MAX_ROOMS:
                 waiting = self._waiting.setdefault(login, {})
-                if news.read or room not in waiting:
+                if pushed is not None or room not in waiting:
                     waiting[room] = owner, event
             return
         can = capabilities_of(session)
@@ -216,9 +216,8 @@ class Attention:
         if known is not None and known.event not in (None, event):  # an edit by the user
             known = await self._references.of_event(key, EventId(str(known.event)))
         if known is not None and known.threaded:
-            return (
-                None  # contacts write in no thread, and homeservers do not say in which it was read
-            )
+            # contacts write in no thread, and homeservers do not say in which it was read
+            return None
         if known is None or known.from_self or known.reference is None or known.id is None:
             return self._newest.get(key)
         if known.apart:
