@@ -2,10 +2,12 @@
 
 The homeserver pushes it without an id, once; whoever takes it in keeps nothing of it. What a user has read while
 their network is away waits in memory until it is back; up to where a network has been told is kept, so that what
-nobody heard of is found (`dm_bridge.bridge.missed_reads`).
+nobody heard of is found (`dm_bridge.bridge.missed_reads`). Which message of the contact an event is, or comes
+after, is recorded, or else the room says so: people may read a message before the bridge has recorded it.
 
 The rule that must never break: only what the owner of a chat does is told, and of one chat one thing at a time,
-the newest; what the bridge itself has marked as read is told to nobody.
+the newest; what the bridge itself has marked as read is told to nobody, nor that something was read which stands
+behind what was.
 """
 
 from __future__ import annotations
@@ -19,15 +21,19 @@ from typing import TypeVar
 import structlog
 
 from dm_bridge.bridge.logins import Logins
-from dm_bridge.errors import BridgeError
+from dm_bridge.bridge.sent_before import REMOTE_ID
+from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.matrix.around import up_to
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
+from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.abilities import Appears, OutgoingRead, Reads, Reference, Types
 from dm_bridge.network.api import Session, capabilities_of
-from dm_bridge.network.events import RemoteMessage, SessionStatus
+from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.signals import Availability
+from dm_bridge.store.inbox import stored_id
 from dm_bridge.store.portals import PortalRow, PortalStore
-from dm_bridge.store.references import ReferenceStore
+from dm_bridge.store.references import Known, ReferenceStore
 
 log = structlog.get_logger(__name__)
 K = TypeVar("K")
@@ -36,9 +42,11 @@ T = TypeVar("T")
 MAX_ROOMS = 1000
 """Rooms in which something may be under way, or wait for a network."""
 MAX_NEWEST = 10_000
-"""Chats whose newest message is remembered."""
+"""Chats of which is remembered what was marked, and told."""
 DEADLINE = 10.0
 """Seconds for telling a network."""
+AGAIN = 30.0
+"""Seconds until a network is told what it could not be told."""
 
 
 @dataclass(slots=True)
@@ -53,18 +61,25 @@ class _News:
 class Attention:
     """Tells it in the background."""
 
-    def __init__(self, portals: PortalStore, references: ReferenceStore, logins: Logins) -> None:
+    def __init__(
+        self,
+        homeserver: Homeserver,
+        portals: PortalStore,
+        references: ReferenceStore,
+        logins: Logins,
+    ) -> None:
+        self._homeserver = homeserver
         self._portals = portals
         self._references = references
         self._logins = logins
         self._news: dict[RoomId, _News] = {}
         self._tasks: dict[RoomId, asyncio.Task[None]] = {}
-        self._newest: OrderedDict[PortalKey, OutgoingRead] = OrderedDict()
         self._marked: OrderedDict[PortalKey, EventId] = OrderedDict()
         self._told: OrderedDict[PortalKey, RemoteId] = OrderedDict()
         self._appearances: OrderedDict[UserId, PresenceOf] = OrderedDict()
         self._appearing: dict[LoginId, asyncio.Task[None]] = {}
         self._waiting: dict[LoginId, dict[RoomId, tuple[UserId, EventId]]] = {}
+        self._timers: dict[LoginId, asyncio.TimerHandle] = {}
 
     # -- what happens in Matrix
 
@@ -113,25 +128,27 @@ class Attention:
             name = f"appearance of {signal.user}"
             self._appearing[login] = asyncio.create_task(self._tell_presence(login), name=name)
 
-    def shown(self, key: PortalKey, message: RemoteMessage) -> None:
-        """A message of the contact is in the room: whoever reads what comes after it has read it, too."""
-        about = Reference(message.reference or message.id, from_self=False)
-        _keep(self._newest, key, OutgoingRead(key.chat, message.id, about))
-
     def marked(self, key: PortalKey, event: EventId) -> None:
         """The bridge says for the user that they have read ``event``: their network knows."""
         _keep(self._marked, key, event)
 
     def connected(self, login: LoginId) -> None:
         """The network of a login can be told again."""
-        for room, (user, event) in self._waiting.pop(login, {}).items():
-            self.note(ReadBy(room, user, event))
+        self._tell_waiting(login)
         owner = self._logins.owner(login)
         if owner is not None and (signal := self._appearances.get(owner)) is not None:
             self._appear(login, signal)
 
+    def _tell_waiting(self, login: LoginId) -> None:
+        if login in self._timers:
+            self._timers.pop(login).cancel()
+        for room, (user, event) in self._waiting.pop(login, {}).items():
+            self.note(ReadBy(room, user, event))
+
     async def stop(self) -> None:
         """Give up what is under way."""
+        for timer in self._timers.values():
+            timer.cancel()
         tasks = [*self._tasks.values(), *self._appearing.values()]
         for task in tasks:
             task.cancel()
@@ -145,15 +162,39 @@ class Attention:
                 self._news[room] = _News()
                 if news == _News() or (portal := await self._portals.by_room(room)) is None:
                     break
-                async with asyncio.timeout(DEADLINE):
-                    await self._tell_news(room, portal, news)
-        except (BridgeError, TimeoutError) as error:
+                try:
+                    async with asyncio.timeout(DEADLINE):
+                        await self._tell_news(room, portal, news)
+                except (BridgeError, TimeoutError) as error:
+                    reason = str(error) or f"it has taken more than {DEADLINE:.0f} seconds"
+                    log.info("a network could not be told", room=room, reason=reason)
+                    if isinstance(error, TimeoutError) or may_pass(error):
+                        self._tell_later(room, portal, news)
+        except BridgeError as error:
             log.info("a network could not be told", room=room, reason=str(error))
         except Exception:
             log.exception("a network could not be told for a reason of our own", room=room)
         finally:
             self._news.pop(room, None)
             del self._tasks[room]
+
+    def _tell_later(self, room: RoomId, portal: PortalRow, news: _News) -> None:
+        login = portal.key.login
+        if self._wait(room, portal, news) and login not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timers[login] = loop.call_later(AGAIN, self._tell_waiting, login)
+
+    def _wait(self, room: RoomId, portal: PortalRow, news: _News) -> bool:
+        """Keep what the owner of a chat has read until its network is back; whether there is anything."""
+        login = portal.key.login
+        owner = self._logins.owner(login)
+        event, pushed = _read_by(owner, portal, news)
+        if owner is None or event is None or sum(map(len, self._waiting.values())) >= MAX_ROOMS:
+            return False
+        waiting = self._waiting.setdefault(login, {})
+        if pushed or room not in waiting:
+            waiting[room] = owner, event
+        return True
 
     async def _tell_presence(self, login: LoginId) -> None:
         try:
@@ -180,50 +221,87 @@ class Attention:
         owner, session = self._logins.owner(login), self._logins.session(login)
         if owner is None:
             return
-        event = pushed = (news.read or {}).get(owner)
-        if pushed is None and news.missed is not None and news.missed[1] == portal.read_event:
-            event = news.missed[0]
-        connected = self._logins.state(login).status is SessionStatus.CONNECTED
-        if session is None or not connected:
-            if event is not None and sum(map(len, self._waiting.values())) < MAX_ROOMS:
-                waiting = self._waiting.setdefault(login, {})
-                if pushed is not None or room not in waiting:
-                    waiting[room] = owner, event
+        if session is None or self._logins.state(login).status is not SessionStatus.CONNECTED:
+            self._wait(room, portal, news)
             return
         can = capabilities_of(session)
+        event, _ = _read_by(owner, portal, news)
         if event is not None and can.reads and isinstance(session, Reads):
-            await self._tell_read(portal.key, session, event)
+            await self._tell_read(portal, room, session, event)
+            self._waiting.get(login, {}).pop(room, None)
             if event != portal.read_event:
                 await self._portals.set_read(portal.key, event)
         if news.typing is not None and can.typing and isinstance(session, Types):
             await session.typing(portal.key.chat, owner in news.typing)
 
-    async def _tell_read(self, key: PortalKey, session: Session, event: EventId) -> None:
+    async def _tell_read(
+        self, portal: PortalRow, room: RoomId, session: Session, event: EventId
+    ) -> None:
+        key = portal.key
         if self._marked.get(key) == event or not isinstance(session, Reads):
             return
-        read, told = await self._read_up_to(key, event), self._told.get(key)
+        read, told = await self._read_up_to(portal, room, event), self._told.get(key)
         if read is None or (told and await self._references.is_up_to(key, read.id, told)):
             return  # another device of the user may be behind
         await session.read(read)
         _keep(self._told, key, read.id)
 
-    async def _read_up_to(self, key: PortalKey, event: EventId) -> OutgoingRead | None:
-        """The message of the contact that an event is, or the newest one, if it is none.
+    async def _read_up_to(
+        self, portal: PortalRow, room: RoomId, event: EventId
+    ) -> OutgoingRead | None:
+        """The message of the contact that an event is, or the last one before it, if it is none.
 
         None for an older one, which stands behind newer ones: who reads it has read others before, or has not.
         """
+        key = portal.key
         known = await self._references.of_event(key, event)
         if known is not None and known.event not in (None, event):  # an edit by the user
             known = await self._references.of_event(key, EventId(str(known.event)))
-        if known is not None and known.threaded:
-            # contacts write in no thread, and homeservers do not say in which it was read
+        if known is not None and (known.threaded or known.apart):
+            # contacts write in no thread, and homeservers do not say in which it was read; and the network
+            # would take an older message for the end of what was read
             return None
-        if known is None or known.from_self or known.reference is None or known.id is None:
-            return self._newest.get(key)
-        if known.apart:
-            return None  # the network would take it for the end of what was read
-        about = Reference(known.edits or known.reference, from_self=False, text=known.text)
-        return OutgoingRead(key.chat, known.id, about)
+        if known is not None and (read := _outgoing(key, known)) is not None:
+            return read
+        for number, found in enumerate(await up_to(self._homeserver, room, event, portal.ghost)):
+            if _in_thread(found):
+                if number == 0:
+                    return None
+                continue
+            if (read := await self._found(portal, found)) is not None:
+                return read
+        return None
+
+    async def _found(self, portal: PortalRow, event: Json) -> OutgoingRead | None:
+        """The message of the contact that an event of the room is, also if nobody has recorded so yet."""
+        remote = event.get("content", {}).get(REMOTE_ID)
+        if event.get("sender") != portal.ghost or not isinstance(remote, str):
+            return None
+        for known in await self._references.named(portal.key, RemoteId(remote)):
+            if known.id is not None and stored_id(known.id) == remote:
+                return _outgoing(portal.key, known)
+        return None
+
+
+def _read_by(owner: UserId | None, portal: PortalRow, news: _News) -> tuple[EventId | None, bool]:
+    """Up to where the owner of a chat has read, and whether that was pushed."""
+    pushed = None if owner is None else (news.read or {}).get(owner)
+    if pushed is None and news.missed is not None and news.missed[1] == portal.read_event:
+        return news.missed[0], False
+    return pushed, pushed is not None
+
+
+def _outgoing(key: PortalKey, known: Known) -> OutgoingRead | None:
+    """What to tell of a message of the contact; None of any other."""
+    if known.from_self or known.reference is None or known.id is None:
+        return None
+    about = Reference(known.edits or known.reference, from_self=False, text=known.text)
+    return OutgoingRead(key.chat, known.id, about)
+
+
+def _in_thread(event: Json) -> bool:
+    relation = event.get("content", {}).get("m.relates_to")
+    return isinstance(relation, dict) and relation.get("rel_type") == "m.thread"
 
 
 def _keep(kept: OrderedDict[K, T], key: K, value: T) -> None:

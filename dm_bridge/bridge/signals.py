@@ -24,7 +24,7 @@ from dm_bridge.ids import LoginId, PortalKey, RoomId, UserId
 from dm_bridge.matrix.accounts import Accounts
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
 from dm_bridge.matrix.homeserver import Homeserver
-from dm_bridge.network.events import RemoteEdit, RemoteMessage, SessionStatus
+from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.signals import RemoteLimit, RemotePresence, RemoteTyping, Signal
 from dm_bridge.store.portals import PortalStore
 from dm_bridge.store.references import ReferenceStore
@@ -66,7 +66,7 @@ class Signals:
         self.receipts = Receipts(homeserver, accounts)
         self.typing = TypingNotices(homeserver, portals)
         self._limits = Limits(homeserver, portals)
-        self.attention = Attention(portals, references, logins)
+        self.attention = Attention(homeserver, portals, references, logins)
         self.missed_reads = MissedReads(accounts, portals, logins, self.attention.missed)
         self._is_ours = is_ours
         self._pushed: asyncio.Queue[Ephemeral] = asyncio.Queue(MAX_PUSHED)
@@ -87,12 +87,10 @@ class Signals:
             case RemoteLimit(chat):
                 self._limits.note(PortalKey(login, chat), signal)
 
-    def shown(self, portal: OpenPortal, message: RemoteMessage | RemoteEdit) -> None:
+    def shown(self, portal: OpenPortal) -> None:
         """Something that the contact wrote is in the room."""
         self.typing.note(portal.key, typing=False)
         self.presences.seen(portal.key)
-        if isinstance(message, RemoteMessage):
-            self.attention.shown(portal.key, message)
 
     def pushed(self, signals: Sequence[Ephemeral]) -> None:
         """The homeserver says what users do; what only ghosts do is passed over. Returns at once."""

@@ -410,7 +410,7 @@ class ToMatrix:
             first = first or event
         assert first is not None
         if not message.from_self and not row.older:
-            self._signals.shown(portal, message)
+            self._signals.shown(portal)
         return first
 
     async def _about(self, key: PortalKey, message: RemoteMessage | RemoteEdit) -> Known | None:

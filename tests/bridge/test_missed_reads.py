@@ -69,8 +69,9 @@ class Missing:
         """A bridge that knows nothing but what is in the database."""
         scene = self.scene
         references = ReferenceStore(scene.database)
-        self.attention = Attention(scene.world.store, references, cast(Any, scene.logins))
         logins, account = cast(Any, scene.logins), cast(Any, self.account)
+        matrix = cast(Any, scene.matrix)
+        self.attention = Attention(matrix, scene.world.store, references, logins)
         self.reads = MissedReads(account, scene.world.store, logins, self.attention.missed)
         self.task = asyncio.create_task(self.reads.run())
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import unquote
 
 import pytest
 import pytest_asyncio
 from mautrix.api import PathBuilder
 
+from dm_bridge.bridge import attention as attention_module
 from dm_bridge.bridge import presences as presences_module
 from dm_bridge.bridge import receipts as receipts_module
 from dm_bridge.bridge.attention import Attention
@@ -18,9 +21,10 @@ from dm_bridge.bridge.delivery import Deliveries, DeliverySettings
 from dm_bridge.bridge.presences import Presences
 from dm_bridge.bridge.reading import Reading
 from dm_bridge.bridge.receipts import Receipts
+from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.signals import MAX_PUSHED, Signals
 from dm_bridge.bridge.typing_notices import TypingNotices
-from dm_bridge.errors import NetworkError
+from dm_bridge.errors import HomeserverError, NetworkError
 from dm_bridge.ids import ChatId, EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
 from dm_bridge.network.abilities import OutgoingRead
@@ -58,13 +62,36 @@ class Asked:
         self.gate = asyncio.Event()
         self.gate.set()
 
+        self.room: list[tuple[str, UserId, Any]] = []
+        self.away = False
+
     async def request(
-        self, method: str, path: PathBuilder, *, user: UserId, body: Any, deadline: float
+        self,
+        method: str,
+        path: PathBuilder,
+        *,
+        user: UserId,
+        body: Any = None,
+        deadline: float = 10.0,
+        query: Any = None,
     ) -> Any:
         assert 0 < deadline < 60
+        if "/context/" in str(path):
+            return self._context(unquote(str(path).rpartition("/")[2]), user, query)
         self.calls.append((str(path), user, body))
         await self.gate.wait()
         return {}
+
+    def _context(self, event: str, user: UserId, query: Any) -> Any:
+        """As Synapse answers; ``room`` holds (event, sender, content), the oldest first."""
+        assert user == GHOST
+        if self.away:
+            raise HomeserverError("Away.", retry_after=1.0)
+        only = json.loads(query["filter"])
+        shown = [{"event_id": e, "sender": s, "content": c} for e, s, c in self.room]
+        at = [each["event_id"] for each in shown].index(event)
+        before = [each for each in reversed(shown[:at]) if each["sender"] in only["senders"]]
+        return {"event": shown[at], "events_before": before[: int(query["limit"]) // 2]}
 
     async def send(self, room: RoomId, kind: str, content: Any, txn: str, **_: Any) -> EventId:
         self.calls.append((kind, GHOST, content))
@@ -139,7 +166,9 @@ class Scene:
         self.inbox, self.outbox = InboxStore(database), OutboxStore(database)
         self.receipts = Receipts(cast(Any, self.matrix), cast(Any, self.matrix))
         self.typing = TypingNotices(cast(Any, self.matrix), world.store)
-        self.attention = Attention(world.store, ReferenceStore(database), cast(Any, self.logins))
+        self.matrix.room = [(THEIRS, GHOST, {REMOTE_ID: "id-1"}), (MINE, OWNER, {})]
+        references, matrix = ReferenceStore(database), cast(Any, self.matrix)
+        self.attention = Attention(matrix, world.store, references, cast(Any, self.logins))
         self.deliveries = Deliveries(
             cast(Any, self.matrix),
             self.outbox,
@@ -333,15 +362,48 @@ async def test_the_network_is_told_what_the_owner_reads_once(scene: Scene) -> No
     assert len(scene.session.said) == 1
 
 
-async def test_who_reads_what_comes_later_has_read_the_newest_message(scene: Scene) -> None:
-    scene.attention.note(ReadBy(ROOM, OWNER, MINE))
+@pytest.mark.parametrize("known", [True, False])
+async def test_who_reads_what_is_no_message_of_the_contact_has_read_the_last_one_before_it(
+    scene: Scene, known: bool
+) -> None:
+    notice, later = EventId("$notice"), EventId("$later")
+    await scene.inbox.add([(scene.world.login.id, message(2))])
+    await scene.inbox.finish(scene.key, [InboxOutcome(RemoteId("id-2"), "delivered", later)])
+    scene.matrix.room += [(notice, GHOST, {}), (later, GHOST, {REMOTE_ID: "id-2"})]
+    scene.attention.note(ReadBy(ROOM, OWNER, MINE if known else notice))
+    await scene.told()
     await scene.idle()
-    assert scene.session.said == []  # nothing is known to be before it
-    scene.attention.shown(scene.key, message(2))
-    scene.attention.note(ReadBy(ROOM, OWNER, MINE))
-    [told] = await scene.told()
-    assert isinstance(told, OutgoingRead)
-    assert told.id == "id-2"
+    assert [each.id for each in scene.session.said if isinstance(each, OutgoingRead)] == ["id-1"]
+
+
+async def test_who_reads_what_nothing_was_written_before_has_read_nothing(scene: Scene) -> None:
+    scene.matrix.room.insert(0, ("$welcome", GHOST, {}))
+    scene.attention.note(ReadBy(ROOM, OWNER, EventId("$welcome")))
+    await scene.idle()
+    assert scene.session.said == []
+
+
+async def test_a_message_may_be_read_before_it_is_recorded(scene: Scene) -> None:
+    await scene.inbox.add([(scene.world.login.id, message(n)) for n in (2, 3)])
+    scene.matrix.room += [(f"$new{n}", GHOST, {REMOTE_ID: f"id-{n}"}) for n in (2, 3)]
+    scene.attention.note(ReadBy(ROOM, OWNER, EventId("$new2")))
+    await scene.told()
+    await scene.idle()
+    assert [each.id for each in scene.session.said if isinstance(each, OutgoingRead)] == ["id-2"]
+
+
+@pytest.mark.parametrize("beside", [False, True])
+async def test_an_older_message_that_stands_behind_newer_ones_says_nothing_of_them(
+    scene: Scene, beside: bool
+) -> None:
+    old, notice = EventId("$old"), EventId("$notice")
+    await HistoryStore(scene.database).add(scene.key, [message(0)], None, EventId("$thread"))
+    thread = {"m.relates_to": {"rel_type": "m.thread", "event_id": "$thread"}}
+    scene.matrix.room += [(old, GHOST, {REMOTE_ID: "id-0", **thread}), (notice, GHOST, {})]
+    scene.attention.note(ReadBy(ROOM, OWNER, notice if beside else old))
+    await scene.idle()
+    read = [each.id for each in scene.session.said if isinstance(each, OutgoingRead)]
+    assert read == (["id-1"] if beside else [])
 
 
 @pytest.mark.parametrize("edited", [False, True])
@@ -357,7 +419,7 @@ async def test_who_reads_what_they_wrote_in_a_thread_has_not_read_what_is_beside
         row = OutboxRow(EventId(id_), ROOM, OWNER, raw)
         await scene.outbox.add([row])
         await scene.outbox.finish(row, "delivered", portal=scene.key, remote=RemoteId(id_))
-    scene.attention.shown(scene.key, message(1))
+        scene.matrix.room.append((id_, OWNER, raw["content"]))
     scene.attention.note(ReadBy(ROOM, OWNER, EventId(written[-1][0])))
     await scene.idle()
     assert scene.session.said == []
@@ -433,6 +495,52 @@ async def test_a_network_that_refuses_is_told_the_next_thing_all_the_same(scene:
     scene.session.trouble = None
     scene.attention.note(ReadBy(ROOM, OWNER, THEIRS))
     assert len(await scene.told()) == 1
+
+
+@pytest.mark.parametrize("by", ["a network", "a network that is slow", "a homeserver"])
+async def test_what_could_not_be_told_is_told_a_while_later(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(attention_module, "AGAIN", 0.05)
+    monkeypatch.setattr(attention_module, "DEADLINE", 0.5)
+    match by:
+        case "a network":
+            scene.session.trouble = NetworkError("Later.", retry_after=1.0)
+        case "a network that is slow":
+            scene.session.gate.clear()
+        case _:
+            scene.matrix.away = True
+    scene.attention.note(ReadBy(ROOM, OWNER, MINE))
+    await scene.idle()
+    assert scene.session.said == []
+    scene.session.trouble = None
+    scene.session.gate.set()
+    scene.matrix.away = False
+    [told] = await scene.told()
+    assert isinstance(told, OutgoingRead)
+    await scene.idle()
+    assert (await scene.world.row()).read_event == MINE
+    await asyncio.sleep(0.2)
+    assert (len(scene.session.said), scene.attention._waiting) == (1, {})
+
+
+async def test_what_is_read_meanwhile_takes_the_place_of_what_could_not_be_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_module, "AGAIN", 0.2)
+    later = EventId("$later")
+    await scene.inbox.add([(scene.world.login.id, message(2))])
+    await scene.inbox.finish(scene.key, [InboxOutcome(RemoteId("id-2"), "delivered", later)])
+    scene.session.trouble = NetworkError("Later.", retry_after=1.0)
+    scene.attention.note(ReadBy(ROOM, OWNER, THEIRS))
+    await scene.idle()
+    scene.session.trouble = None
+    scene.attention.note(ReadBy(ROOM, OWNER, later))
+    await scene.told()
+    await asyncio.sleep(0.4)
+    await scene.idle()
+    assert [each.id for each in scene.session.said if isinstance(each, OutgoingRead)] == ["id-2"]
+    assert (await scene.world.row()).read_event == later
 
 
 async def test_a_slow_network_is_told_the_newest_only(scene: Scene) -> None:
@@ -587,7 +695,7 @@ async def test_a_message_of_the_contact_ends_their_typing(scene: Scene) -> None:
     routed.signals.from_network(scene.key.login, RemoteTyping(CHAT, ROMEO, typing=True))
     await until(lambda: len(scene.matrix.calls) == 1)
     portal = cast(Any, type("Portal", (), {"key": scene.key}))
-    routed.signals.shown(portal, message(2))
+    routed.signals.shown(portal)
     await until(lambda: len(scene.matrix.calls) == 2)
     assert [body["typing"] for _, _, body in scene.matrix.calls] == [True, False]
     await routed.signals.stop()

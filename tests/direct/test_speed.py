@@ -1,4 +1,4 @@
-"""A decision on a large account takes milliseconds. `make direct-report` prints the exact figures."""
+"""A decision on a large account takes hardly longer than its JSON. `make direct-report` prints exact figures."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 from benchmarks.direct_speed import ENTRIES, VERSIONS, full_account, measure
 
-GENEROUS = 3.0
-"""The target is 10 ms; the factor is for a machine that does other work."""
+GENEROUS = 4.0
+"""Times reading the account's content as JSON and writing it; 1.4 is usual, the rest is for odd machines."""
 
 
 def test_the_account_that_is_measured_is_full() -> None:
@@ -18,7 +18,7 @@ def test_the_account_that_is_measured_is_full() -> None:
 
 
 @pytest.mark.parametrize("managed", [0, ENTRIES])
-def test_a_large_account_is_decided_in_milliseconds(managed: int) -> None:
+def test_a_large_account_is_decided_about_as_fast_as_it_is_read_and_written(managed: int) -> None:
     speed = measure(managed, repeats=7)
-    assert speed.at_rest < 0.010 * GENEROUS
-    assert speed.stale < 0.010 * GENEROUS
+    assert speed.at_rest < GENEROUS * speed.json
+    assert speed.stale < GENEROUS * speed.json

@@ -334,7 +334,7 @@ async def test_a_body_that_trickles_in_has_a_deadline(
 
     async def trickle() -> AsyncIterator[bytes]:
         yield b'{"events": ['
-        await asyncio.sleep(5)
+        await asyncio.sleep(60)
         yield b"]}"
 
     started = asyncio.get_running_loop().time()
@@ -342,7 +342,7 @@ async def test_a_body_that_trickles_in_has_a_deadline(
     async with endpoint.session.put(endpoint.url + PATH, data=trickle(), headers=headers) as answer:
         assert answer.status == 408
         assert (await answer.json())["errcode"] == "M_UNKNOWN"
-    assert asyncio.get_running_loop().time() - started < 4
+    assert asyncio.get_running_loop().time() - started < 20
     assert endpoint.accepted == []
 
 

@@ -257,7 +257,7 @@ async def test_a_bell_is_heard_at_once_where_it_can_be(join: Join) -> None:
     await asyncio.sleep(0)
     await first.store.leave_errands([Errand(JULIET, "room", ROOM)])
     await waiting
-    assert loop.time() - began < 5.0
+    assert loop.time() - began < 20.0
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
 

