@@ -24,7 +24,7 @@ from dm_bridge.bridge.logins import Logins
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
-from dm_bridge.matrix.around import up_to
+from dm_bridge.matrix.around import around
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.abilities import Appears, OutgoingRead, Reads, Reference, Types
@@ -263,12 +263,12 @@ class Attention:
             return None
         if known is not None and (read := _outgoing(key, known)) is not None:
             return read
-        for number, found in enumerate(await up_to(self._homeserver, room, event, portal.ghost)):
-            if _in_thread(found):
-                if number == 0:
-                    return None
-                continue
-            if (read := await self._found(portal, found)) is not None:
+        there = await around(self._homeserver, room, event, portal.ghost)
+        if _in_thread(there.event):
+            return None
+        for found in (there.event, *there.before):
+            read = None if _in_thread(found) else await self._found(portal, found)
+            if read is not None:
                 return read
         return None
 

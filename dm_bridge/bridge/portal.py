@@ -28,11 +28,13 @@ from dm_bridge.bridge.marks import Marks
 from dm_bridge.bridge.names import clean_name
 from dm_bridge.bridge.portal_life import PortalLife, marker
 from dm_bridge.bridge.portal_steps import Step, next_step
+from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.bridge.upgrades import MissedMessages, Upgrades, nothing_missed
-from dm_bridge.errors import BridgeError, HomeserverError, NotYet
-from dm_bridge.ids import ChatId, ContactId, LoginId, PortalKey, RoomId, UserId
+from dm_bridge.errors import BridgeError, HomeserverError, NotYet, may_pass
+from dm_bridge.ids import ChatId, ContactId, EventId, LoginId, PortalKey, RoomId, UserId
 from dm_bridge.matrix import ghosts, rooms
 from dm_bridge.matrix.accounts import Accounts
+from dm_bridge.matrix.around import around
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.api import Network
 from dm_bridge.network.people import readable
@@ -279,6 +281,24 @@ class Portals:
                 await self.life.abandon(row)  # the user is banned, or the ghost may invite nobody
         else:
             await self.life.user_invited(row)
+
+    async def invite_back(
+        self, row: PortalRow, login: LoginRow, network: Network, left: EventId
+    ) -> None:
+        """The user has left with the event ``left``: invite them again if the contact has written since.
+
+        The bridge hears of it a moment later, or when it is back, and what came in between is in the room already.
+        """
+        assert row.room is not None
+        try:
+            there = await around(self._homeserver, row.room, left, row.ghost)
+        except HomeserverError as error:
+            if may_pass(error):
+                raise
+            log.info("what came after the user left is not known", room=row.room, reason=str(error))
+            return
+        if any(REMOTE_ID in event.get("content", {}) for event in there.after):
+            await self.open(row.key, login, network, row.contact)
 
     async def _follow_or_give_up(self, row: PortalRow, login: LoginRow, network: Network) -> None:
         if await self._upgrades.follow(row, login, network):

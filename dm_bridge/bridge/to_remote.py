@@ -314,6 +314,9 @@ class ToRemote:
             await self._portals.life.user_joined(portal, login)
         else:
             await self._portals.life.user_left(portal)
+            network = self._logins.network_of(login)
+            if network is not None and not portal.crowded:
+                await self._portals.invite_back(portal, login, network, row.id)
 
     async def _elsewhere(
         self, row: OutboxRow, lane: _Lane, decision: routing.Route, facts: routing.RoomFacts

@@ -1,9 +1,12 @@
-"""What stands before an event in its room.
+"""What stands before and after an event in its room.
 
-The rule that must never break: nothing that came after the event is among it.
+The rule that must never break: what came before the event is never taken for what came after it, or the reverse.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import orjson
 from mautrix.api import Path
@@ -15,8 +18,17 @@ LIMIT = 20
 """Events around the one, half of them before it."""
 
 
-async def up_to(homeserver: Homeserver, room: RoomId, event: EventId, sender: UserId) -> list[Json]:
-    """The event, and then the messages that ``sender``, who is in the room, sent before it, the newest first.
+@dataclass(frozen=True, slots=True)
+class Around:
+    """An event, and messages next to it: ``before`` with the newest first, ``after`` with the oldest."""
+
+    event: Json
+    before: Sequence[Json]
+    after: Sequence[Json]
+
+
+async def around(homeserver: Homeserver, room: RoomId, event: EventId, sender: UserId) -> Around:
+    """An event, and the messages of ``sender``, who is in the room, before and after it.
 
     Client-server API, ``GET /rooms/{roomId}/context/{eventId}``. Raises `HomeserverError`.
     """
@@ -27,4 +39,5 @@ async def up_to(homeserver: Homeserver, room: RoomId, event: EventId, sender: Us
         user=sender,
         query={"limit": str(LIMIT), "filter": only},
     )
-    return [answer["event"], *answer.get("events_before", ())]
+    before, after = answer.get("events_before", ()), answer.get("events_after", ())
+    return Around(answer["event"], before, after)

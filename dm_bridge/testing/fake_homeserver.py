@@ -252,6 +252,8 @@ class FakeHomeserver:
                 relation = {"rel_type": "m.replace", "event_id": wanted}
                 edits = [e.to_json() for e in there if e.content.get("m.relates_to") == relation]
                 return {"chunk": edits}
+            case "GET", "context", wanted:
+                return _around(self.rooms.joined(room, user).events, wanted, query)
             case "GET", "messages":
                 return _page(self._seen_by(room, user), query)
             case "POST", "receipt", "m.read", event:
@@ -261,16 +263,31 @@ class FakeHomeserver:
         raise NotImplementedError(f"{method} {rest} is not played here")
 
 
+def _around(events: list[Event], wanted: str, query: dict[str, str]) -> Json:
+    """An event, and those before and after it."""
+    place = next((n for n, event in enumerate(events) if event.id == wanted), None)
+    if place is None:
+        raise Refused(404, "M_NOT_FOUND", "No such event.")
+    only, half = orjson.loads(query.get("filter", "{}")), int(query["limit"]) // 2
+    before = [e.to_json() for e in reversed(events[:place]) if _is_asked_for(e, only)]
+    after = [e.to_json() for e in events[place + 1 :] if _is_asked_for(e, only)]
+    return {
+        "event": events[place].to_json(),
+        "events_before": before[:half],
+        "events_after": after[:half],
+    }
+
+
+def _is_asked_for(event: Event, only: Json) -> bool:
+    return event.sender in only.get("senders", [event.sender]) and event.type in only.get(
+        "types", [event.type]
+    )
+
+
 def _page(events: list[Event], query: dict[str, str]) -> Json:
     """One page of events, from the newest back."""
     only = orjson.loads(query.get("filter", "{}"))
-    kept = [
-        event
-        for event in reversed(events)
-        if event.sender in only.get("senders", [event.sender])
-        and event.type in only.get("types", [event.type])
-        and event.type != CREATE
-    ]
+    kept = [e for e in reversed(events) if _is_asked_for(e, only) and e.type != CREATE]
     start = int(query.get("from", "0"))
     end = start + int(query["limit"])
     chunk = [event.to_json() for event in kept[start:end]]

@@ -58,13 +58,13 @@ class WholeBridge:
         self.homeserver = FakeHomeserver(
             domain, services(self.bot, self.ghosts.owns, domain), time.time, time.monotonic
         )
-        self._pusher = Pusher(
+        self.pusher = Pusher(
             self.homeserver,
             lambda user: user == self.bot or self.ghosts.owns(user),
             self._receive,
             Dice(0),
         )
-        self._pusher.delay = 0.0
+        self.pusher.delay = 0.0
         self._processes = 0
         self._process: SimulatedBridge[Network] | None = None
 
@@ -74,7 +74,7 @@ class WholeBridge:
         loop.set_task_factory(task_factory)  # type: ignore[arg-type] # so that a process can be killed
         if not self._started:
             await self.network.start()
-        self._pushing = asyncio.create_task(self._pusher.run())
+        self._pushing = asyncio.create_task(self.pusher.run())
         await self._launch()
         return self
 

@@ -1,0 +1,94 @@
+"""A user who leaves a chat is invited again as soon as the contact has written, whoever hears of what first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest_asyncio
+
+from dm_bridge.ids import ContactId, RoomId
+from dm_bridge.testing.fake_network import Account, FakeNetwork, FakeNetworkServer
+from dm_bridge.testing.whole_bridge import MatrixUser, WholeBridge
+
+ROMEO = ContactId("romeo@net")
+JUST_NOW = 0.3
+"""Seconds in which nothing must happen."""
+
+
+@dataclass
+class Chat:
+    """Alice's with Romeo; he has written once. Neither side is told at once what the other does."""
+
+    bridge: WholeBridge
+    server: FakeNetworkServer
+    account: Account
+    alice: MatrixUser
+    room: RoomId
+
+    def membership(self) -> str:
+        return self.bridge.homeserver.rooms.room(self.room).membership(self.alice.id)
+
+    def leave(self) -> None:
+        self.bridge.homeserver.rooms.leave(self.room, self.alice.id)
+
+    async def write(self, text: str) -> None:
+        """Romeo writes, and it is in the room."""
+        self.server.say(self.account, ROMEO, text, text)
+        said = (self.bridge.ghost(ROMEO), text)
+        await self.bridge.until(lambda: said in self.alice.sees(self.room), text)
+
+    async def told(self) -> None:
+        """The bridge hears what happened in Matrix."""
+        self.bridge.pusher.down = False
+        await self.bridge.until(lambda: self.bridge.pusher.idle, "all is pushed")
+
+
+@pytest_asyncio.fixture
+async def chat() -> AsyncIterator[Chat]:
+    server = FakeNetworkServer(time.time)
+    account = server.account("alice@net")
+    async with WholeBridge(FakeNetwork(server)) as bridge:
+        alice = bridge.user("alice")
+        await alice.log_in({"address": "alice@net", "password": "sesame"})
+        server.say(account, ROMEO, "Hello!", "r1")
+        room = await alice.chat_with(ROMEO)
+        chat = Chat(bridge, server, account, alice, room)
+        await bridge.until(lambda: len(alice.sees(room)) == 1, "his message")
+        await chat.told()
+        bridge.pusher.down = True
+        yield chat
+
+
+async def test_what_comes_before_the_bridge_hears_that_they_left_brings_them_back(
+    chat: Chat,
+) -> None:
+    chat.leave()
+    await chat.write("Come back!")
+    assert chat.membership() == "leave"
+    await chat.told()
+    await chat.bridge.until(lambda: chat.membership() in ("invite", "join"), "the user is back")
+    assert [text for _, text in chat.alice.sees(chat.room)] == ["Hello!", "Come back!"]
+
+
+async def test_who_leaves_after_the_last_message_stays_away_until_the_next(chat: Chat) -> None:
+    await chat.write("Good night.")
+    chat.leave()
+    await chat.told()
+    await asyncio.sleep(JUST_NOW)
+    assert chat.membership() == "leave"
+    await chat.write("Good morning.")
+    assert chat.membership() in ("invite", "join")
+
+
+async def test_what_is_taken_back_brings_nobody_back(chat: Chat) -> None:
+    chat.leave()
+    await chat.write("Come back!")
+    rooms = chat.bridge.homeserver.rooms
+    found = rooms.room(chat.room)
+    found.events[-1].content.clear()  # as a homeserver redacts it
+    await chat.told()
+    await asyncio.sleep(JUST_NOW)
+    assert chat.membership() == "leave"
