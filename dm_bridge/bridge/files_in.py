@@ -327,6 +327,7 @@ def _described(media: Media) -> File:
         height=media.height,
         duration=media.duration,
         thumbnail=media.thumbnail,
+        spoiler=media.spoiler,
     )
 
 

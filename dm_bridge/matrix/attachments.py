@@ -2,7 +2,7 @@
 
 ``m.image``, ``m.video``, ``m.audio``, ``m.file``, ``m.location`` and ``m.sticker`` of the client-server API;
 captions are as in its section "Media captions" (``filename`` beside ``body``), voice messages as in MSC3245,
-places as in MSC3488, beside the older form that all clients know.
+places as in MSC3488, beside the older form that all clients know; what is not to be seen at once as in MSC4193.
 
 The rule that must never break: nothing that a sender says of a file is taken for more than their word.
 """
@@ -36,6 +36,9 @@ _AUDIO = "org.matrix.msc1767.audio"
 _PLACES = ("m.location", "org.matrix.msc3488.location")
 _PLACE = _PLACES[-1]
 _GALLERIES = ("m.gallery", "dm.filament.gallery")
+_SPOILER = "page.codeberg.everypizza.msc4193.spoiler"
+_REASON = f"{_SPOILER}.reason"
+_MAX_REASON = 200
 _BLURHASH = "xyz.amorgan.blurhash"
 _BLURHASH_URL = "data:image/blurhash,"
 _MAX_NAME = 200
@@ -101,8 +104,16 @@ def attached(content: Json, *, sticker: bool = False) -> Attached | Place | None
         height=_number(info.get("h")),
         duration=None if duration is None else duration / 1000,
         thumbnail=_BLURHASH_URL + quote(str(hash_), safe="") if usable else None,
+        spoiler=_spoiler(content),
     )
     return Attached(file, *kept, preview=_preview(info, kept))
+
+
+def _spoiler(content: Json) -> str | None:
+    if content.get(_SPOILER) is not True:
+        return None
+    reason = content.get(_REASON)
+    return " ".join(reason.split())[:_MAX_REASON] if isinstance(reason, str) else ""
 
 
 def _kept(url: object, encrypted: object) -> tuple[Mxc, Lock | None] | None:
@@ -211,6 +222,8 @@ def to_media(file: File, mxc: Mxc, said: Text, thumbnail: Json | None = None) ->
         "filename": name,
         **captioned(name, said),
     }
+    if file.spoiler is not None:
+        content |= {_SPOILER: True, **({_REASON: file.spoiler} if file.spoiler else {})}
     if file.kind is MediaKind.VOICE:
         content[_VOICE] = {}
         content[_AUDIO] = {"duration": info["duration"]} if "duration" in info else {}

@@ -40,7 +40,7 @@ class File:
     ``name``: without a path. ``mimetype``: such as ``image/png``. ``size``: in bytes. ``width``, ``height``: in
     pixels. ``duration``: in seconds. ``thumbnail``: a ``data:`` URL (RFC 2397) of at most `MAX_THUMBNAIL`
     characters, with a small image, or a BlurHash as ``data:image/blurhash,…``; for a file that came, it may also
-    be the https address of one.
+    be the https address of one. ``spoiler``: why it is not to be seen at once, "" without a reason; None: it is.
     """
 
     kind: MediaKind
@@ -51,6 +51,7 @@ class File:
     height: int | None = None
     duration: float | None = None
     thumbnail: str | None = None
+    spoiler: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

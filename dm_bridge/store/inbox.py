@@ -377,6 +377,8 @@ def _encode(event: RemoteEvent) -> bytes:
             del fields[name]
     if not fields.get("content", {}).get("mention", True):
         del fields["content"]["mention"]
+    if (fields.get("attachment") or {}).get("spoiler", "") is None:
+        del fields["attachment"]["spoiler"]
     try:
         return orjson.dumps(fields)
     except TypeError:  # lone surrogates, which are no text

@@ -83,7 +83,9 @@ async def why(world: Hostile, part: Part, *, largest: int = LARGEST) -> str:
 
 async def test_a_picture_is_put_into_the_repository_as_what_it_is(world: Hostile) -> None:
     url = world.page("/a%20b.png", PNG, **{"Content-Type": "application/octet-stream"})
-    shown = await show(world, at(url))
+    shown = await show(world, at(url, spoiler="a spider"))
+    spoiler = "page.codeberg.everypizza.msc4193.spoiler"
+    hidden = {spoiler: True, f"{spoiler}.reason": "a spider"}
     assert shown == Shown(
         "m.room.message",
         {
@@ -92,6 +94,7 @@ async def test_a_picture_is_put_into_the_repository_as_what_it_is(world: Hostile
             "filename": "a b.png",
             "url": "mxc://example.org/file1",
             "info": {"mimetype": "image/png", "size": len(PNG), "w": 32, "h": 16},
+            **hidden,
         },
     )
     (kept,) = world.kept

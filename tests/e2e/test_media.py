@@ -121,6 +121,32 @@ async def test_a_picture_of_a_contact_is_a_picture(stack: Stack) -> None:
         assert await p.alice.download(seen.content["url"]) == (content, "image/png")
 
 
+async def test_a_picture_that_is_not_to_be_seen_at_once_is_hidden_on_the_other_side(
+    stack: Stack,
+) -> None:
+    key, hint = "page.codeberg.everypizza.msc4193.spoiler", "{urn:xmpp:spoiler:0}spoiler"
+    async with pair(stack) as p:
+        room = await p.first_chat()
+        mark, content = p.alice.mark(), picture()
+        url = await p.juliet.upload("spider.png", content, "image/png")
+        spoiler = "<spoiler xmlns='urn:xmpp:spoiler:0'>a spider</spoiler>"
+        p.juliet.send_xml(stanza(p, "pic", url, oob(url) + spoiler))
+        seen = await shown(p, mark, msgtype="m.image")
+        assert (seen.content[key], seen.content[f"{key}.reason"]) == (True, "a spider")
+
+        image = {"msgtype": "m.image", "body": "spider.png", "url": seen.content["url"]}
+        await p.alice.send_event(
+            room, "m.room.message", {**image, key: True, f"{key}.reason": "the same one"}
+        )
+        received, element = await with_tag(p, hint, 0)
+        assert element.text == "the same one"
+        warning, address = received.body.split("\n")
+        assert warning == "(spoiler: the same one)"
+        assert (await got(address))[0] == content
+        assert found(received, OOB) is None
+        assert found(received, SFS) is not None
+
+
 async def test_what_a_contact_says_of_a_file_is_its_caption(stack: Stack) -> None:
     async with pair(stack) as p:
         await p.first_chat()

@@ -87,6 +87,30 @@ def test_what_is_written_is_read_as_the_same(kind: MediaKind, msgtype: str) -> N
         assert caption(content) == said
 
 
+@pytest.mark.parametrize("reason", [None, "", "a spider"])
+def test_what_is_not_to_be_seen_at_once_is_read_as_the_same(reason: str | None) -> None:
+    file = File(kind=MediaKind.IMAGE, name="a.png", mimetype="image/png", size=5, spoiler=reason)
+    content = to_media(file, MXC, Text(""))
+    marks = {key: value for key, value in content.items() if "msc4193" in key}
+    hidden: dict[str, object] = (
+        {} if reason is None else {"page.codeberg.everypizza.msc4193.spoiler": True}
+    )
+    if reason:
+        hidden["page.codeberg.everypizza.msc4193.spoiler.reason"] = reason
+    assert marks == hidden
+    assert attached(content) == Attached(file, MXC)
+    assert recaptioned(content, Text("Look")).items() >= hidden.items()
+
+
+def test_odd_words_about_what_is_not_to_be_seen_are_passed_over() -> None:
+    content = to_media(File(kind=MediaKind.IMAGE, name="a.png"), MXC, Text(""))
+    key = "page.codeberg.everypizza.msc4193.spoiler"
+    for odd, expected in (("yes", None), (False, None), (True, "")):
+        found = attached({**content, key: odd, f"{key}.reason": ["x"]})
+        assert isinstance(found, Attached)
+        assert found.file.spoiler == expected
+
+
 def test_a_thumbnail_is_read_with_how_it_is_encrypted() -> None:
     of = {"mimetype": "image/jpeg", "size": 9, "w": 8, "h": 6}
     content = to_media(File(kind=MediaKind.VIDEO, name="a", mimetype="video/webm"), MXC, Text(""))

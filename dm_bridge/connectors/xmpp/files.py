@@ -15,11 +15,11 @@ import base64
 import binascii
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement
 
-from dm_bridge.connectors.xmpp import relations
+from dm_bridge.connectors.xmpp import relations, spoilers
 from dm_bridge.connectors.xmpp.characters import xml_text
 from dm_bridge.connectors.xmpp.styling import to_html
 from dm_bridge.network.media import (
@@ -75,7 +75,20 @@ class Shared:
 
 def shared(stanza: Element, body: str) -> Shared:
     """The file or place of a message with this whole ``body``, and the rest of what it says."""
-    namespaces = (relations.REPLY_NAMESPACE, SFS_NAMESPACE, SIMS_NAMESPACE, OOB_NAMESPACE)
+    found = _shared(stanza, body)
+    if not isinstance(found.attachment, Media):
+        return found
+    return replace(found, attachment=replace(found.attachment, spoiler=spoilers.hint(stanza)))
+
+
+def _shared(stanza: Element, body: str) -> Shared:
+    namespaces = (
+        relations.REPLY_NAMESPACE,
+        SFS_NAMESPACE,
+        SIMS_NAMESPACE,
+        OOB_NAMESPACE,
+        spoilers.NAMESPACE,
+    )
     said = relations.without(body, relations.fallbacks(stanza, body, *namespaces)).strip("\n")
     files = [*_sfs(stanza), *_sims(stanza)]
     if files:
@@ -277,7 +290,7 @@ def share(
     """
     url = there.url
     body = next(element for element in payload if element.tag == f"{CLIENT}body")
-    said = body.text or ""
+    said, hiding = spoilers.hiding_file(payload, body.text or "", file.spoiler)
     start = len(said)
     body.text = f"{said}\n{url}" if said else url
     only = relations.fallback(SFS_NAMESPACE, *((start, len(body.text)) if said else ()))
@@ -285,7 +298,7 @@ def share(
     sharing.append(_metadata(file, there, preview))
     sources = SubElement(sharing, f"{SFS}sources")
     SubElement(sources, URL_DATA, {"target": url})
-    more = [sharing, only]
+    more = [sharing, only, *hiding]
     if not said:
         oob = Element(f"{OOB}x")
         SubElement(oob, f"{OOB}url").text = url

@@ -151,6 +151,12 @@ xmpp-group-invites-because = This is a group chat. It says that { $who } invites
 xmpp-invitation = This is an invitation to the group chat { $room }. { -xmpp-join }
 xmpp-invitation-because = This is an invitation to the group chat { $room } (“{ $reason }”). { -xmpp-join }
 
+## What people on XMPP read before the address of a picture, or another file, that is not to be seen at once
+
+xmpp-spoiler = (spoiler)
+# $why: the words of its sender.
+xmpp-spoiler-why = (spoiler: { $why })
+
 ## What people on XMPP read whose client does not know that messages can be taken back
 
 xmpp-taken-back = The sender has taken a message back, which your client cannot show.

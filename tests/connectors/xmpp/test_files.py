@@ -197,6 +197,46 @@ def test_any_body_is_read_and_nothing_else_becomes_a_file(body: str, inner: str)
         assert found == Shared(None, body)
 
 
+@pytest.mark.parametrize("said", ["", "Look", "a\nb 🕷"])
+@pytest.mark.parametrize("reason", ["", "a spider"])
+def test_a_file_that_is_not_to_be_seen_at_once_comes_after_a_warning(
+    said: str, reason: str
+) -> None:
+    file = OutgoingMedia(kind=MediaKind.IMAGE, name="a.png", spoiler=reason, source=NOWHERE)
+    payload = share(
+        message_payload(Text(said), RemoteId("id")), file, Uploaded(URL, 5, bytes(32)), None
+    )
+    stanza = Element("{jabber:client}message")
+    stanza.extend(payload)
+    body = stanza.findtext("{jabber:client}body") or ""
+    warning = f"(spoiler: {reason})" if reason else "(spoiler)"
+    assert body.split("\n") == [*said.split("\n"), warning, URL][0 if said else 1 :]
+    assert stanza.find("{jabber:x:oob}x") is None  # it makes clients show the file
+    assert (stanza.findtext("{urn:xmpp:spoiler:0}spoiler") or "") == reason
+    found = shared(stanza, body)
+    assert (found.said, getattr(found.attachment, "spoiler", None)) == (said, reason)
+
+
+def test_what_is_said_of_a_file_may_hide_it_already() -> None:
+    file = OutgoingMedia(kind=MediaKind.IMAGE, name="a.png", spoiler="x", source=NOWHERE)
+    said = Text("a", '<span data-mx-spoiler="a spider">a</span>')
+    payload = share(message_payload(said, RemoteId("id")), file, Uploaded(URL, 5, bytes(32)), None)
+    spoilers = [each.text for each in payload if each.tag == "{urn:xmpp:spoiler:0}spoiler"]
+    assert spoilers == ["a spider"]
+
+
+@pytest.mark.parametrize("inner", [sfs(), OOB])
+def test_what_a_contact_hides_is_not_to_be_seen_at_once(inner: str) -> None:
+    for hint, reason in (
+        ("<spoiler xmlns='urn:xmpp:spoiler:0'> a\nspider </spoiler>", "a spider"),
+        ("<spoiler xmlns='urn:xmpp:spoiler:0'/>", ""),
+        ("", None),
+    ):
+        found = read(URL, inner + hint)
+        assert isinstance(found.attachment, Media)
+        assert (found.said, found.attachment.spoiler) == ("", reason)
+
+
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"])).map(str.strip), st.text(max_size=20))
 def test_what_is_written_is_read_as_the_same(said: str, name: str) -> None:
     file = OutgoingMedia(kind=MediaKind.IMAGE, name=name, mimetype="image/png", source=NOWHERE)
