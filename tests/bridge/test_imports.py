@@ -655,7 +655,7 @@ async def test_what_only_says_that_something_was_read_waits_and_presses_nobody(
     world.fake.gate.set()
     await world.ended()
     assert world.of("b") == ["2", "3", "4"]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while await world.inbox.chats_waiting():  # noqa: ASYNC110 - of the database
             await asyncio.sleep(0.005)
 

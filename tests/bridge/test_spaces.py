@@ -188,7 +188,7 @@ async def test_many_chats_come_a_page_at_a_time(
         await world.chat(f"chat{number}")
     await world.spaces.want(world.login)
     (space,) = world.made
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(world.children(space)) < 5:
             await world.look()
 

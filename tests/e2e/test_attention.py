@@ -214,7 +214,7 @@ async def test_what_the_user_reads_on_one_device_is_read_on_the_others(stack: St
         assert named(p, "m1").count(DISPLAYED) == 1
         # other devices of the account are told by XEP-0490
         third = await stanza_id(phone, "text m3")
-        await within(10, lambda: says_displayed(phone, p.juliet.bare_jid, third))
+        await within(45, lambda: says_displayed(phone, p.juliet.bare_jid, third))
         p.juliet.send(p.romeo, "text m4", id="m4")
         fourth = await p.alice.wait_for_text("text m4")
         mark = p.alice.mark()
