@@ -21,7 +21,7 @@ from typing import TypeVar
 import structlog
 
 from dm_bridge.bridge.logins import Logins
-from dm_bridge.bridge.sent_before import REMOTE_ID
+from dm_bridge.bridge.recognition import Recognition
 from dm_bridge.errors import BridgeError, may_pass
 from dm_bridge.ids import EventId, LoginId, PortalKey, RemoteId, RoomId, UserId
 from dm_bridge.matrix.around import around
@@ -31,7 +31,6 @@ from dm_bridge.network.abilities import Appears, OutgoingRead, Reads, Reference,
 from dm_bridge.network.api import Session, capabilities_of
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.signals import Availability
-from dm_bridge.store.inbox import stored_id
 from dm_bridge.store.portals import PortalRow, PortalStore
 from dm_bridge.store.references import Known, ReferenceStore
 
@@ -71,6 +70,7 @@ class Attention:
         self._homeserver = homeserver
         self._portals = portals
         self._references = references
+        self._recognition = Recognition(homeserver, references)
         self._logins = logins
         self._news: dict[RoomId, _News] = {}
         self._tasks: dict[RoomId, asyncio.Task[None]] = {}
@@ -267,19 +267,9 @@ class Attention:
         if _in_thread(there.event):
             return None
         for found in (there.event, *there.before):
-            read = None if _in_thread(found) else await self._found(portal, found)
-            if read is not None:
+            known = None if _in_thread(found) else await self._recognition.said(portal, found)
+            if known is not None and (read := _outgoing(key, known)) is not None:
                 return read
-        return None
-
-    async def _found(self, portal: PortalRow, event: Json) -> OutgoingRead | None:
-        """The message of the contact that an event of the room is, also if nobody has recorded so yet."""
-        remote = event.get("content", {}).get(REMOTE_ID)
-        if event.get("sender") != portal.ghost or not isinstance(remote, str):
-            return None
-        for known in await self._references.named(portal.key, RemoteId(remote)):
-            if known.id is not None and stored_id(known.id) == remote:
-                return _outgoing(portal.key, known)
         return None
 
 

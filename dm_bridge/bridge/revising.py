@@ -11,6 +11,7 @@ from typing import Any
 
 from dm_bridge.bridge import routing
 from dm_bridge.bridge.files_out import FilesOut
+from dm_bridge.bridge.recognition import Recognition
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, message_id
 from dm_bridge.matrix.emojis import plain
@@ -49,6 +50,7 @@ class Revising:
     def __init__(self, homeserver: Homeserver, references: ReferenceStore, files: FilesOut) -> None:
         self._homeserver = homeserver
         self._references = references
+        self._recognition = Recognition(homeserver, references)
         self._files = files
 
     async def message(
@@ -65,7 +67,7 @@ class Revising:
 
     async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
         """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
-        event, known = await self._message(portal.key, event)
+        event, known = await self._message(portal, room, event)
         about = _reference(known)
         if known is None or about is None:
             return None
@@ -113,15 +115,16 @@ class Revising:
         """What the network is to be told."""
         key, id_ = portal.key, message_id(row.id)
         if isinstance(decision, routing.Reaction):
-            return await self._react(key, row, id_, decision)
+            return await self._react(portal, row, id_, decision)
         if isinstance(decision, routing.Redaction):
             reaction = await self._references.reaction_of(key, decision.target)
             if reaction is not None:
                 return await self._unreact(key, id_, reaction)
         if isinstance(decision, routing.Edit):
-            target, known = await self._message(key, decision.target)
+            target, known = await self._message(portal, row.room, decision.target)
         else:
-            target, known = decision.target, await self._references.of_event(key, decision.target)
+            target = decision.target
+            known = await self._recognition.message(portal, row.room, target)
         about = _reference(known)
         if known is None or about is None:
             return Nothing("it is about nothing that the network has")
@@ -142,9 +145,11 @@ class Revising:
             )
         return OutgoingRetraction(key.chat, id_, about)
 
-    async def _message(self, key: PortalKey, event: EventId) -> tuple[EventId, Known | None]:
+    async def _message(
+        self, portal: PortalRow, room: RoomId, event: EventId
+    ) -> tuple[EventId, Known | None]:
         """The message that an event is, or that it is an edit of, also if it names another edit."""
-        known = await self._references.of_event(key, event)
+        key, known = portal.key, await self._recognition.message(portal, room, event)
         for _ in range(_EDITS_OF_EDITS):
             first = None if known is None else known.event
             if known is not None and known.edits is not None:
@@ -174,9 +179,10 @@ class Revising:
         )
 
     async def _react(
-        self, key: PortalKey, row: OutboxRow, id_: RemoteId, decision: routing.Reaction
+        self, portal: PortalRow, row: OutboxRow, id_: RemoteId, decision: routing.Reaction
     ) -> Outgoing | Nothing:
-        target, known = await self._message(key, decision.target)
+        key = portal.key
+        target, known = await self._message(portal, row.room, decision.target)
         about = _reference(known)
         if about is None:
             return Nothing("it is about nothing that the network has")

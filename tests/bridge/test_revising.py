@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 
 from dm_bridge.bridge.sending import TELL_AFTER
+from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.errors import NetworkError
-from dm_bridge.ids import ContactId, EventId, RemoteId, message_id
+from dm_bridge.ids import ContactId, EventId, RemoteId, UserId, message_id
 from dm_bridge.network.abilities import (
     OutgoingEdit,
     OutgoingReactions,
@@ -26,7 +27,7 @@ from dm_bridge.store.outbox import OutboxRow
 from dm_bridge.store.references import Reaction, ReferenceStore
 from tests.store.stored import OWNER, message
 
-from .room_world import ROOM, a_world
+from .room_world import GHOST, ROOM, a_world
 from .test_to_remote import Carrier, Session
 
 THEIRS = EventId("$theirs")
@@ -128,6 +129,41 @@ async def test_an_answer_names_what_it_answers_also_what_was_sent_right_before(
     await reviser.text("$c", "no", **{"m.in_reply_to": {"event_id": "$unknown"}})
     done = await reviser.drain()
     assert [each.reply_to for each in done] == [ABOUT_THEIRS, own("$a", "yes"), None]
+
+
+async def in_the_room(reviser: Reviser, sender: UserId, of: str) -> str:
+    """A second message of the contact is in the room, but not recorded yet; or it says it were that one."""
+    inbox = InboxStore(reviser.database)
+    await inbox.add([(reviser.world.login.id, message(2, body="again"))])
+    event = reviser.world.rooms.say(ROOM, sender, "again")
+    event["content"][REMOTE_ID] = of
+    return str(event["event_id"])
+
+
+async def test_what_is_not_recorded_yet_is_answered_and_reacted_to(reviser: Reviser) -> None:
+    event = await in_the_room(reviser, GHOST, "id-2")
+    await reviser.text("$a", "yes", **{"m.in_reply_to": {"event_id": event}})
+    await reviser.react("$r", event, "👍")
+    await reviser.redact("$d", event)  # it is not the user's
+    answer, reaction = await reviser.drain()
+    about = Reference(RemoteId("id-2"), False, "again")
+    assert (answer.reply_to, reaction.target, reaction.emojis) == (about, about, ("👍",))
+    done = InboxOutcome(RemoteId("id-2"), "delivered", EventId(event))
+    await InboxStore(reviser.database).finish(reviser.world.key, [done])
+    await reviser.redact("$u", "$r")
+    (gone,) = await reviser.drain()
+    assert (gone.target, gone.emojis) == (about, ())
+
+
+@pytest.mark.parametrize(("sender", "of"), [(OWNER, "id-2"), (GHOST, "id-3"), (GHOST, "")])
+async def test_what_only_says_it_were_a_message_is_none(
+    reviser: Reviser, sender: UserId, of: str
+) -> None:
+    event = await in_the_room(reviser, sender, of)
+    await reviser.text("$a", "yes", **{"m.in_reply_to": {"event_id": event}})
+    await reviser.react("$r", event, "👍")
+    (answer,) = await reviser.drain()
+    assert answer.reply_to is None
 
 
 @pytest.mark.parametrize(
