@@ -35,7 +35,7 @@ from dm_bridge.ops.metrics import Metrics
 from dm_bridge.store.inbox import InboxStore
 from dm_bridge.store.logins import LoginRow
 from dm_bridge.store.outbox import OutboxRow, OutboxStore
-from dm_bridge.store.portals import PortalRow, PortalStore
+from dm_bridge.store.portals import Membership, PortalRow, PortalStore
 from dm_bridge.store.references import ReferenceStore
 from dm_bridge.texts import phrase
 
@@ -315,7 +315,8 @@ class ToRemote:
         else:
             await self._portals.life.user_left(portal)
             network = self._logins.network_of(login)
-            if network is not None and not portal.crowded:
+            was_there = portal.membership is Membership.JOIN  # else they declined an invite
+            if network is not None and was_there and not portal.crowded:
                 await self._portals.invite_back(portal, login, network, row.id)
 
     async def _elsewhere(

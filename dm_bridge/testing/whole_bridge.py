@@ -47,9 +47,15 @@ class WholeBridge:
     """
 
     def __init__(
-        self, network: Network, *, domain: str = "example.org", started: bool = False
+        self,
+        network: Network,
+        *,
+        domain: str = "example.org",
+        started: bool = False,
+        settings: Settings | None = None,
     ) -> None:
         self.network = network
+        self._settings = settings or Settings()
         self._started = started
         self.domain = domain
         self.bot = UserId(f"@dmbot:{domain}")
@@ -148,7 +154,7 @@ class WholeBridge:
             self.network,
             self.bot,
             self.ghosts,
-            Settings(),
+            self._settings,
         )
         self._process = process
         await process.life.start(process.begin())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest_asyncio
 
 from dm_bridge.ids import ContactId, RoomId
 from dm_bridge.testing.fake_network import Account, FakeNetwork, FakeNetworkServer
+from dm_bridge.testing.simulator.bridge import Settings
 from dm_bridge.testing.whole_bridge import MatrixUser, WholeBridge
 
 ROMEO = ContactId("romeo@net")
@@ -46,19 +48,30 @@ class Chat:
         await self.bridge.until(lambda: self.bridge.pusher.idle, "all is pushed")
 
 
-@pytest_asyncio.fixture
-async def chat() -> AsyncIterator[Chat]:
+@asynccontextmanager
+async def a_chat(*, auto_join: bool) -> AsyncIterator[Chat]:
     server = FakeNetworkServer(time.time)
     account = server.account("alice@net")
-    async with WholeBridge(FakeNetwork(server)) as bridge:
+    settings = Settings(auto_join=auto_join)
+    async with WholeBridge(FakeNetwork(server), settings=settings) as bridge:
         alice = bridge.user("alice")
         await alice.log_in({"address": "alice@net", "password": "sesame"})
         server.say(account, ROMEO, "Hello!", "r1")
-        room = await alice.chat_with(ROMEO)
+        rooms, ghost = bridge.homeserver.rooms.rooms, bridge.ghost(ROMEO)
+        await bridge.until(
+            lambda: any((ghost, "Hello!") in alice.sees(room) for room in rooms), "his message"
+        )
+        (room,) = (room for room in rooms if (ghost, "Hello!") in alice.sees(room))
         chat = Chat(bridge, server, account, alice, room)
-        await bridge.until(lambda: len(alice.sees(room)) == 1, "his message")
         await chat.told()
         bridge.pusher.down = True
+        yield chat
+
+
+@pytest_asyncio.fixture
+async def chat() -> AsyncIterator[Chat]:
+    async with a_chat(auto_join=True) as chat:
+        assert chat.membership() == "join"
         yield chat
 
 
@@ -81,6 +94,18 @@ async def test_who_leaves_after_the_last_message_stays_away_until_the_next(chat:
     assert chat.membership() == "leave"
     await chat.write("Good morning.")
     assert chat.membership() in ("invite", "join")
+
+
+async def test_who_declines_is_not_asked_again_before_the_next_message() -> None:
+    async with a_chat(auto_join=False) as chat:
+        assert chat.membership() == "invite"
+        chat.leave()
+        await chat.write("Please!")
+        await chat.told()
+        await asyncio.sleep(JUST_NOW)
+        assert chat.membership() == "leave"
+        await chat.write("Please, please!")
+        assert chat.membership() == "invite"
 
 
 async def test_what_is_taken_back_brings_nobody_back(chat: Chat) -> None:
