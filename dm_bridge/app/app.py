@@ -92,7 +92,7 @@ from dm_bridge.store.schema import check_schema
 from dm_bridge.store.sealing import SealingKey
 from dm_bridge.store.spaces import SpaceStore
 from dm_bridge.store.undelivered import UndeliveredStore
-from dm_bridge.texts import speak
+from dm_bridge.texts import phrase, speak
 
 log = structlog.get_logger(__name__)
 
@@ -165,6 +165,7 @@ class App:
     async def _build(self, database: Database) -> None:
         config, appservice = self._config, self._config.appservice
         speak(config.texts.language, config.texts.folder)
+        phrase.prepare()
         session = homeserver_session()
         self._stack.push_async_callback(session.close)
         self._homeserver = Homeserver(

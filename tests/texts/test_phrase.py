@@ -46,6 +46,14 @@ def test_it_is_said_in_the_chosen_language(phrase: Catalogue) -> None:
     assert {"de", "en"} <= {*languages(phrase.folder)}
 
 
+def test_what_is_prepared_reads_no_file_later(phrase: Catalogue) -> None:
+    speak("de")
+    phrase.prepare()
+    for path in phrase.folder.glob("*/*.ftl"):
+        path.unlink()
+    assert phrase("chats", count=1) == "ein Chat"
+
+
 def test_what_is_put_in_is_put_in_as_it_is(phrase: Catalogue) -> None:
     assert phrase("hello", name="{ $name } `*x*`\u2068") == "Hello { $name } `*x*`\u2068!"
 
