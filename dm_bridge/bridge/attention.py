@@ -45,7 +45,7 @@ MAX_NEWEST = 10_000
 DEADLINE = 10.0
 """Seconds for telling a network."""
 AGAIN = 30.0
-"""Seconds until a network is told what it could not be told."""
+"""Seconds until a network is told what it could not be told; once, and else when it is back."""
 
 
 @dataclass(slots=True)
@@ -80,6 +80,7 @@ class Attention:
         self._appearing: dict[LoginId, asyncio.Task[None]] = {}
         self._waiting: dict[LoginId, dict[RoomId, tuple[UserId, EventId]]] = {}
         self._timers: dict[LoginId, asyncio.TimerHandle] = {}
+        self._failed: OrderedDict[PortalKey, EventId] = OrderedDict()
 
     # -- what happens in Matrix
 
@@ -179,10 +180,13 @@ class Attention:
             del self._tasks[room]
 
     def _tell_later(self, room: RoomId, portal: PortalRow, news: _News) -> None:
-        login = portal.key.login
-        if self._wait(room, portal, news) and login not in self._timers:
+        key, (event, _) = portal.key, _read_by(self._logins.owner(portal.key.login), portal, news)
+        if event is None or not self._wait(room, portal, news) or self._failed.get(key) == event:
+            return
+        _keep(self._failed, key, event)
+        if key.login not in self._timers:
             loop = asyncio.get_running_loop()
-            self._timers[login] = loop.call_later(AGAIN, self._tell_waiting, login)
+            self._timers[key.login] = loop.call_later(AGAIN, self._tell_waiting, key.login)
 
     def _wait(self, room: RoomId, portal: PortalRow, news: _News) -> bool:
         """Keep what the owner of a chat has read until its network is back; whether there is anything."""

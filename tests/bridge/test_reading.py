@@ -524,6 +524,20 @@ async def test_what_could_not_be_told_is_told_a_while_later(
     assert (len(scene.session.said), scene.attention._waiting) == (1, {})
 
 
+async def test_who_cannot_be_told_is_tried_once_more_and_then_when_they_are_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_module, "AGAIN", 0.02)
+    scene.session.trouble = NetworkError("Later.", retry_after=1.0)
+    scene.attention.note(ReadBy(ROOM, OWNER, THEIRS))
+    await until(lambda: scene.session.asked == 2)
+    await asyncio.sleep(0.2)
+    assert scene.session.asked == 2
+    scene.session.trouble = None
+    scene.attention.connected(scene.key.login)
+    assert len(await scene.told()) == 1
+
+
 async def test_what_is_read_meanwhile_takes_the_place_of_what_could_not_be_told(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
