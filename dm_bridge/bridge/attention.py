@@ -28,7 +28,7 @@ from dm_bridge.matrix.around import around
 from dm_bridge.matrix.ephemeral import Ephemeral, PresenceOf, ReadBy, TypingIn
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.network.abilities import Appears, OutgoingRead, Reads, Reference, Types
-from dm_bridge.network.api import Session, capabilities_of
+from dm_bridge.network.api import capabilities_of
 from dm_bridge.network.events import SessionStatus
 from dm_bridge.network.signals import Availability
 from dm_bridge.store.portals import PortalRow, PortalStore
@@ -144,7 +144,16 @@ class Attention:
         if login in self._timers:
             self._timers.pop(login).cancel()
         for room, (user, event) in self._waiting.pop(login, {}).items():
-            self.note(ReadBy(room, user, event))
+            if room in self._tasks:  # something newer may be on its way
+                self._waiting.setdefault(login, {})[room] = user, event
+                self._set_timer(login)
+            else:
+                self.note(ReadBy(room, user, event))
+
+    def _set_timer(self, login: LoginId) -> None:
+        if login not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timers[login] = loop.call_later(AGAIN, self._tell_waiting, login)
 
     async def stop(self) -> None:
         """Give up what is under way."""
@@ -184,9 +193,7 @@ class Attention:
         if event is None or not self._wait(room, portal, news) or self._failed.get(key) == event:
             return
         _keep(self._failed, key, event)
-        if key.login not in self._timers:
-            loop = asyncio.get_running_loop()
-            self._timers[key.login] = loop.call_later(AGAIN, self._tell_waiting, key.login)
+        self._set_timer(key.login)
 
     def _wait(self, room: RoomId, portal: PortalRow, news: _News) -> bool:
         """Keep what the owner of a chat has read until its network is back; whether there is anything."""
@@ -231,27 +238,31 @@ class Attention:
         can = capabilities_of(session)
         event, _ = _read_by(owner, portal, news)
         if event is not None and can.reads and isinstance(session, Reads):
-            await self._tell_read(portal, room, session, event)
+            newer = await self._tell_read(portal, room, session, event, owner)
             self._waiting.get(login, {}).pop(room, None)
-            if event != portal.read_event:
+            if newer and event != portal.read_event:
                 await self._portals.set_read(portal.key, event)
         if news.typing is not None and can.typing and isinstance(session, Types):
             await session.typing(portal.key.chat, owner in news.typing)
 
     async def _tell_read(
-        self, portal: PortalRow, room: RoomId, session: Session, event: EventId
-    ) -> None:
+        self, portal: PortalRow, room: RoomId, session: Reads, event: EventId, owner: UserId
+    ) -> bool:
+        """Whether the event is not behind what was told before, as another device of the user may be."""
         key = portal.key
-        if self._marked.get(key) == event or not isinstance(session, Reads):
-            return
-        read, told = await self._read_up_to(portal, room, event), self._told.get(key)
-        if read is None or (told and await self._references.is_up_to(key, read.id, told)):
-            return  # another device of the user may be behind
+        if self._marked.get(key) == event:
+            return True
+        read, told = await self._read_up_to(portal, room, event, owner), self._told.get(key)
+        if read is None:
+            return True
+        if told is not None and await self._references.is_up_to(key, read.id, told):
+            return read.id == told
         await session.read(read)
         _keep(self._told, key, read.id)
+        return True
 
     async def _read_up_to(
-        self, portal: PortalRow, room: RoomId, event: EventId
+        self, portal: PortalRow, room: RoomId, event: EventId, owner: UserId
     ) -> OutgoingRead | None:
         """The message of the contact that an event is, or the last one before it, if it is none.
 
@@ -271,7 +282,9 @@ class Attention:
         if _in_thread(there.event):
             return None
         for found in (there.event, *there.before):
-            known = None if _in_thread(found) else await self._recognition.said(portal, found)
+            known = (
+                None if _in_thread(found) else await self._recognition.said(portal, found, owner)
+            )
             if known is not None and (read := _outgoing(key, known)) is not None:
                 return read
         return None

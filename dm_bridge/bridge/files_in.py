@@ -196,6 +196,8 @@ class FilesIn:
             head, chunks = await _peeked(chunks)
             served_as = response.headers.get("Content-Type", "")
             file = look(head, replace(_described(media), size=size), served_as)
+            if file.kind is MediaKind.STICKER and file.spoiler is not None:
+                file = replace(file, kind=MediaKind.IMAGE)  # nobody hides stickers
             mxc = await self._repository.upload(chunks, size, file.mimetype, file.name, user=ghost)
         thumbnail = await self._thumbnail(media, ghost)
         kind = STICKER if file.kind is MediaKind.STICKER else MESSAGE

@@ -297,8 +297,12 @@ class Portals:
                 raise
             log.info("what came after the user left is not known", room=row.room, reason=str(error))
             return
-        if any(REMOTE_ID in event.get("content", {}) for event in there.after):
-            await self.open(row.key, login, network, row.contact)
+        if not any(REMOTE_ID in event.get("content", {}) for event in there.after):
+            return
+        async with self._alone_with(row.key):
+            now = await self.store.get(row.key)
+            if now is not None and (now.room, now.membership) == (row.room, Membership.LEAVE):
+                await self._open(row.key, login, network, row.contact, None, None)
 
     async def _follow_or_give_up(self, row: PortalRow, login: LoginRow, network: Network) -> None:
         if await self._upgrades.follow(row, login, network):

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from dm_bridge.bridge.sent_before import REMOTE_ID
 from dm_bridge.errors import HomeserverError, may_pass
-from dm_bridge.ids import EventId, RemoteId, RoomId
+from dm_bridge.ids import EventId, RemoteId, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.rooms import event_of
 from dm_bridge.store.inbox import stored_id
@@ -21,6 +21,8 @@ from dm_bridge.store.references import Known, ReferenceStore
 
 SECONDS = 10.0
 """For which the homeserver is asked for an event."""
+LONGEST = 255
+"""Bytes of an event id (Matrix specification, appendices, "Event IDs")."""
 
 
 class Recognition:
@@ -30,13 +32,15 @@ class Recognition:
         self._homeserver = homeserver
         self._references = references
 
-    async def message(self, portal: PortalRow, room: RoomId, event: EventId) -> Known | None:
-        """The message that ``event`` of ``room`` is; None when it is none.
+    async def message(
+        self, portal: PortalRow, room: RoomId, event: EventId, owner: UserId
+    ) -> Known | None:
+        """The message that ``event`` of ``room`` is; None when it is none. ``owner``: of the chat.
 
         Raises `BridgeError` when it is to be asked again.
         """
         known = await self._references.of_event(portal.key, event)
-        if known is not None:
+        if known is not None or len(event.encode()) > LONGEST:
             return known
         try:
             there = await event_of(
@@ -46,17 +50,17 @@ class Recognition:
             if may_pass(error):
                 raise
             return None
-        return None if there is None else await self.said(portal, there)
+        return None if there is None else await self.said(portal, there, owner)
 
-    async def said(self, portal: PortalRow, event: Json) -> Known | None:
+    async def said(self, portal: PortalRow, event: Json, owner: UserId) -> Known | None:
         """The message that an event, as it is in the room, says it is."""
         content = event.get("content")
         remote = content.get(REMOTE_ID) if isinstance(content, dict) else None
         if not isinstance(remote, str):
             return None
-        from_self = event.get("sender") != portal.ghost
         for known in await self._references.named(portal.key, RemoteId(remote)):
             fits = known.id is not None and stored_id(known.id) == remote
-            if fits and known.from_self is from_self:
+            authors = (owner, portal.own_ghost) if known.from_self else (portal.ghost,)
+            if fits and event.get("sender") in authors:
                 return replace(known, event=EventId(event["event_id"]))
         return None

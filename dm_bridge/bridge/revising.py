@@ -14,6 +14,7 @@ from dm_bridge.bridge.files_out import FilesOut
 from dm_bridge.bridge.recognition import Recognition
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, message_id
+from dm_bridge.matrix.attachments import spoiler
 from dm_bridge.matrix.emojis import plain
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.matrix.rooms import event_of
@@ -59,19 +60,21 @@ class Revising:
         """A message, with what it answers if the network knows that."""
         about, key = None, portal.key
         if decision.answers is not None:
-            about = await self._answered(portal, row.room, decision.answers)
+            about = await self._answered(portal, row, decision.answers)
         attachment = self._files.outgoing(decision.attachment)
         return OutgoingMessage(
             key.chat, message_id(row.id), decision.text, reply_to=about, attachment=attachment
         )
 
-    async def _answered(self, portal: PortalRow, room: RoomId, event: EventId) -> Reference | None:
+    async def _answered(
+        self, portal: PortalRow, row: OutboxRow, event: EventId
+    ) -> Reference | None:
         """A message that is answered, if the network knows it, with what it says by now: it may be edited."""
-        event, known = await self._message(portal, room, event)
+        event, known = await self._message(portal, row, event)
         about = _reference(known)
         if known is None or about is None:
             return None
-        there = await self._look(portal, room, event)
+        there = await self._look(portal, row.room, event)
         if there is None:
             return about
         if not there.get("content"):
@@ -81,7 +84,7 @@ class Revising:
             newest = newest.get(name) if isinstance(newest, dict) else None
         edited = newest.get("body") if isinstance(newest, dict) else None
         now = newest if isinstance(edited, str) else there["content"]
-        if _HIDES in str(now.get("formatted_body")):
+        if _HIDES in str(now.get("formatted_body")) or spoiler(there["content"]) is not None:
             return replace(about, text="")  # nobody is to see it without asking for it
         if known.media and not isinstance(
             edited, str
@@ -99,15 +102,13 @@ class Revising:
             return None
 
     async def _answer_in(
-        self, portal: PortalRow, room: RoomId, event: Json | None
+        self, portal: PortalRow, row: OutboxRow, event: Json | None
     ) -> Reference | None:
         """What a message answers: an edit does not say it, since it cannot change it."""
         there: Any = event
         for name in ("content", "m.relates_to", "m.in_reply_to", "event_id"):
             there = there.get(name) if isinstance(there, dict) else None
-        return (
-            await self._answered(portal, room, EventId(there)) if isinstance(there, str) else None
-        )
+        return await self._answered(portal, row, EventId(there)) if isinstance(there, str) else None
 
     async def revise(
         self, portal: PortalRow, row: OutboxRow, decision: Revision
@@ -119,12 +120,11 @@ class Revising:
         if isinstance(decision, routing.Redaction):
             reaction = await self._references.reaction_of(key, decision.target)
             if reaction is not None:
-                return await self._unreact(key, id_, reaction)
+                return await self._unreact(portal, row, id_, reaction)
         if isinstance(decision, routing.Edit):
-            target, known = await self._message(portal, row.room, decision.target)
+            target, known = await self._message(portal, row, decision.target)
         else:
-            target = decision.target
-            known = await self._recognition.message(portal, row.room, target)
+            target, known = decision.target, await self._known(portal, row, decision.target)
         about = _reference(known)
         if known is None or about is None:
             return Nothing("it is about nothing that the network has")
@@ -138,18 +138,21 @@ class Revising:
             there = await self._look(portal, row.room, target)
             if there is not None and not there.get("content"):
                 return Nothing("it is about a message that was taken back")
-            answers = await self._answer_in(portal, row.room, there)
+            answers = await self._answer_in(portal, row, there)
             attachment = self._files.outgoing(decision.attachment)
             return OutgoingEdit(
                 key.chat, id_, about, decision.text, reply_to=answers, attachment=attachment
             )
         return OutgoingRetraction(key.chat, id_, about)
 
+    async def _known(self, portal: PortalRow, row: OutboxRow, event: EventId) -> Known | None:
+        return await self._recognition.message(portal, row.room, event, row.sender)
+
     async def _message(
-        self, portal: PortalRow, room: RoomId, event: EventId
+        self, portal: PortalRow, row: OutboxRow, event: EventId
     ) -> tuple[EventId, Known | None]:
         """The message that an event is, or that it is an edit of, also if it names another edit."""
-        key, known = portal.key, await self._recognition.message(portal, room, event)
+        key, known = portal.key, await self._known(portal, row, event)
         for _ in range(_EDITS_OF_EDITS):
             first = None if known is None else known.event
             if known is not None and known.edits is not None:
@@ -159,20 +162,20 @@ class Revising:
             if first in (None, event):
                 break
             event = EventId(str(first))
-            known = await self._references.of_event(key, event)
+            known = await self._known(portal, row, event)
         return event, known
 
     async def _without_edit(
         self, portal: PortalRow, row: OutboxRow, id_: RemoteId, original: EventId
     ) -> Outgoing | Nothing:
         """An edit is taken back, and not the message, which says again what it did before, or still the same."""
-        about = _reference(await self._references.of_event(portal.key, original))
+        about = _reference(await self._known(portal, row, original))
         there = await self._look(portal, row.room, original)
         said = routing.said_by_now(there or {})
         if about is None or said is None:
             return Nothing("it is about an edit of what is not there any more")
         text, attached = said
-        answers = await self._answer_in(portal, row.room, there)
+        answers = await self._answer_in(portal, row, there)
         attachment = self._files.outgoing(attached)
         return OutgoingEdit(
             portal.key.chat, id_, about, text, reply_to=answers, attachment=attachment
@@ -182,7 +185,7 @@ class Revising:
         self, portal: PortalRow, row: OutboxRow, id_: RemoteId, decision: routing.Reaction
     ) -> Outgoing | Nothing:
         key = portal.key
-        target, known = await self._message(portal, row.room, decision.target)
+        target, known = await self._message(portal, row, decision.target)
         about = _reference(known)
         if about is None:
             return Nothing("it is about nothing that the network has")
@@ -197,10 +200,12 @@ class Revising:
         alike = (one.emoji for one in theirs if plain(one.emoji) == plain(emoji))
         return next(alike, emoji)
 
-    async def _unreact(self, key: PortalKey, id_: RemoteId, gone: Reaction) -> Outgoing | Nothing:
+    async def _unreact(
+        self, portal: PortalRow, row: OutboxRow, id_: RemoteId, gone: Reaction
+    ) -> Outgoing | Nothing:
         if not gone.from_self:
             return Nothing("it is about a reaction of somebody else")
-        about = _reference(await self._references.of_event(key, gone.target))
+        key, about = portal.key, _reference(await self._known(portal, row, gone.target))
         if about is None:
             return Nothing("it is about nothing that the network has")
         emojis = tuple(one for one in await self._emojis(key, gone.target) if one != gone.emoji)

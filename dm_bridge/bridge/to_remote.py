@@ -315,8 +315,8 @@ class ToRemote:
         else:
             await self._portals.life.user_left(portal)
             network = self._logins.network_of(login)
-            was_there = portal.membership is Membership.JOIN  # else they declined an invite
-            if network is not None and was_there and not portal.crowded:
+            declined = portal.membership is Membership.INVITE
+            if network is not None and not declined and not portal.crowded:
                 await self._portals.invite_back(portal, login, network, row.id)
 
     async def _elsewhere(

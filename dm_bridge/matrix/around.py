@@ -14,7 +14,7 @@ from mautrix.api import Path
 from dm_bridge.ids import EventId, RoomId, UserId
 from dm_bridge.matrix.homeserver import Homeserver, Json
 
-LIMIT = 20
+LIMIT = 100
 """Events around the one, half of them before it."""
 
 

@@ -104,12 +104,13 @@ def attached(content: Json, *, sticker: bool = False) -> Attached | Place | None
         height=_number(info.get("h")),
         duration=None if duration is None else duration / 1000,
         thumbnail=_BLURHASH_URL + quote(str(hash_), safe="") if usable else None,
-        spoiler=_spoiler(content),
+        spoiler=spoiler(content),
     )
     return Attached(file, *kept, preview=_preview(info, kept))
 
 
-def _spoiler(content: Json) -> str | None:
+def spoiler(content: Json) -> str | None:
+    """Why a file is not to be seen at once, "" without a reason; None where it is."""
     if content.get(_SPOILER) is not True:
         return None
     reason = content.get(_REASON)

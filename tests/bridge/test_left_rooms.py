@@ -7,10 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
+import pytest
 import pytest_asyncio
 
+from dm_bridge.bridge import portal as portal_module
+from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import ContactId, RoomId
+from dm_bridge.matrix.around import Around, around
 from dm_bridge.testing.fake_network import Account, FakeNetwork, FakeNetworkServer
 from dm_bridge.testing.simulator.bridge import Settings
 from dm_bridge.testing.whole_bridge import MatrixUser, WholeBridge
@@ -84,6 +89,24 @@ async def test_what_comes_before_the_bridge_hears_that_they_left_brings_them_bac
     await chat.told()
     await chat.bridge.until(lambda: chat.membership() in ("invite", "join"), "the user is back")
     assert [text for _, text in chat.alice.sees(chat.room)] == ["Hello!", "Come back!"]
+
+
+async def test_a_homeserver_that_does_not_say_what_came_after_is_asked_again(
+    chat: Chat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    troubles = [HomeserverError("Away.", retry_after=0.02)]
+
+    async def at_first_not(*arguments: Any) -> Around:
+        if troubles:
+            raise troubles.pop()
+        return await around(*arguments)
+
+    monkeypatch.setattr(portal_module, "around", at_first_not)
+    chat.leave()
+    await chat.write("Come back!")
+    await chat.told()
+    await chat.bridge.until(lambda: chat.membership() in ("invite", "join"), "the user is back")
+    assert troubles == []
 
 
 async def test_who_leaves_after_the_last_message_stays_away_until_the_next(chat: Chat) -> None:

@@ -557,6 +557,31 @@ async def test_what_is_read_meanwhile_takes_the_place_of_what_could_not_be_told(
     assert (await scene.world.row()).read_event == later
 
 
+async def test_what_waits_takes_the_place_of_nothing_newer_that_is_on_its_way(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention_module, "AGAIN", 0.1)
+    later, last = EventId("$later"), EventId("$last")
+    await scene.inbox.add([(scene.world.login.id, message(n)) for n in (2, 3)])
+    for id_, event in (("id-2", later), ("id-3", last)):
+        await scene.inbox.finish(scene.key, [InboxOutcome(RemoteId(id_), "delivered", event)])
+    scene.session.trouble = NetworkError("Later.", retry_after=1.0)
+    scene.attention.note(ReadBy(ROOM, OWNER, THEIRS))
+    await scene.idle()
+    scene.session.trouble = None
+    scene.session.gate.clear()
+    scene.attention.note(ReadBy(ROOM, OWNER, later))
+    await until(lambda: scene.session.asked == 2)
+    scene.attention.note(ReadBy(ROOM, OWNER, last))
+    await asyncio.sleep(0.2)  # it is time for the first one
+    scene.session.gate.set()
+    await scene.told(2)
+    await asyncio.sleep(0.2)
+    await scene.idle()
+    read = [each.id for each in scene.session.said if isinstance(each, OutgoingRead)]
+    assert (read, (await scene.world.row()).read_event) == (["id-2", "id-3"], last)
+
+
 async def test_a_slow_network_is_told_the_newest_only(scene: Scene) -> None:
     scene.session.gate.clear()
     for typing in (True, False, True, False):

@@ -134,10 +134,25 @@ async def test_an_answer_names_what_it_answers_also_what_was_sent_right_before(
 async def in_the_room(reviser: Reviser, sender: UserId, of: str) -> str:
     """A second message of the contact is in the room, but not recorded yet; or it says it were that one."""
     inbox = InboxStore(reviser.database)
-    await inbox.add([(reviser.world.login.id, message(2, body="again"))])
+    own = replace(message(3, body="mine"), id=RemoteId("own"), from_self=True)
+    await inbox.add([(reviser.world.login.id, each) for each in (message(2, body="again"), own)])
     event = reviser.world.rooms.say(ROOM, sender, "again")
     event["content"][REMOTE_ID] = of
     return str(event["event_id"])
+
+
+@pytest.mark.parametrize("hidden", [True, False])
+async def test_a_picture_that_is_not_to_be_seen_at_once_is_not_quoted(
+    reviser: Reviser, hidden: bool
+) -> None:
+    event = await in_the_room(reviser, OWNER, "own")
+    picture = reviser.world.rooms.messages[ROOM][-1]["content"]
+    picture |= {"msgtype": "m.image", "body": "a spider", "filename": "a.png"}
+    picture["page.codeberg.everypizza.msc4193.spoiler"] = hidden
+    await reviser.text("$a", "yes", **{"m.in_reply_to": {"event_id": event}})
+    (answer,) = await reviser.drain()
+    assert answer.reply_to is not None
+    assert answer.reply_to.text == ("" if hidden else "mine")
 
 
 async def test_what_is_not_recorded_yet_is_answered_and_reacted_to(reviser: Reviser) -> None:
@@ -145,7 +160,10 @@ async def test_what_is_not_recorded_yet_is_answered_and_reacted_to(reviser: Revi
     await reviser.text("$a", "yes", **{"m.in_reply_to": {"event_id": event}})
     await reviser.react("$r", event, "👍")
     await reviser.redact("$d", event)  # it is not the user's
-    answer, reaction = await reviser.drain()
+    await reviser.react("$q", event, "🕊️")
+    await reviser.redact("$w", "$q")
+    answer, reaction, *others = await reviser.drain()
+    assert [each.emojis for each in others] == [("👍", "🕊️"), ("👍",)]
     about = Reference(RemoteId("id-2"), False, "again")
     assert (answer.reply_to, reaction.target, reaction.emojis) == (about, about, ("👍",))
     done = InboxOutcome(RemoteId("id-2"), "delivered", EventId(event))
@@ -155,7 +173,10 @@ async def test_what_is_not_recorded_yet_is_answered_and_reacted_to(reviser: Revi
     assert (gone.target, gone.emojis) == (about, ())
 
 
-@pytest.mark.parametrize(("sender", "of"), [(OWNER, "id-2"), (GHOST, "id-3"), (GHOST, "")])
+@pytest.mark.parametrize(
+    ("sender", "of"),
+    [(OWNER, "id-2"), (UserId("@third:example.org"), "own"), (GHOST, "id-3"), (GHOST, "")],
+)
 async def test_what_only_says_it_were_a_message_is_none(
     reviser: Reviser, sender: UserId, of: str
 ) -> None:
