@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import aiohttp
+import pytest
 
 from dm_bridge.ids import EventId, RoomId, UserId
+from dm_bridge.matrix import around as around_module
 from dm_bridge.matrix.around import around
 from dm_bridge.matrix.homeserver import Homeserver, Json
 from dm_bridge.testing.matrix_client import MatrixUser
@@ -15,7 +17,10 @@ def bodies(events: list[Json]) -> list[str]:
     return [event["content"]["body"] for event in events]
 
 
-async def test_messages_of_one_sender_next_to_an_event(synapse: Synapse) -> None:
+async def test_messages_of_one_sender_next_to_an_event(
+    synapse: Synapse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(around_module, "LIMIT", 20)
     one = await synapse.register_user("around_one", "p")
     other = await synapse.register_user("around_other", "p")
     async with (
