@@ -189,23 +189,23 @@ class Attention:
             del self._tasks[room]
 
     def _tell_later(self, room: RoomId, portal: PortalRow, news: _News) -> None:
-        key, (event, _) = portal.key, _read_by(self._logins.owner(portal.key.login), portal, news)
-        if event is None or not self._wait(room, portal, news) or self._failed.get(key) == event:
+        event = self._wait(room, portal, news)
+        if event is None or self._failed.get(portal.key) == event:
             return
-        _keep(self._failed, key, event)
-        self._set_timer(key.login)
+        _keep(self._failed, portal.key, event)
+        self._set_timer(portal.key.login)
 
-    def _wait(self, room: RoomId, portal: PortalRow, news: _News) -> bool:
-        """Keep what the owner of a chat has read until its network is back; whether there is anything."""
+    def _wait(self, room: RoomId, portal: PortalRow, news: _News) -> EventId | None:
+        """Keep up to where the owner of a chat has read until its network is back, and return it."""
         login = portal.key.login
         owner = self._logins.owner(login)
         event, pushed = _read_by(owner, portal, news)
         if owner is None or event is None or sum(map(len, self._waiting.values())) >= MAX_ROOMS:
-            return False
+            return None
         waiting = self._waiting.setdefault(login, {})
         if pushed or room not in waiting:
             waiting[room] = owner, event
-        return True
+        return event
 
     async def _tell_presence(self, login: LoginId) -> None:
         try:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Iterable
 
-import orjson
 from mautrix.api import Path
 
 from dm_bridge.errors import HomeserverError
 from dm_bridge.ids import EventId, PortalKey, RemoteId, RoomId, UserId
+from dm_bridge.matrix.around import written_by
 from dm_bridge.matrix.homeserver import Homeserver, Json
 
 PART = "org.dm_bridge.part"
@@ -91,10 +91,7 @@ class SentBefore:
     ) -> dict[Sent, EventId]:
         """From the newest event back to one that is recorded: messages are sent in order."""
         found: dict[Sent, EventId] = {}
-        only = orjson.dumps(
-            {"types": ["m.room.message", "m.sticker"], "senders": sorted(senders)}
-        ).decode()
-        query = {"dir": "b", "limit": str(PAGE), "filter": only}
+        query = {"dir": "b", "limit": str(PAGE), "filter": written_by(senders)}
         for _ in range(MOST_PAGES):
             try:
                 answer = await self._homeserver.request(

@@ -5,7 +5,7 @@ The rule that must never break: what came before the event is never taken for wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -27,17 +27,22 @@ class Around:
     after: Sequence[Json]
 
 
+def written_by(senders: Collection[UserId]) -> str:
+    """The filter for what these users wrote (Client-server API, "Filtering")."""
+    only = {"types": ["m.room.message", "m.sticker"], "senders": sorted(senders)}
+    return orjson.dumps(only).decode()
+
+
 async def around(homeserver: Homeserver, room: RoomId, event: EventId, sender: UserId) -> Around:
     """An event, and the messages of ``sender``, who is in the room, before and after it.
 
     Client-server API, ``GET /rooms/{roomId}/context/{eventId}``. Raises `HomeserverError`.
     """
-    only = orjson.dumps({"types": ["m.room.message", "m.sticker"], "senders": [sender]}).decode()
     answer = await homeserver.request(
         "GET",
         Path.v3.rooms[room].context[event],
         user=sender,
-        query={"limit": str(LIMIT), "filter": only},
+        query={"limit": str(LIMIT), "filter": written_by([sender])},
     )
     before, after = answer.get("events_before", ()), answer.get("events_after", ())
     return Around(answer["event"], before, after)
